@@ -1,0 +1,177 @@
+-- What came of the decisions, and the upkeep of their log.
+
+CREATE FUNCTION stormops.judge_outcomes(
+    storm_id uuid, outcomes jsonb,
+    OUT place bigint, OUT property_id uuid, OUT run_id uuid, OUT converted boolean, OUT value numeric,
+    OUT occurred_at timestamptz, OUT late boolean, OUT idempotency_key text, OUT fault text
+) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    AS $$
+    WITH given AS (
+        SELECT o.place, o.property_id, o.converted, o.value, coalesce(o.occurred_at, now()) AS occurred_at,
+            -- Without a key of its own an outcome is the property's one outcome of this storm.
+            coalesce(o.idempotency_key, $1 || ':' || o.property_id) AS idempotency_key
+        FROM ROWS FROM (jsonb_to_recordset($2) AS (
+            property_id uuid, converted boolean, value numeric, occurred_at timestamptz, idempotency_key text
+        )) WITH ORDINALITY AS o (property_id, converted, value, occurred_at, idempotency_key, place)
+    ), placed AS (
+        SELECT g.*, r.run_id, d.run_id AS decided_in, g.occurred_at > r.decided_at + r.window AS late,
+            ROW (g.property_id, g.converted, g.value) AS content,
+            first_value(ROW (g.property_id, g.converted, g.value)) OVER (PARTITION BY g.idempotency_key ORDER BY g.place) AS first_content
+        FROM given AS g
+        -- The run that was current when the outcome occurred.
+        LEFT JOIN LATERAL (
+            SELECT r.run_id, r.decided_at, make_interval(days => (r.parameters ->> 'outcome_days')::integer) AS window
+            FROM stormops.policy_runs AS r
+            WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.decided_at <= g.occurred_at
+            ORDER BY r.decided_at DESC, r.run_id DESC
+            LIMIT 1
+        ) AS r ON true
+        LEFT JOIN stormops.policy_decisions_log AS d
+            ON d.tenant_id = stormops.current_tenant() AND d.run_id = r.run_id AND d.property_id = g.property_id
+    )
+    SELECT p.place, p.property_id, p.run_id, p.converted, p.value, p.occurred_at, p.late, p.idempotency_key,
+        CASE
+            WHEN p.property_id IS NULL OR p.converted IS NULL THEN 'property_id and converted must be given'
+            WHEN p.value NOT BETWEEN 0 AND 1e11 THEN 'value is not between 0 and 1e11'
+            WHEN NOT isfinite(p.occurred_at) OR p.occurred_at > now() + interval '5 minutes' THEN 'occurred_at lies in the future'
+            WHEN char_length(p.idempotency_key) NOT BETWEEN 1 AND 200 THEN 'idempotency_key has not 1 to 200 characters'
+            WHEN p.run_id IS NULL THEN 'no policy was applied to this storm before the outcome occurred'
+            WHEN p.decided_in IS NULL THEN 'the property has no decision in the run that was current when it occurred'
+            WHEN p.content IS DISTINCT FROM p.first_content OR EXISTS (
+                SELECT FROM stormops.policy_outcomes AS o
+                WHERE o.tenant_id = stormops.current_tenant() AND o.idempotency_key = p.idempotency_key
+                    AND (o.storm_id, o.property_id, o.converted, o.value) IS DISTINCT FROM ($1, p.property_id, p.converted, round(p.value, 2))
+            ) THEN 'idempotency_key was used for another outcome'
+        END
+    FROM placed AS p
+$$;
+
+CREATE FUNCTION stormops.record_outcomes(
+    storm_id uuid, outcomes jsonb, OUT recorded bigint, OUT duplicates bigint, OUT late bigint
+)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    wrong record;
+BEGIN
+    IF NOT stormops.may_write('field_user') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'a viewer may not record outcomes',
+            HINT = 'SELECT * FROM stormops.role_matrix(); shows who may do what.';
+    END IF;
+    IF storm_id IS NULL OR outcomes IS NULL OR jsonb_typeof(outcomes) <> 'array' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN storm_id IS NULL OR outcomes IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            MESSAGE = 'storm and outcomes must be given, outcomes as a JSON array',
+            HINT = 'Each element: {"property_id": …, "converted": true, "value": 12500, "occurred_at": …, "idempotency_key": …}.';
+    END IF;
+    SELECT j.place, j.property_id, j.fault INTO wrong
+    FROM stormops.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN wrong.fault LIKE '%was used%' THEN 'unique_violation' ELSE 'invalid_parameter_value' END,
+            MESSAGE = 'outcome is not valid: ' || wrong.fault,
+            DETAIL = format('Element %s, property %s. Nothing was recorded.', wrong.place, coalesce(wrong.property_id::text, 'NULL')),
+            HINT = 'Decisions are in stormops.policy_decisions; an outcome comes after its decision.';
+    END IF;
+    WITH written AS (
+        INSERT INTO stormops.policy_outcomes AS o
+            (storm_id, property_id, run_id, converted, value, occurred_at, late, idempotency_key)
+        SELECT storm_id, j.property_id, j.run_id, j.converted, j.value, j.occurred_at, j.late, j.idempotency_key
+        FROM stormops.judge_outcomes(storm_id, outcomes) AS j
+        ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
+        RETURNING o.late
+    )
+    SELECT count(*), jsonb_array_length(outcomes) - count(*), count(*) FILTER (WHERE w.late)
+    INTO recorded, duplicates, late
+    FROM written AS w;
+END
+$$;
+
+CREATE FUNCTION stormops.record_outcome(
+    storm_id uuid, property_id uuid, converted boolean, value numeric DEFAULT NULL,
+    occurred_at timestamptz DEFAULT now(), idempotency_key text DEFAULT NULL,
+    OUT recorded boolean, OUT duplicate boolean, OUT late boolean
+)
+    LANGUAGE sql VOLATILE
+    AS $$
+    SELECT r.recorded > 0, r.duplicates > 0, r.late > 0
+    FROM stormops.record_outcomes($1, jsonb_build_array(jsonb_build_object(
+        'property_id', $2, 'converted', $3, 'value', $4, 'occurred_at', $5, 'idempotency_key', $6))) AS r
+$$;
+
+CREATE FUNCTION stormops.maintain_partitions(months_ahead integer DEFAULT 3) RETURNS integer
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    month date;
+    first_id uuid;
+    next_id uuid;
+    made integer := 0;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    IF months_ahead IS NULL OR months_ahead NOT BETWEEN 0 AND 120 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'months ahead must be 0 to 120',
+            HINT = 'SELECT stormops.maintain_partitions(3);';
+    END IF;
+    -- Two at once stand in line, so that the second finds the first one's partitions.
+    LOCK TABLE stormops.policy_decisions_log IN SHARE UPDATE EXCLUSIVE MODE;
+    FOR month IN
+        SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => m))::date
+        FROM generate_series(0, months_ahead) AS m
+    LOOP
+        CONTINUE WHEN to_regclass('stormops.' || stormops.decisions_partition(month)) IS NOT NULL;
+        first_id := stormops.first_id_of(month);
+        next_id := stormops.first_id_of((month + interval '1 month')::date);
+        EXECUTE format('CREATE TABLE stormops.%I (LIKE stormops.policy_decisions_log INCLUDING ALL)', stormops.decisions_partition(month));
+        -- What the month already has lies in the default partition.
+        EXECUTE format('WITH moved AS (DELETE FROM stormops.policy_decisions_log_default WHERE run_id >= %L AND run_id < %L RETURNING *)'
+            ' INSERT INTO stormops.%I SELECT * FROM moved', first_id, next_id, stormops.decisions_partition(month));
+        EXECUTE format('ALTER TABLE stormops.policy_decisions_log ATTACH PARTITION stormops.%I FOR VALUES FROM (%L) TO (%L)',
+            stormops.decisions_partition(month), first_id, next_id);
+        EXECUTE format('ALTER TABLE stormops.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', stormops.decisions_partition(month));
+        EXECUTE format('COMMENT ON TABLE stormops.%I IS %L', stormops.decisions_partition(month),
+            format('Decisions of the runs of %s (UTC).', to_char(month, 'YYYY-MM')));
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+CREATE FUNCTION stormops.decisions_partition(month date) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT 'policy_decisions_log_' || to_char($1, 'YYYY_MM') $$;
+
+CREATE FUNCTION stormops.first_id_of(month date) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT stormops.first_id_at((extract(epoch FROM $1::timestamp) * 1000)::bigint) $$;
+
+CREATE FUNCTION stormops.drop_decisions_before(month date) RETURNS text[]
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    partition name;
+    dropped text[] := '{}';
+BEGIN
+    IF month IS NULL OR month > now() - interval '1 month' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'decisions of the last month are kept',
+            HINT = 'SELECT stormops.drop_decisions_before((now() - interval ''7 years'')::date);';
+    END IF;
+    FOR partition IN
+        SELECT c.relname
+        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'stormops.policy_decisions_log'::regclass
+            AND c.relname ~ '^policy_decisions_log_\d{4}_\d{2}$'
+            AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month
+        ORDER BY c.relname
+    LOOP
+        EXECUTE format('DROP TABLE stormops.%I', partition);
+        dropped := dropped || partition::text;
+    END LOOP;
+    RETURN dropped;
+END
+$$;

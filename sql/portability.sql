@@ -1,0 +1,25 @@
+CREATE FUNCTION stormops.export_tenant_data(tenant_id uuid DEFAULT NULL, OUT table_name text, OUT row_count bigint) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    target uuid := stormops.target_tenant(tenant_id, false);
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    IF NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = target) THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('tenant %s does not exist', target),
+            HINT = 'SELECT * FROM stormops.list_tenants();';
+    END IF;
+    -- The catalogue, not a list: a tenant's table cannot be forgotten.
+    FOR table_name IN
+        SELECT c.relname
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+        WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+        ORDER BY c.relname
+    LOOP
+        EXECUTE format('SELECT count(*) FROM stormops.%I WHERE tenant_id = $1', table_name) INTO row_count USING target;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;

@@ -1,0 +1,213 @@
+-- The context, the matrix of roles inside a tenant, and the four kinds of use.
+
+CREATE FUNCTION stormops.current_tenant() RETURNS uuid
+    LANGUAGE c STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'stormops_current_tenant';
+
+CREATE FUNCTION stormops.role_matrix(
+    OUT table_name text, OUT command text, OUT least_role text, OUT columns text[], OUT through text
+) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT m.table_name, m.command, m.least_role, m.columns::pg_catalog.text[], m.through
+    FROM (VALUES
+        ('tenants', 'SELECT', 'viewer', NULL, NULL),
+        ('tenant_events', 'SELECT', 'admin', NULL, NULL),
+        ('users', 'SELECT', 'viewer', NULL, NULL),
+        ('storms', 'SELECT', 'viewer', NULL, NULL),
+        ('storms', 'INSERT', 'crew_chief', NULL, NULL),
+        ('storms', 'UPDATE', 'crew_chief', '{event_id,name,status,peril,hail_size_in,wind_gust_mph,west,south,east,north,started_at,ended_at}', NULL),
+        ('storms', 'DELETE', 'admin', NULL, NULL),
+        ('properties', 'SELECT', 'viewer', NULL, NULL),
+        ('properties', 'INSERT', 'field_user', NULL, NULL),
+        ('properties', 'UPDATE', 'field_user', '{external_id,address,longitude,latitude,roof_style,roof_material,year_built,roof_year,building_value,job_margin,contact_cost,do_not_contact,status}', NULL),
+        ('customer_journeys', 'SELECT', 'viewer', NULL, NULL),
+        ('customer_journeys', 'INSERT', 'field_user', NULL, NULL),
+        ('customer_journeys', 'UPDATE', 'crew_chief', '{touch,channel,direction,occurred_at,value}', NULL),
+        ('customer_journeys', 'DELETE', 'admin', NULL, NULL),
+        ('lead_uplift', 'SELECT', 'viewer', NULL, NULL),
+        ('lead_uplift', 'INSERT', 'crew_chief', NULL, NULL),
+        ('lead_uplift', 'DELETE', 'admin', NULL, NULL),
+        ('experiments', 'SELECT', 'viewer', NULL, NULL),
+        ('experiments', 'INSERT', 'crew_chief', NULL, NULL),
+        ('experiments', 'UPDATE', 'crew_chief', '{name,status,arms,primary_metric,planned_n,started_at,stopped_at}', NULL),
+        ('experiment_assignments', 'SELECT', 'viewer', NULL, NULL),
+        ('experiment_assignments', 'INSERT', 'crew_chief', NULL, NULL),
+        ('policy_modes', 'SELECT', 'viewer', NULL, NULL),
+        ('policy_modes', 'INSERT', 'admin', NULL, NULL),
+        ('policy_modes', 'UPDATE', 'admin', '{confidence,exploration,holdout,breakeven_uplift,margin,contact_cost,capacity,budget,default_sd,outcome_days}', NULL),
+        ('policy_modes', 'DELETE', 'admin', NULL, NULL),
+        ('policy_runs', 'SELECT', 'viewer', NULL, NULL),
+        ('policy_runs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+        ('policy_runs', 'UPDATE', 'crew_chief', NULL, 'apply_policy()'),
+        ('policy_decisions_log', 'SELECT', 'viewer', NULL, NULL),
+        ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+        ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
+        ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()'),
+        ('tenant_usage', 'SELECT', 'admin', NULL, NULL),
+        ('tenant_usage', 'INSERT', 'viewer', NULL, NULL),
+        ('data_quality_metrics', 'SELECT', 'viewer', NULL, NULL),
+        ('data_quality_metrics', 'INSERT', 'crew_chief', NULL, NULL)
+    ) AS m (table_name, command, least_role, columns, through)
+$$;
+
+CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT f.signature, f.kinds::pg_catalog.text[]
+    FROM (VALUES
+        -- What the policies, the defaults and the views call on the caller's behalf.
+        ('current_tenant()', '{app,trusted_app}'),
+        ('current_user_id()', '{app,trusted_app}'),
+        ('current_user_role()', '{app,trusted_app}'),
+        ('may_read(text)', '{app,trusted_app}'),
+        ('may_write(text)', '{app,trusted_app}'),
+        ('new_id()', '{app,trusted_app}'),
+        ('role_matrix()', '{app,trusted_app,operator}'),
+        ('add_user(text,text,text,uuid)', '{app,trusted_app,operator}'),
+        ('set_user_role(uuid,text,uuid)', '{app,trusted_app,operator}'),
+        ('remove_user(uuid,text,uuid)', '{app,trusted_app,operator}'),
+        ('export_tenant_data(uuid)', '{app,trusted_app,operator}'),
+        ('default_policy_modes()', '{app,trusted_app,operator}'),
+        ('apply_policy(uuid,text,boolean)', '{app,trusted_app}'),
+        ('preview_policy(uuid,text)', '{app,trusted_app}'),
+        ('policy_parameters(text)', '{app,trusted_app}'),
+        ('policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
+        ('policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
+        ('decidable_storm(uuid)', '{app,trusted_app}'),
+        ('no_scores(uuid)', '{app,trusted_app}'),
+        ('policy_tally(jsonb)', '{app,trusted_app}'),
+        ('attitude(double precision)', '{app,trusted_app}'),
+        ('draw(uuid,uuid,uuid,text)', '{app,trusted_app}'),
+        ('record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),
+        ('record_outcomes(uuid,jsonb)', '{app,trusted_app}'),
+        ('provision_tenant(text,text,text)', '{operator}'),
+        ('suspend_tenant(uuid,text)', '{operator}'),
+        ('reactivate_tenant(uuid,text)', '{operator}'),
+        ('close_tenant(uuid,text)', '{operator}'),
+        ('list_tenants()', '{operator,monitor}'),
+        ('maintain_partitions(integer)', '{operator}'),
+        ('drop_decisions_before(date)', '{operator}')
+    ) AS f (signature, kinds)
+$$;
+
+CREATE FUNCTION stormops.grant_usage(role_name name, kind text) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    grantee pg_catalog.pg_roles;
+BEGIN
+    IF role_name IS NULL OR kind IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'role name and kind must not be null',
+            HINT = 'SELECT stormops.grant_usage(''web'', ''app'');';
+    END IF;
+    IF kind NOT IN ('app', 'trusted_app', 'operator', 'monitor') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unknown kind of use "%s"', kind),
+            HINT = 'A kind is app, trusted_app, operator or monitor.';
+    END IF;
+    SELECT r.* INTO grantee FROM pg_roles AS r WHERE r.rolname = role_name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role "%s" does not exist', role_name),
+            HINT = format('CREATE ROLE %I LOGIN;', role_name);
+    END IF;
+    IF grantee.rolsuper OR grantee.rolbypassrls OR pg_has_role(role_name, 'stormops_owner', 'MEMBER') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_grant_operation',
+            MESSAGE = format('role "%s" would see every tenant''s rows', role_name),
+            DETAIL = 'A superuser, a role with BYPASSRLS and a member of stormops_owner are outside row security.',
+            HINT = 'Grant use to an ordinary role.';
+    END IF;
+    PERFORM stormops.revoke_usage(role_name);
+    INSERT INTO stormops.usage_grants (role_name, kind) VALUES (role_name, kind);
+    PERFORM stormops.renew_grants();
+    -- So that a statement as the application writes it, INSERT INTO storms, finds the table.
+    IF NOT EXISTS (
+        SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
+        WHERE s.setrole = grantee.oid AND c LIKE 'search_path=%'
+    ) THEN
+        EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = "$user", public, stormops', role_name, current_database());
+    END IF;
+END
+$$;
+
+CREATE FUNCTION stormops.renew_grants() RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    g record;
+    p record;
+BEGIN
+    FOR g IN
+        SELECT u.role_name, u.kind FROM stormops.usage_grants AS u JOIN pg_roles AS r ON r.rolname = u.role_name
+    LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA stormops TO %I', g.role_name);
+        FOR p IN SELECT f.signature FROM stormops.usage_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION stormops.%s TO %I', p.signature, g.role_name);
+        END LOOP;
+        CONTINUE WHEN g.kind NOT IN ('app', 'trusted_app');
+        FOR p IN SELECT m.* FROM stormops.role_matrix() AS m WHERE m.through IS NULL LOOP
+            EXECUTE format('GRANT %s %s ON stormops.%I TO %I', p.command,
+                coalesce('(' || array_to_string(p.columns, ', ') || ')', ''), p.table_name, g.role_name);
+        END LOOP;
+        EXECUTE format('GRANT SELECT ON stormops.policy_decisions, stormops.storm_results TO %I', g.role_name);
+        IF g.kind = 'trusted_app' THEN
+            EXECUTE format('GRANT SET ON PARAMETER app.current_tenant, app.current_user_id TO %I', g.role_name);
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION stormops.revoke_usage(role_name name) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    f record;
+BEGIN
+    IF role_name IS NULL OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role_name) THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role "%s" does not exist', role_name),
+            HINT = 'SELECT * FROM stormops.usage_grants; shows who has use.';
+    END IF;
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA stormops FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON SCHEMA stormops FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);
+    DELETE FROM stormops.usage_grants AS g WHERE g.role_name = revoke_usage.role_name;
+END
+$$;
+
+CREATE FUNCTION stormops.is_operator() RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT r.rolsuper OR EXISTS (
+        SELECT FROM stormops.usage_grants AS g
+        JOIN pg_roles AS granted ON granted.rolname = g.role_name
+        WHERE g.kind = 'operator' AND pg_has_role(r.oid, granted.oid, 'USAGE')
+    )
+    FROM pg_roles AS r WHERE r.rolname = stormops.calling_role()
+$$;
+
+CREATE FUNCTION stormops.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+BEGIN
+    IF tenant_id IS NOT NULL AND stormops.is_operator() THEN
+        RETURN tenant_id;
+    END IF;
+    IF tenant_id IS NOT NULL AND tenant_id IS DISTINCT FROM stormops.current_tenant() THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'permission denied for another tenant',
+            HINT = 'Leave tenant_id out to mean the tenant in context; an operator may name any.';
+    END IF;
+    IF NOT (CASE WHEN writes THEN stormops.may_write('admin') ELSE stormops.may_read('admin') END) THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an admin of the tenant may do this',
+            HINT = 'SELECT * FROM stormops.role_matrix(); shows who may do what.';
+    END IF;
+    RETURN stormops.current_tenant();
+END
+$$;

@@ -1,0 +1,291 @@
+-- Tenants come, pause and go; users are added and removed. Each function does all or nothing.
+
+CREATE FUNCTION stormops.legal_steps(OUT action text, OUT from_status text, OUT to_status text) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT s.* FROM (VALUES
+        ('suspend', 'active', 'suspended'),
+        ('reactivate', 'suspended', 'active'),
+        ('close', 'active', 'closed'),
+        ('close', 'suspended', 'closed')
+    ) AS s (action, from_status, to_status)
+$$;
+
+CREATE FUNCTION stormops.legal_step() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'a tenant is closed, never deleted',
+            HINT = 'SELECT * FROM stormops.close_tenant(tenant_id, reason);';
+    END IF;
+    IF TG_OP = 'INSERT' AND NEW.status <> 'active'
+        OR TG_OP = 'UPDATE' AND NEW.tenant_id <> OLD.tenant_id
+        OR TG_OP = 'UPDATE' AND NEW.status <> OLD.status AND NOT EXISTS (
+            SELECT FROM stormops.legal_steps() AS s WHERE s.from_status = OLD.status AND s.to_status = NEW.status)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = CASE TG_OP WHEN 'INSERT' THEN 'a tenant begins active'
+                ELSE format('a tenant cannot go from %s to %s', OLD.status, NEW.status) END,
+            HINT = 'SELECT * FROM stormops.legal_steps(); shows the steps that there are.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION stormops.log_event(
+    tenant_id uuid, action text, from_status text, to_status text, reason text, user_id uuid DEFAULT NULL
+) RETURNS void
+    LANGUAGE sql VOLATILE
+    AS $$
+    INSERT INTO stormops.tenant_events (tenant_id, action, from_status, to_status, reason, user_id, actor, acting_user)
+    VALUES ($1, $2, $3, $4, $5, $6, stormops.calling_role(),
+        NULLIF(pg_catalog.current_setting('app.current_user_id'), '')::pg_catalog.uuid)
+$$;
+
+CREATE FUNCTION stormops.provision_tenant(
+    org_name text, tier text, admin_email text,
+    OUT tenant_id uuid, OUT admin_user_id uuid, OUT status text, OUT trial_ends_at timestamptz
+)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    key text := stormops.name_key(org_name);
+    twin text;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    IF org_name IS NULL OR tier IS NULL OR admin_email IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'organisation name, tier and admin e-mail must not be null',
+            HINT = 'SELECT * FROM stormops.provision_tenant(''ABC Roofing'', ''standard'', ''admin@abcroofing.example'');';
+    END IF;
+    IF key IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'organisation name is not valid',
+            DETAIL = 'A name has 1 to 200 characters, at least one letter or digit, and none that is invisible.',
+            HINT = 'Use the name as people write it.';
+    END IF;
+    IF tier NOT IN ('trial', 'standard', 'enterprise') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unknown tier "%s"', left(tier, 50)),
+            HINT = 'A tier is trial, standard or enterprise.';
+    END IF;
+    SELECT t.org_name INTO twin FROM stormops.tenants AS t WHERE t.name_key = key;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = format('organisation "%s" already exists', twin),
+            DETAIL = 'Names are compared without regard to case, spacing and look-alike characters; a closed tenant keeps its name.',
+            HINT = 'Choose a name that people cannot confuse with it.';
+    END IF;
+    trial_ends_at := CASE WHEN tier = 'trial' THEN now() + interval '30 days' END;
+    INSERT INTO stormops.tenants AS t (org_name, name_key, tier, trial_ends_at)
+    VALUES (regexp_replace(btrim(org_name), '\s+', ' ', 'g'), key, tier, trial_ends_at)
+    RETURNING t.tenant_id, t.status INTO tenant_id, status;
+    PERFORM stormops.log_event(tenant_id, 'provision', NULL, status, NULL);
+    admin_user_id := stormops.insert_user(tenant_id, admin_email, 'admin', NULL);
+    INSERT INTO stormops.policy_modes (tenant_id, policy_mode, confidence, exploration, holdout)
+    SELECT tenant_id, m.policy_mode, m.confidence, m.exploration, m.holdout FROM stormops.default_policy_modes() AS m;
+END
+$$;
+
+CREATE FUNCTION stormops.step_tenant(
+    tenant_id uuid, action text, reason text, OUT from_status text, OUT to_status text, OUT changed_at timestamptz
+)
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    IF tenant_id IS NULL OR reason IS NULL OR btrim(reason) = '' OR char_length(reason) > 500 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN tenant_id IS NULL OR reason IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            MESSAGE = 'tenant and reason must be given',
+            DETAIL = 'A reason has 1 to 500 characters; it is kept in tenant_events.',
+            HINT = format('SELECT * FROM stormops.%s_tenant(tenant_id, ''payment_failed'');', action);
+    END IF;
+    SELECT t.status INTO from_status FROM stormops.tenants AS t WHERE t.tenant_id = step_tenant.tenant_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('tenant %s does not exist', tenant_id),
+            HINT = 'SELECT * FROM stormops.list_tenants();';
+    END IF;
+    SELECT s.to_status INTO to_status FROM stormops.legal_steps() AS s
+    WHERE s.action = step_tenant.action AND s.from_status = step_tenant.from_status;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('cannot %s a tenant that is %s', action, from_status),
+            HINT = 'SELECT * FROM stormops.legal_steps(); shows the steps that there are.';
+    END IF;
+    changed_at := now();
+    UPDATE stormops.tenants AS t SET status = to_status, status_changed_at = changed_at WHERE t.tenant_id = step_tenant.tenant_id;
+    PERFORM stormops.log_event(tenant_id, action, from_status, to_status, reason);
+END
+$$;
+
+CREATE FUNCTION stormops.suspend_tenant(tenant_id uuid, reason text, OUT from_status text, OUT to_status text, OUT changed_at timestamptz)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$ BEGIN SELECT s.* INTO from_status, to_status, changed_at FROM stormops.step_tenant(tenant_id, 'suspend', reason) AS s; END $$;
+
+CREATE FUNCTION stormops.reactivate_tenant(
+    tenant_id uuid, reason text DEFAULT 'reactivated', OUT from_status text, OUT to_status text, OUT changed_at timestamptz
+)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$ BEGIN SELECT s.* INTO from_status, to_status, changed_at FROM stormops.step_tenant(tenant_id, 'reactivate', reason) AS s; END $$;
+
+CREATE FUNCTION stormops.close_tenant(tenant_id uuid, reason text, OUT from_status text, OUT to_status text, OUT changed_at timestamptz)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$ BEGIN SELECT s.* INTO from_status, to_status, changed_at FROM stormops.step_tenant(tenant_id, 'close', reason) AS s; END $$;
+
+CREATE FUNCTION stormops.list_tenants(
+    OUT tenant_id uuid, OUT org_name text, OUT tier text, OUT status text, OUT users bigint,
+    OUT created_at timestamptz, OUT status_changed_at timestamptz, OUT trial_ends_at timestamptz
+) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    RETURN QUERY
+        SELECT t.tenant_id, t.org_name, t.tier, t.status,
+            (SELECT count(*) FROM stormops.users AS u WHERE u.tenant_id = t.tenant_id AND u.removed_at IS NULL),
+            t.created_at, t.status_changed_at, t.trial_ends_at
+        FROM stormops.tenants AS t
+        ORDER BY t.tenant_id;
+END
+$$;
+
+CREATE FUNCTION stormops.insert_user(tenant_id uuid, email text, role text, full_name text) RETURNS uuid
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    address text := stormops.email_key(email);
+    user_id uuid;
+BEGIN
+    IF address IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'e-mail address is not valid',
+            DETAIL = 'An address is name@domain.tld without a display name, at most 254 characters.',
+            HINT = 'Use an address that mail can reach, such as admin@abcroofing.example.';
+    END IF;
+    PERFORM stormops.check_role(role);
+    IF full_name IS NOT NULL AND stormops.name_key(full_name) IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'full name is not valid',
+            DETAIL = 'A name has 1 to 200 characters, at least one letter or digit, and none that is invisible.',
+            HINT = 'Use the name as people write it, or NULL.';
+    END IF;
+    IF EXISTS (
+        SELECT FROM stormops.users AS u
+        WHERE u.tenant_id = insert_user.tenant_id AND lower(u.email) = lower(address) AND u.removed_at IS NULL
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = format('user "%s" already exists', address),
+            HINT = 'set_user_role() changes the role of a user who is there.';
+    END IF;
+    INSERT INTO stormops.users AS u (tenant_id, email, role, full_name)
+    VALUES (tenant_id, address, role, full_name)
+    RETURNING u.user_id INTO user_id;
+    PERFORM stormops.log_event(tenant_id, 'add_user', NULL, role, NULL, user_id);
+    RETURN user_id;
+END
+$$;
+
+CREATE FUNCTION stormops.check_role(role text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF role IS NULL OR role NOT IN ('admin', 'crew_chief', 'field_user', 'viewer') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN role IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            MESSAGE = format('unknown role "%s"', left(role, 50)),
+            HINT = 'A role is admin, crew_chief, field_user or viewer.';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION stormops.add_user(email text, role text, full_name text DEFAULT NULL, tenant_id uuid DEFAULT NULL) RETURNS uuid
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    target uuid := stormops.target_tenant(tenant_id, true);
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.open_for_change(target);
+    RETURN stormops.insert_user(target, email, role, full_name);
+END
+$$;
+
+CREATE FUNCTION stormops.open_for_change(tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    status text;
+BEGIN
+    -- The lock puts changes of one tenant's users in line: two admins cannot remove each other.
+    SELECT t.status INTO status FROM stormops.tenants AS t WHERE t.tenant_id = open_for_change.tenant_id FOR NO KEY UPDATE;
+    IF NOT FOUND OR status = 'closed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'tenant is closed or does not exist',
+            HINT = 'SELECT * FROM stormops.list_tenants();';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION stormops.change_user(tenant_id uuid, user_id uuid, new_role text, action text, reason text) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    old_role text;
+BEGIN
+    PERFORM stormops.open_for_change(tenant_id);
+    SELECT u.role INTO old_role FROM stormops.users AS u
+    WHERE u.tenant_id = change_user.tenant_id AND u.user_id = change_user.user_id AND u.removed_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('user %s does not exist', coalesce(user_id::text, 'NULL')),
+            HINT = 'SELECT user_id, email, role FROM stormops.users;';
+    END IF;
+    IF old_role = 'admin' AND new_role IS DISTINCT FROM 'admin' AND NOT EXISTS (
+        SELECT FROM stormops.users AS u
+        WHERE u.tenant_id = change_user.tenant_id AND u.role = 'admin' AND u.user_id <> change_user.user_id
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the last admin of a tenant stays',
+            HINT = 'Make somebody else admin first: SELECT stormops.set_user_role(user_id, ''admin'');';
+    END IF;
+    UPDATE stormops.users AS u
+    SET role = new_role, removed_at = CASE WHEN new_role IS NULL THEN now() END
+    WHERE u.tenant_id = change_user.tenant_id AND u.user_id = change_user.user_id;
+    PERFORM stormops.log_event(tenant_id, action, old_role, new_role, reason, user_id);
+END
+$$;
+
+CREATE FUNCTION stormops.set_user_role(user_id uuid, role text, tenant_id uuid DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    target uuid := stormops.target_tenant(tenant_id, true);
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.check_role(role);
+    PERFORM stormops.change_user(target, user_id, role, 'set_user_role', NULL);
+END
+$$;
+
+CREATE FUNCTION stormops.remove_user(user_id uuid, reason text DEFAULT NULL, tenant_id uuid DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    target uuid := stormops.target_tenant(tenant_id, true);
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.change_user(target, user_id, NULL, 'remove_user', reason);
+END
+$$;

@@ -1,0 +1,35 @@
+//! `stormops.install()`: the tables, which belong to the database and not to the extension.
+
+use pgrx::prelude::*;
+use pgrx::spi::{self, Spi};
+
+/// The statements that make the tables, adopt those that are there, and put all of them under
+/// their policies. Each file may run again at any time.
+const SCRIPTS: [&str; 9] = [
+    include_str!("../sql/tables/tenancy.sql"),
+    include_str!("../sql/tables/field.sql"),
+    include_str!("../sql/tables/uplift.sql"),
+    include_str!("../sql/tables/experiment.sql"),
+    include_str!("../sql/tables/policy.sql"),
+    include_str!("../sql/tables/metering.sql"),
+    include_str!("../sql/tables/health.sql"),
+    include_str!("../sql/tables/views.sql"),
+    include_str!("../sql/tables/protection.sql"),
+];
+
+/// Makes what is missing of StormOps' tables and restores their protection; keeps every row.
+#[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
+fn install() -> Result<(), spi::Error> {
+    SCRIPTS.iter().try_for_each(|script| Spi::run(script))
+}
+
+// The order of the install script. Functions refer to tables and to each other by name only,
+// inside string bodies, so each domain's file needs nothing but Rust's functions before it.
+extension_sql_file!("../sql/bootstrap.sql", bootstrap);
+extension_sql_file!("../sql/tenancy.sql");
+extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy"]);
+extension_sql_file!("../sql/policy.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/policy_outcomes.sql", requires = ["policy"]);
+extension_sql_file!("../sql/portability.sql", requires = ["policy_outcomes"]);
+extension_sql_file!("../sql/finalize.sql", finalize);

@@ -1,0 +1,28 @@
+//! StormOps: the platform of a storm-response business inside one Postgres database.
+//!
+//! Eight domains name the modules here and the files in `sql/`. What is a set is SQL and
+//! lives there; what is an algorithm is Rust and lives here.
+
+use pgrx::prelude::*;
+
+mod install;
+mod policy;
+mod tenancy;
+
+pgrx::pg_module_magic!(name, version);
+
+/// Defines the settings and the hooks once per backend (once per server when preloaded).
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    tenancy::init();
+}
+
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec!["shared_preload_libraries = 'stormops'"]
+    }
+}

@@ -1,0 +1,4 @@
+//! Which properties to treat after a storm: draws and thresholds.
+
+mod draw;
+mod rule;

@@ -1,0 +1,106 @@
+//! Names as people confuse them, and e-mail addresses as servers read them. Pure but for the
+//! two functions at the end.
+
+use email_address::EmailAddress;
+use pgrx::prelude::*;
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::confusable_detection::skeleton;
+
+/// The longest name and the longest address (RFC 5321) in characters.
+const MAX_NAME: usize = 200;
+const MAX_EMAIL: usize = 254;
+
+/// Folds a name so that two that a person would confuse are equal: compatibility form, case,
+/// runs of white space, then the skeleton of Unicode Technical Standard 39, section 4.
+///
+/// None if nothing visible is left, if the name is longer than 200 characters, or if it holds
+/// a control, zero-width or text-direction character, which have no place in a name.
+fn name_key(name: &str) -> Option<String> {
+    if name.chars().count() > MAX_NAME || name.chars().any(is_invisible) {
+        return None;
+    }
+    let spaced = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let key: String = spaced.nfkc().map(|c| look(c).to_lowercase()).collect();
+    key.chars().any(char::is_alphanumeric).then_some(key)
+}
+
+/// The skeleton of a character in the case in which it looks like a Latin letter, if in either:
+/// Cyrillic В passes for B, though в does not pass for b.
+fn look(c: char) -> String {
+    let lower: String = skeleton(&c.to_lowercase().to_string()).collect();
+    let upper: String = skeleton(&c.to_uppercase().to_string()).collect();
+    if upper.is_ascii() && !lower.is_ascii() { upper } else { lower }
+}
+
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The address with its domain in lower case, or None if it is not one that mail can reach:
+/// RFC 5321 syntax, no comment or display name, a domain with a dot, at most 254 characters.
+fn email_key(address: &str) -> Option<String> {
+    let options = email_address::Options::default().with_required_tld().without_domain_literal().without_display_text();
+    if address.chars().count() > MAX_EMAIL || address.chars().any(is_invisible) {
+        return None;
+    }
+    let parsed = EmailAddress::parse_with_options(address, options).ok()?;
+    Some(format!("{}@{}", parsed.local_part(), parsed.domain().to_lowercase()))
+}
+
+#[pg_extern(immutable, parallel_safe, name = "name_key")]
+fn name_key_sql(name: &str) -> Option<String> {
+    name_key(name)
+}
+
+#[pg_extern(immutable, parallel_safe, name = "email_key")]
+fn email_key_sql(address: &str) -> Option<String> {
+    email_key(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_alike_share_a_key() {
+        let key = name_key("ABC Roofing");
+        assert!(key.is_some());
+        for twin in ["abc roofing", " ABC  Roofing ", "АВС Roofing", "ＡＢＣ Roofing", "ABC\u{a0}Roofing"] {
+            assert_eq!(name_key(twin), key, "{twin}");
+        }
+        for other in ["ABD Roofing", "ABC Roofing 2", "ABCRoofing"] {
+            assert_ne!(name_key(other), key, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_must_be_visible() {
+        for bad in ["", "   ", "...", "ABC\u{200b}Roofing", "ABC\nRoofing", "\u{202e}gnifooR"] {
+            assert_eq!(name_key(bad), None, "{bad:?}");
+        }
+        assert!(name_key(&"a".repeat(200)).is_some());
+        assert!(name_key(&"a".repeat(201)).is_none());
+    }
+
+    #[test]
+    fn addresses_are_those_that_mail_can_reach() {
+        assert_eq!(email_key("Ann.Lee+x@ABC.Test").as_deref(), Some("Ann.Lee+x@abc.test"));
+        for bad in [
+            "",
+            "ann",
+            "ann@",
+            "@abc.test",
+            "ann@abc",
+            "a b@abc.test",
+            "ann@abc..test",
+            "Ann <ann@abc.test>",
+            "ann@[127.0.0.1]",
+            "ann@abc.test\n",
+        ] {
+            assert_eq!(email_key(bad), None, "{bad:?}");
+        }
+    }
+}
