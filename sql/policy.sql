@@ -5,14 +5,16 @@ CREATE FUNCTION stormops.default_policy_modes(
     OUT policy_mode text, OUT confidence double precision, OUT exploration double precision, OUT holdout double precision
 ) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT m.policy_mode, m.confidence, m.exploration, m.holdout
     FROM (VALUES
-        ('conservative', 0.95::pg_catalog.float8, 0.02::pg_catalog.float8, 0.20::pg_catalog.float8),
-        ('moderate', 0.50::pg_catalog.float8, 0.05::pg_catalog.float8, 0.10::pg_catalog.float8),
-        ('aggressive', 0.20::pg_catalog.float8, 0.10::pg_catalog.float8, 0.05::pg_catalog.float8)
+        ('conservative', 0.95::float8, 0.02::float8, 0.20::float8),
+        ('moderate', 0.50::float8, 0.05::float8, 0.10::float8),
+        ('aggressive', 0.20::float8, 0.10::float8, 0.05::float8)
     ) AS m (policy_mode, confidence, exploration, holdout)
 $$;
+COMMENT ON FUNCTION stormops.default_policy_modes() IS 'The modes that a new tenant gets. confidence, exploration and holdout as in policy_modes.';
 
 CREATE FUNCTION stormops.policy_parameters(policy_mode text) RETURNS jsonb
     LANGUAGE plpgsql STABLE
@@ -40,63 +42,59 @@ BEGIN
     );
 END
 $$;
+COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
 
 CREATE FUNCTION stormops.policy_candidates(
     storm_id uuid, parameters jsonb,
     OUT property_id uuid, OUT do_not_contact boolean, OUT score double precision, OUT score_sd double precision,
     OUT model_version text, OUT cost double precision, OUT value double precision, OUT wanted boolean
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
+    -- A sub-select without a table is computed once, not for each row.
     SELECT s.property_id, s.do_not_contact, s.uplift, s.sd, s.model_version, s.cost,
-        CASE WHEN s.money THEN s.margin * s.uplift - s.cost ELSE s.uplift - s.breakeven_uplift END,
-        s.uplift >= 0
-            AND s.uplift + s.z * s.sd > CASE WHEN s.money THEN s.cost / s.margin ELSE s.breakeven_uplift END
+        CASE WHEN s.margin * s.cost IS NULL THEN s.uplift - s.breakeven ELSE s.margin * s.uplift - s.cost END,
+        s.uplift >= 0 AND s.uplift + (SELECT ($2 ->> 'z')::float8) * s.sd
+            > CASE WHEN s.margin * s.cost IS NULL THEN s.breakeven ELSE s.cost / s.margin END
     FROM (
         SELECT u.property_id, p.do_not_contact, u.uplift, u.model_version,
-            coalesce(u.uplift_sd, m.default_sd) AS sd, m.z, m.breakeven_uplift,
-            coalesce(p.job_margin, m.margin)::float8 AS margin,
-            coalesce(p.contact_cost, m.contact_cost)::float8 AS cost,
-            coalesce(p.job_margin, m.margin) IS NOT NULL AND coalesce(p.contact_cost, m.contact_cost) IS NOT NULL AS money
-        FROM jsonb_to_record($2) AS m (
-            z float8, default_sd float8, breakeven_uplift float8, margin numeric, contact_cost numeric
-        )
-        CROSS JOIN (
-            -- The latest score of each property, in the order of the key.
-            SELECT DISTINCT ON (l.property_id) l.property_id, l.uplift, l.uplift_sd, l.model_version
+            coalesce(u.uplift_sd, (SELECT ($2 ->> 'default_sd')::float8)) AS sd,
+            coalesce(p.job_margin::float8, (SELECT ($2 ->> 'margin')::float8)) AS margin,
+            coalesce(p.contact_cost::float8, (SELECT ($2 ->> 'contact_cost')::float8)) AS cost,
+            (SELECT ($2 ->> 'breakeven_uplift')::float8) AS breakeven
+        FROM (
+            -- In the order of the key, so that the log's key is written in order too.
+            SELECT l.property_id, l.uplift, l.uplift_sd, l.model_version,
+                lead(l.property_id) OVER (ORDER BY l.property_id, l.scored_at, l.model_version) AS next_property
             FROM stormops.lead_uplift AS l
             WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
-            ORDER BY l.property_id DESC, l.scored_at DESC, l.model_version DESC
         ) AS u
         JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = u.property_id
-        WHERE p.status = 'active'
+        WHERE p.status = 'active' AND u.next_property IS DISTINCT FROM u.property_id -- the latest score
     ) AS s
 $$;
+COMMENT ON FUNCTION stormops.policy_candidates(uuid, jsonb) IS 'The storm''s active properties with their latest score: value of treating each, and wanted: P(value > 0) >= confidence and a score not below zero. Writes nothing.';
 
 CREATE FUNCTION stormops.policy_decisions(
     storm_id uuid, parameters jsonb,
     OUT property_id uuid, OUT decision text, OUT reason text, OUT propensity double precision,
     OUT score double precision, OUT score_sd double precision, OUT value double precision, OUT model_version text
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
-    WITH mode AS (
-        SELECT m.* FROM jsonb_to_record($2) AS m (holdout float8, exploration float8, capacity bigint, budget float8)
-    ),
     -- Without a limit each property is decided by itself, in one pass.
-    free AS (
-        SELECT c.*, c.wanted AS chosen, m.exploration AS flip_rate,
-            stormops.draw(stormops.current_tenant(), $1, c.property_id, 'explore') < m.exploration AS flip
-        FROM mode AS m CROSS JOIN stormops.policy_candidates($1, $2) AS c
-        WHERE m.capacity IS NULL AND m.budget IS NULL
+    WITH free AS (
+        SELECT c.*, c.wanted AS chosen, (SELECT ($2 ->> 'exploration')::float8) AS flip_rate,
+            stormops.draw(stormops.current_tenant(), $1, c.property_id, 'explore') < (SELECT ($2 ->> 'exploration')::float8) AS flip
+        FROM stormops.policy_candidates($1, $2) AS c
+        WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NULL
     ),
     -- Under a limit the best by value per cost are chosen until it is reached: the fractional
     -- knapsack (Goldenberg et al. 2020, arXiv 2008.06293). Equal ones stand in the order of a draw.
     ranked AS (
-        SELECT c.*, m.exploration, m.capacity, m.budget,
-            row_number() OVER best AS place, sum(coalesce(c.cost, 0)) OVER best AS spent
-        FROM mode AS m CROSS JOIN stormops.policy_candidates($1, $2) AS c
-        WHERE m.capacity IS NOT NULL OR m.budget IS NOT NULL
+        SELECT c.*, row_number() OVER best AS place, sum(coalesce(c.cost, 0)) OVER best AS spent
+        FROM stormops.policy_candidates($1, $2) AS c
+        WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NOT NULL
         WINDOW best AS (
             ORDER BY c.wanted AND NOT c.do_not_contact DESC, c.value / nullif(coalesce(c.cost, 1), 0) DESC NULLS FIRST,
                 stormops.draw(stormops.current_tenant(), $1, c.property_id, 'tie')
@@ -104,15 +102,16 @@ CREATE FUNCTION stormops.policy_decisions(
         )
     ),
     cut AS (
-        SELECT r.*, r.wanted AND NOT r.do_not_contact AND r.place <= coalesce(r.capacity, r.place)
-            AND r.spent <= coalesce(r.budget, r.spent) AS chosen
+        SELECT r.*, r.wanted AND NOT r.do_not_contact
+            AND coalesce(r.place <= (SELECT ($2 ->> 'capacity')::bigint), true)
+            AND coalesce(r.spent <= (SELECT ($2 ->> 'budget')::float8), true) AS chosen
         FROM ranked AS r
     ),
     -- Exploration then swaps a fixed number of chosen ones against as many others, drawn at
     -- random, so that it never treats more than the limit.
     counted AS (
         SELECT c.*, count(*) OVER side AS members,
-            least(round(c.exploration * count(*) FILTER (WHERE c.chosen) OVER everyone),
+            least(round((SELECT ($2 ->> 'exploration')::float8) * count(*) FILTER (WHERE c.chosen) OVER everyone),
                 count(*) FILTER (WHERE NOT c.chosen AND NOT c.do_not_contact) OVER everyone)::float8 AS swaps,
             row_number() OVER (
                 PARTITION BY c.chosen, c.do_not_contact
@@ -130,28 +129,30 @@ CREATE FUNCTION stormops.policy_decisions(
         FROM counted AS c
     ),
     drawn AS (
-        SELECT e.*, m.holdout,
-            stormops.draw(stormops.current_tenant(), $1, e.property_id, 'holdout') < m.holdout AS held_out,
-            (1 - m.holdout) * CASE WHEN e.chosen THEN 1 - e.flip_rate ELSE e.flip_rate END AS treat_rate
-        FROM mode AS m CROSS JOIN explored AS e
+        SELECT e.*, stormops.draw(stormops.current_tenant(), $1, e.property_id, 'holdout') < (SELECT ($2 ->> 'holdout')::float8) AS held_out
+        FROM explored AS e
+        OFFSET 0 -- a fence: without it each use below would draw again
+    ),
+    decided AS (
+        SELECT d.*, d.chosen <> d.flip AND NOT d.held_out AS treated,
+            (SELECT 1 - ($2 ->> 'holdout')::float8) * CASE WHEN d.chosen THEN 1 - d.flip_rate ELSE d.flip_rate END AS treat_rate
+        FROM drawn AS d
     )
-    SELECT d.property_id, a.decision, a.reason,
-        CASE a.decision WHEN 'treat' THEN d.treat_rate WHEN 'hold' THEN 1 - d.treat_rate ELSE 1 END,
+    SELECT d.property_id,
+        CASE WHEN d.do_not_contact THEN 'exclude' WHEN d.treated THEN 'treat' ELSE 'hold' END,
+        CASE
+            WHEN d.do_not_contact THEN 'do_not_contact'
+            WHEN d.held_out THEN 'holdout'
+            WHEN d.chosen THEN CASE WHEN d.flip THEN 'explore_hold' ELSE 'above_threshold' END
+            WHEN d.flip THEN 'explore_treat'
+            WHEN d.wanted THEN 'over_capacity'
+            ELSE 'below_threshold'
+        END,
+        CASE WHEN d.do_not_contact THEN 1 WHEN d.treated THEN d.treat_rate ELSE 1 - d.treat_rate END,
         d.score, d.score_sd, d.value, d.model_version
-    FROM drawn AS d
-    CROSS JOIN LATERAL (
-        SELECT
-            CASE WHEN d.do_not_contact THEN 'exclude' WHEN d.chosen <> d.flip AND NOT d.held_out THEN 'treat' ELSE 'hold' END AS decision,
-            CASE
-                WHEN d.do_not_contact THEN 'do_not_contact'
-                WHEN d.held_out THEN 'holdout'
-                WHEN d.chosen THEN CASE WHEN d.flip THEN 'explore_hold' ELSE 'above_threshold' END
-                WHEN d.flip THEN 'explore_treat'
-                WHEN d.wanted THEN 'over_capacity'
-                ELSE 'below_threshold'
-            END AS reason
-    ) AS a
+    FROM decided AS d
 $$;
+COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its exact propensity. Writes nothing; the same storm, scores and parameters decide alike. Columns as in policy_decisions_log. For each property: excluded if do_not_contact; held if draw(''holdout'') < holdout; else the rule''s choice, or its opposite by exploration. P(treat) = (1 - holdout) * (1 - e) where the rule treats and (1 - holdout) * e where not; e = exploration, or under capacity or budget the share of a fixed number of swaps.';
 
 CREATE FUNCTION stormops.decidable_storm(storm_id uuid) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -175,6 +176,7 @@ BEGIN
     END IF;
 END
 $$;
+COMMENT ON FUNCTION stormops.decidable_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant, 55000 closed.';
 
 CREATE FUNCTION stormops.no_scores(storm_id uuid) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -187,12 +189,14 @@ BEGIN
         HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) … first.';
 END
 $$;
+COMMENT ON FUNCTION stormops.no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
 
 CREATE FUNCTION stormops.policy_tally(
     groups jsonb,
     OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint, OUT reasons jsonb, OUT expected_value numeric
 )
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT t.treat, round(100.0 * t.treat / nullif(t.treat + t.hold, 0), 1), t.hold, t.excluded, t.reasons, t.expected_value
     FROM (
@@ -204,6 +208,7 @@ CREATE FUNCTION stormops.policy_tally(
         FROM jsonb_to_recordset($1) AS g (decision text, reason text, n bigint, value numeric)
     ) AS t
 $$;
+COMMENT ON FUNCTION stormops.policy_tally(jsonb) IS 'Folds counts by decision and reason into one row.';
 
 CREATE FUNCTION stormops.preview_policy(
     storm_id uuid, policy_mode text DEFAULT 'moderate',
@@ -212,6 +217,7 @@ CREATE FUNCTION stormops.preview_policy(
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling the one large statement costs more than it saves
     AS $$
 #variable_conflict use_variable
 DECLARE
@@ -233,6 +239,7 @@ BEGIN
     WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = preview_policy.storm_id AND r.superseded_at IS NULL;
 END
 $$;
+COMMENT ON FUNCTION stormops.preview_policy(uuid, text) IS 'What apply_policy() would decide now; writes nothing. run_id is NULL, supersedes the run that would be replaced. Other columns and errors as there.';
 
 CREATE FUNCTION stormops.apply_policy(
     storm_id uuid, policy_mode text DEFAULT 'moderate', supersede boolean DEFAULT false,
@@ -241,6 +248,8 @@ CREATE FUNCTION stormops.apply_policy(
 )
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling the one large statement costs more than it saves
+    SET enable_hashjoin = off -- a merge join keeps the order of the key, and memory flat
     AS $$
 #variable_conflict use_variable
 DECLARE
@@ -268,18 +277,18 @@ BEGIN
     END IF;
 
     run_id := stormops.new_id();
-    INSERT INTO stormops.policy_decisions_log (
-        tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
-        decision, reason, policy_mode, model_version
+    WITH written AS (
+        INSERT INTO stormops.policy_decisions_log AS l (
+            tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
+            decision, reason, policy_mode, model_version
+        )
+        SELECT tenant, run_id, d.property_id, storm_id, decided_at, d.propensity, d.score, d.score_sd, d.value,
+            d.decision, d.reason, policy_mode, d.model_version
+        FROM stormops.policy_decisions(storm_id, parameters) AS d
+        RETURNING l.decision, l.reason, l.value
     )
-    SELECT tenant, run_id, d.property_id, storm_id, decided_at, d.propensity, d.score, d.score_sd, d.value,
-        d.decision, d.reason, policy_mode, d.model_version
-    FROM stormops.policy_decisions(storm_id, parameters) AS d;
     SELECT jsonb_agg(g) INTO groups FROM (
-        SELECT l.decision, l.reason, count(*) AS n, sum(l.value) AS value
-        FROM stormops.policy_decisions_log AS l
-        WHERE l.tenant_id = tenant AND l.run_id = apply_policy.run_id
-        GROUP BY l.decision, l.reason
+        SELECT w.decision, w.reason, count(*) AS n, sum(w.value) AS value FROM written AS w GROUP BY w.decision, w.reason
     ) AS g;
     IF groups IS NULL THEN
         PERFORM stormops.no_scores(storm_id);
@@ -297,3 +306,4 @@ BEGIN
     );
 END
 $$;
+COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which of a storm''s scored properties to treat and which to hold, and logs each decision with its propensity. policy_mode: a row of policy_modes. A storm that has a current run needs supersede => true, which replaces it visibly. One transaction: all rows or none. Returns run_id; treat, hold, excluded (properties); treat_pct = 100 * treat / (treat + hold); reasons (properties by reason code); expected_value (sum of value over the treated); supersedes (the run replaced). Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 storm closed, without scores or applied already, tenant suspended; P0002 no such storm in this tenant.';

@@ -6,6 +6,7 @@ CREATE FUNCTION stormops.judge_outcomes(
     OUT occurred_at timestamptz, OUT late boolean, OUT idempotency_key text, OUT fault text
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
     AS $$
     WITH given AS (
         SELECT o.place, o.property_id, o.converted, o.value, coalesce(o.occurred_at, now()) AS occurred_at,
@@ -46,6 +47,7 @@ CREATE FUNCTION stormops.judge_outcomes(
         END
     FROM placed AS p
 $$;
+COMMENT ON FUNCTION stormops.judge_outcomes(uuid, jsonb) IS 'Finds for each outcome the run it belongs to, whether it is late, and what is wrong with it.';
 
 CREATE FUNCTION stormops.record_outcomes(
     storm_id uuid, outcomes jsonb, OUT recorded bigint, OUT duplicates bigint, OUT late bigint
@@ -89,18 +91,21 @@ BEGIN
     FROM written AS w;
 END
 $$;
+COMMENT ON FUNCTION stormops.record_outcomes(uuid, jsonb) IS 'Records many outcomes of a storm, all or none. outcomes: an array of {property_id, converted, value, occurred_at, idempotency_key}; value in the tenant''s currency (NULL), occurred_at (now), idempotency_key (storm and property: one outcome each). An outcome belongs to the run that was current when it occurred, and is late if that was more than outcome_days before. Returns recorded, duplicates (the same key with the same content: not counted again) and late. Errors: 22004; 22023 no decision, before the decision, in the future, value out of range; 23505 a key used for another outcome; 42501 a viewer; 55000 suspended.';
 
 CREATE FUNCTION stormops.record_outcome(
     storm_id uuid, property_id uuid, converted boolean, value numeric DEFAULT NULL,
-    occurred_at timestamptz DEFAULT now(), idempotency_key text DEFAULT NULL,
+    occurred_at timestamptz DEFAULT pg_catalog.now(), idempotency_key text DEFAULT NULL,
     OUT recorded boolean, OUT duplicate boolean, OUT late boolean
 )
     LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT r.recorded > 0, r.duplicates > 0, r.late > 0
     FROM stormops.record_outcomes($1, jsonb_build_array(jsonb_build_object(
         'property_id', $2, 'converted', $3, 'value', $4, 'occurred_at', $5, 'idempotency_key', $6))) AS r
 $$;
+COMMENT ON FUNCTION stormops.record_outcome(uuid, uuid, boolean, numeric, timestamptz, text) IS 'Records the outcome of one property. Returns recorded, duplicate, late. Rules and errors as record_outcomes().';
 
 CREATE FUNCTION stormops.maintain_partitions(months_ahead integer DEFAULT 3) RETURNS integer
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -140,14 +145,19 @@ BEGIN
     RETURN made;
 END
 $$;
+COMMENT ON FUNCTION stormops.maintain_partitions(integer) IS 'Makes the decision log''s partitions of this month and so many ahead, and moves into them what the default partition has of those months. Returns how many it made. Run it monthly; a missing partition loses nothing. Error: 22023.';
 
 CREATE FUNCTION stormops.decisions_partition(month date) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     AS $$ SELECT 'policy_decisions_log_' || to_char($1, 'YYYY_MM') $$;
+COMMENT ON FUNCTION stormops.decisions_partition(date) IS 'Name of a month''s partition of the decision log.';
 
 CREATE FUNCTION stormops.first_id_of(month date) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     AS $$ SELECT stormops.first_id_at((extract(epoch FROM $1::timestamp) * 1000)::bigint) $$;
+COMMENT ON FUNCTION stormops.first_id_of(date) IS 'The smallest UUID of version 7 of a month, UTC.';
 
 CREATE FUNCTION stormops.drop_decisions_before(month date) RETURNS text[]
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -175,3 +185,4 @@ BEGIN
     RETURN dropped;
 END
 $$;
+COMMENT ON FUNCTION stormops.drop_decisions_before(date) IS 'Drops the decision log''s partitions that end by a date, of all tenants; runs and their counts stay. Returns their names. Error: 22023 for the last month.';

@@ -23,3 +23,4 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON FUNCTION stormops.export_tenant_data(uuid) IS 'Summary of a tenant''s data: one row for each table with its number of rows, in one snapshot. For operators (any tenant) and for the admins of the tenant in context (NULL or its id). Errors: 42501 another tenant; P0002 no such tenant.';

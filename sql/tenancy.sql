@@ -3,13 +3,25 @@
 CREATE FUNCTION stormops.current_tenant() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'stormops_current_tenant';
+COMMENT ON FUNCTION stormops.current_tenant() IS 'The tenant that this transaction works in. Every policy calls it. Errors: 0B000 no tenant in context; 25001 a second tenant in one transaction; 55000 the tenant is closed or does not exist.';
+
+CREATE FUNCTION stormops.may_read(least_role text) RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'stormops_may_read';
+COMMENT ON FUNCTION stormops.may_read(text) IS 'True if the acting user''s role is at least that (viewer < field_user < crew_chief < admin), or if the application itself acts. Errors as current_user_id().';
+
+CREATE FUNCTION stormops.may_write(least_role text) RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'stormops_may_write';
+COMMENT ON FUNCTION stormops.may_write(text) IS 'As may_read(), in a tenant that is active. Errors as current_user_id(); 55000 if the tenant is suspended.';
 
 CREATE FUNCTION stormops.role_matrix(
     OUT table_name text, OUT command text, OUT least_role text, OUT columns text[], OUT through text
 ) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT m.table_name, m.command, m.least_role, m.columns::pg_catalog.text[], m.through
+    SELECT m.table_name, m.command, m.least_role, m.columns::text[], m.through
     FROM (VALUES
         ('tenants', 'SELECT', 'viewer', NULL, NULL),
         ('tenant_events', 'SELECT', 'admin', NULL, NULL),
@@ -50,11 +62,13 @@ CREATE FUNCTION stormops.role_matrix(
         ('data_quality_metrics', 'INSERT', 'crew_chief', NULL, NULL)
     ) AS m (table_name, command, least_role, columns, through)
 $$;
+COMMENT ON FUNCTION stormops.role_matrix() IS 'Who may do what: table x command -> the least role. columns: those that UPDATE may change, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
 
 CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT f.signature, f.kinds::pg_catalog.text[]
+    SELECT f.signature, f.kinds::text[]
     FROM (VALUES
         -- What the policies, the defaults and the views call on the caller's behalf.
         ('current_tenant()', '{app,trusted_app}'),
@@ -90,6 +104,7 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('drop_decisions_before(date)', '{operator}')
     ) AS f (signature, kinds)
 $$;
+COMMENT ON FUNCTION stormops.usage_functions() IS 'Which kind of use may execute which function. Grants are made from these rows.';
 
 CREATE FUNCTION stormops.grant_usage(role_name name, kind text) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -130,6 +145,7 @@ BEGIN
     END IF;
 END
 $$;
+COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (works in the tenant that a verified token names), trusted_app (the same, and may SET app.current_tenant and app.current_user_id), operator (lifecycle of tenants; no tenant''s rows), monitor (metrics; no tenant''s rows). Adds stormops to the role''s search_path in this database unless it has one of its own. For superusers. Errors: 22004, 22023 unknown kind, 42704 no such role, 0LP01 the role is outside row security.';
 
 CREATE FUNCTION stormops.renew_grants() RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -158,6 +174,7 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON FUNCTION stormops.renew_grants() IS 'Grants again, to every role that has use, what its kind may do. install() and upgrades call it.';
 
 CREATE FUNCTION stormops.revoke_usage(role_name name) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -178,6 +195,7 @@ BEGIN
     DELETE FROM stormops.usage_grants AS g WHERE g.role_name = revoke_usage.role_name;
 END
 $$;
+COMMENT ON FUNCTION stormops.revoke_usage(name) IS 'Takes every grant on StormOps from a role. For superusers. Errors: 42704 no such role.';
 
 CREATE FUNCTION stormops.is_operator() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -190,6 +208,7 @@ CREATE FUNCTION stormops.is_operator() RETURNS boolean
     )
     FROM pg_roles AS r WHERE r.rolname = stormops.calling_role()
 $$;
+COMMENT ON FUNCTION stormops.is_operator() IS 'True if the calling role is an operator or a superuser.';
 
 CREATE FUNCTION stormops.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid
     LANGUAGE plpgsql STABLE
@@ -211,3 +230,4 @@ BEGIN
     RETURN stormops.current_tenant();
 END
 $$;
+COMMENT ON FUNCTION stormops.target_tenant(uuid, boolean) IS 'The tenant that a call concerns: the named one for an operator, else the one in context, for its admins. Errors: 42501; 55000 if it writes and the tenant is suspended.';

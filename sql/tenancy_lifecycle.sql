@@ -2,6 +2,7 @@
 
 CREATE FUNCTION stormops.legal_steps(OUT action text, OUT from_status text, OUT to_status text) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT s.* FROM (VALUES
         ('suspend', 'active', 'suspended'),
@@ -10,6 +11,7 @@ CREATE FUNCTION stormops.legal_steps(OUT action text, OUT from_status text, OUT 
         ('close', 'suspended', 'closed')
     ) AS s (action, from_status, to_status)
 $$;
+COMMENT ON FUNCTION stormops.legal_steps() IS 'The steps between statuses that there are.';
 
 CREATE FUNCTION stormops.legal_step() RETURNS trigger
     LANGUAGE plpgsql
@@ -33,16 +35,19 @@ BEGIN
     RETURN NEW;
 END
 $$;
+COMMENT ON FUNCTION stormops.legal_step() IS 'Trigger: refuses every other step, and a deletion, to whoever tries. Error: 55000.';
 
 CREATE FUNCTION stormops.log_event(
     tenant_id uuid, action text, from_status text, to_status text, reason text, user_id uuid DEFAULT NULL
 ) RETURNS void
     LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, pg_temp
     AS $$
     INSERT INTO stormops.tenant_events (tenant_id, action, from_status, to_status, reason, user_id, actor, acting_user)
     VALUES ($1, $2, $3, $4, $5, $6, stormops.calling_role(),
-        NULLIF(pg_catalog.current_setting('app.current_user_id'), '')::pg_catalog.uuid)
+        nullif(current_setting('app.current_user_id'), '')::uuid)
 $$;
+COMMENT ON FUNCTION stormops.log_event(uuid, text, text, text, text, uuid) IS 'Writes a row of tenant_events.';
 
 CREATE FUNCTION stormops.provision_tenant(
     org_name text, tier text, admin_email text,
@@ -87,6 +92,7 @@ BEGIN
     SELECT tenant_id, m.policy_mode, m.confidence, m.exploration, m.holdout FROM stormops.default_policy_modes() AS m;
 END
 $$;
+COMMENT ON FUNCTION stormops.provision_tenant(text, text, text) IS 'Makes a tenant with its first admin and the default policy modes. tier: trial (30 days), standard or enterprise. Returns tenant_id, admin_user_id, status, trial_ends_at. Errors: 22004 NULL; 22023 name, tier or e-mail is not valid; 23505 a name that people would confuse with it exists.';
 
 CREATE FUNCTION stormops.step_tenant(
     tenant_id uuid, action text, reason text, OUT from_status text, OUT to_status text, OUT changed_at timestamptz
@@ -121,11 +127,13 @@ BEGIN
     PERFORM stormops.log_event(tenant_id, action, from_status, to_status, reason);
 END
 $$;
+COMMENT ON FUNCTION stormops.step_tenant(uuid, text, text) IS 'Takes one legal step and logs it.';
 
 CREATE FUNCTION stormops.suspend_tenant(tenant_id uuid, reason text, OUT from_status text, OUT to_status text, OUT changed_at timestamptz)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$ BEGIN SELECT s.* INTO from_status, to_status, changed_at FROM stormops.step_tenant(tenant_id, 'suspend', reason) AS s; END $$;
+COMMENT ON FUNCTION stormops.suspend_tenant(uuid, text) IS 'Suspends a tenant from the next statement of any of its sessions: it reads and does not write. Returns from_status, to_status, changed_at. Errors: 22004, 22023 no reason; P0002 no such tenant; 55000 the tenant is not active.';
 
 CREATE FUNCTION stormops.reactivate_tenant(
     tenant_id uuid, reason text DEFAULT 'reactivated', OUT from_status text, OUT to_status text, OUT changed_at timestamptz
@@ -133,11 +141,13 @@ CREATE FUNCTION stormops.reactivate_tenant(
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$ BEGIN SELECT s.* INTO from_status, to_status, changed_at FROM stormops.step_tenant(tenant_id, 'reactivate', reason) AS s; END $$;
+COMMENT ON FUNCTION stormops.reactivate_tenant(uuid, text) IS 'Ends a suspension. Returns and errors as suspend_tenant(); 55000 if the tenant is not suspended.';
 
 CREATE FUNCTION stormops.close_tenant(tenant_id uuid, reason text, OUT from_status text, OUT to_status text, OUT changed_at timestamptz)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$ BEGIN SELECT s.* INTO from_status, to_status, changed_at FROM stormops.step_tenant(tenant_id, 'close', reason) AS s; END $$;
+COMMENT ON FUNCTION stormops.close_tenant(uuid, text) IS 'Closes a tenant for good: it neither reads nor writes; its rows stay until they are erased. Returns and errors as suspend_tenant().';
 
 CREATE FUNCTION stormops.list_tenants(
     OUT tenant_id uuid, OUT org_name text, OUT tier text, OUT status text, OUT users bigint,
@@ -157,6 +167,7 @@ BEGIN
         ORDER BY t.tenant_id;
 END
 $$;
+COMMENT ON FUNCTION stormops.list_tenants() IS 'Every tenant with its tier, status and number of users, oldest first. For operators and monitors.';
 
 CREATE FUNCTION stormops.insert_user(tenant_id uuid, email text, role text, full_name text) RETURNS uuid
     LANGUAGE plpgsql VOLATILE
@@ -192,6 +203,7 @@ BEGIN
     RETURN user_id;
 END
 $$;
+COMMENT ON FUNCTION stormops.insert_user(uuid, text, text, text) IS 'Checks and writes a user.';
 
 CREATE FUNCTION stormops.check_role(role text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -206,6 +218,7 @@ BEGIN
     END IF;
 END
 $$;
+COMMENT ON FUNCTION stormops.check_role(text) IS 'Errors: 22004 NULL, 22023 unknown role.';
 
 CREATE FUNCTION stormops.add_user(email text, role text, full_name text DEFAULT NULL, tenant_id uuid DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -219,6 +232,7 @@ BEGIN
     RETURN stormops.insert_user(target, email, role, full_name);
 END
 $$;
+COMMENT ON FUNCTION stormops.add_user(text, text, text, uuid) IS 'Adds a user to the tenant in context (for its admins) or to the named one (for operators). role: admin, crew_chief, field_user or viewer. Returns user_id. Errors: 22023 e-mail, name or role is not valid; 23505 the e-mail is there; 42501; 55000 suspended or closed.';
 
 CREATE FUNCTION stormops.open_for_change(tenant_id uuid) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -235,6 +249,7 @@ BEGIN
     END IF;
 END
 $$;
+COMMENT ON FUNCTION stormops.open_for_change(uuid) IS 'Locks the tenant''s row for a change of its users. Error: 55000 closed or unknown.';
 
 CREATE FUNCTION stormops.change_user(tenant_id uuid, user_id uuid, new_role text, action text, reason text) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -264,6 +279,7 @@ BEGIN
     PERFORM stormops.log_event(tenant_id, action, old_role, new_role, reason, user_id);
 END
 $$;
+COMMENT ON FUNCTION stormops.change_user(uuid, uuid, text, text, text) IS 'Changes or takes a user''s role and logs it.';
 
 CREATE FUNCTION stormops.set_user_role(user_id uuid, role text, tenant_id uuid DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -277,6 +293,7 @@ BEGIN
     PERFORM stormops.change_user(target, user_id, role, 'set_user_role', NULL);
 END
 $$;
+COMMENT ON FUNCTION stormops.set_user_role(uuid, text, uuid) IS 'Changes a user''s role; it acts at the user''s next statement. Errors: 22023 unknown role; P0002 no such user; 55000 the last admin stays; 42501.';
 
 CREATE FUNCTION stormops.remove_user(user_id uuid, reason text DEFAULT NULL, tenant_id uuid DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -289,3 +306,4 @@ BEGIN
     PERFORM stormops.change_user(target, user_id, NULL, 'remove_user', reason);
 END
 $$;
+COMMENT ON FUNCTION stormops.remove_user(uuid, text, uuid) IS 'Removes a user; the row stays, without a role. Errors: P0002 no such user; 55000 the last admin stays; 42501.';

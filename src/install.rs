@@ -5,7 +5,8 @@ use pgrx::spi::{self, Spi};
 
 /// The statements that make the tables, adopt those that are there, and put all of them under
 /// their policies. Each file may run again at any time.
-const SCRIPTS: [&str; 9] = [
+const SCRIPTS: [&str; 10] = [
+    include_str!("../sql/tables/adoption.sql"),
     include_str!("../sql/tables/tenancy.sql"),
     include_str!("../sql/tables/field.sql"),
     include_str!("../sql/tables/uplift.sql"),
@@ -25,7 +26,7 @@ fn install() -> Result<(), spi::Error> {
 }
 
 // The order of the install script. Functions refer to tables and to each other by name only,
-// inside string bodies, so each domain's file needs nothing but Rust's functions before it.
+// inside string bodies, so the files of the domains could stand in any order.
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/tenancy.sql");
 extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy"]);

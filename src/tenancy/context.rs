@@ -145,11 +145,18 @@ pub unsafe extern "C-unwind" fn stormops_current_tenant(_call: pg_sys::FunctionC
     pg_sys::Datum::from(ANSWER.0.as_ptr().cast_const())
 }
 
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn pg_finfo_stormops_current_tenant() -> &'static pg_sys::Pg_finfo_record {
-    static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-    &VERSION_1
+static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+
+/// What `PG_FUNCTION_INFO_V1` is in C.
+macro_rules! function_info {
+    ($($name:ident)*) => {$(
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name() -> &'static pg_sys::Pg_finfo_record {
+            &VERSION_1
+        }
+    )*};
 }
+function_info!(pg_finfo_stormops_current_tenant pg_finfo_stormops_may_write pg_finfo_stormops_may_read);
 
 #[pg_guard]
 unsafe extern "C-unwind" fn enter() {
@@ -196,28 +203,35 @@ fn current_user_role() -> Option<&'static str> {
     standing().role.map(Role::name)
 }
 
-/// True if the tenant is active and the acting user's role is at least `least_role`.
-#[pg_extern(stable, parallel_safe)]
-fn may_write(least_role: &str) -> bool {
+/// `may_write(least_role)`: true if the tenant is active and the acting user's role is at least
+/// that; an error if the tenant is suspended. Raw, since a WITH CHECK runs it for each row.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn stormops_may_write(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: a strict function of one text argument.
+    unsafe { may(call, true) }
+}
+
+/// `may_read(least_role)`: true if the acting user's role is at least that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn stormops_may_read(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: a strict function of one text argument.
+    unsafe { may(call, false) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn may(call: pg_sys::FunctionCallInfo, writes: bool) -> pg_sys::Datum {
     let standing = standing();
-    if standing.status == Status::Suspended {
+    if writes && standing.status == Status::Suspended {
         suspended();
     }
-    holds(standing, least_role)
-}
-
-/// True if the acting user's role is at least `least_role`.
-#[pg_extern(stable, parallel_safe)]
-fn may_read(least_role: &str) -> bool {
-    holds(standing(), least_role)
-}
-
-fn holds(standing: Standing, least_role: &str) -> bool {
-    match (standing.role, Role::parse(least_role)) {
+    // SAFETY: the first argument is a text, and not NULL.
+    let least_role = unsafe { <&str>::from_datum(pgrx::fcinfo::pg_getarg_datum_raw(call, 0), false) };
+    let holds = match (standing.role, least_role.and_then(Role::parse)) {
         (None, Some(_)) => true,
         (Some(role), Some(least)) => role >= least,
         (_, None) => false,
-    }
+    };
+    pg_sys::Datum::from(holds)
 }
 
 fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {

@@ -1,0 +1,58 @@
+# `make help` lists what there is. PG_CONFIG=/path/to/pg_config chooses the PostgreSQL (15 to 18).
+
+SHELL := bash
+.NOTPARALLEL:
+.DEFAULT_GOAL := build
+
+# Evaluated when used, since `setup` may first have to install the server. Not exported unless the caller gave it:
+# setup tells a choice from a default.
+PG_CONFIG ?= $(shell . .ci/lib.sh && find_pg_config)
+LIBDIR = $(shell $(PG_CONFIG) --pkglibdir)
+SUDO = $(shell test -w $(LIBDIR) || echo sudo)
+
+.PHONY: build # build the extension into target/release/stormops-pgNN, as one would package it
+build:
+	cargo pgrx package --pg-config $(PG_CONFIG)
+
+# A library is removed before it is replaced: to write into one that a running server has mapped would crash that.
+.PHONY: install # build the extension and install it into PostgreSQL
+install: build
+	@$(SUDO) rm -f $(LIBDIR)/stormops.so
+	cargo pgrx install --release --pg-config $(PG_CONFIG) $(addprefix --,$(SUDO))
+
+.PHONY: installcheck # test the installed extension in a cluster of its own
+installcheck:
+	cargo test -p stormops-tests
+
+# Restarted, since a cluster that runs already has loaded an earlier build.
+.PHONY: demo # from a fresh machine to a first storm: set up, install, start a cluster, run the example
+demo: setup install
+	.ci/cluster restart target/demo
+	examples/demo.sh
+
+.PHONY: test # all tests, as CI runs them
+test:
+	.ci/setup test
+	.ci/test
+
+.PHONY: bench # measure the budgets (bench/) on a durable cluster
+bench: setup install
+	bench/run.sh
+
+.PHONY: lint # format, clippy and shellcheck, without running a test
+lint:
+	.ci/setup test
+	.ci/test lint
+
+.PHONY: setup # install what is missing on this machine
+setup:
+	.ci/setup
+
+.PHONY: clean # remove the demo cluster and all that was built
+clean:
+	.ci/cluster clean target/demo
+	cargo clean
+
+.PHONY: help # this list
+help:
+	@sed -n 's/^\.PHONY: \([a-z]*\) # /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

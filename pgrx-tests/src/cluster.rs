@@ -1,0 +1,138 @@
+//! The cluster of a test process.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use postgres::{Client, Config, Error, NoTls};
+
+use crate::{NOBODY, ROLES, SUPERUSER};
+
+pub(crate) const TEMPLATE: &str = "stormops_template";
+
+pub struct Cluster {
+    dir: PathBuf,
+    socket: String,
+    bin: PathBuf,
+    _keeper: Child,
+}
+
+/// The cluster of this process.
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(Cluster::start)
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let exe = std::env::current_exe().expect("the path of this test");
+        let file = exe.file_stem().and_then(|stem| stem.to_str()).expect("the name of this test");
+        let name = file.rsplit_once('-').map_or(file, |(name, _hash)| name);
+        let dir = root().join(format!("target/pgrx-tests/{name}-{}", std::process::id()));
+        let keeper = keeper(&dir, name);
+        ci_cluster("start", &dir, &[]);
+        let (socket, bin) = (ci_cluster("socket", &dir, &[]), ci_cluster("bindir", &dir, &[]).into());
+        Self { dir, socket, bin, _keeper: keeper }
+    }
+
+    /// The directory of the server's socket.
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+
+    pub fn try_connect(&self, role: &str, database: &str) -> Result<Client, Error> {
+        Config::new().host(&self.socket).port(5432).user(role).dbname(database).connect(NoTls)
+    }
+
+    #[track_caller]
+    pub fn connect(&self, role: &str, database: &str) -> Client {
+        self.try_connect(role, database).unwrap_or_else(|e| panic!("{role} cannot connect to {database}: {e:?}"))
+    }
+
+    /// A program of this server (`pg_dump`, `pgbench`, ...) that will connect to `database` as `role`.
+    pub fn program(&self, name: &str, role: &str, database: &str) -> Command {
+        let mut command = Command::new(self.bin.join(name));
+        command.env("PGHOST", &self.socket).env("PGPORT", "5432").env("PGUSER", role).env("PGDATABASE", database);
+        command
+    }
+
+    /// Appends lines to postgresql.conf and restarts, which ends every session: for a file whose tests take turns.
+    pub fn configure(&self, lines: &[&str]) {
+        for line in lines {
+            ci_cluster("conf", &self.dir, &[line]);
+        }
+        ci_cluster("restart", &self.dir, &[]);
+    }
+
+    /// Stops the server as a power cut would and lets it recover. Ends every session, as above.
+    pub fn crash_and_restart(&self) {
+        ci_cluster("crash", &self.dir, &[]);
+        ci_cluster("start", &self.dir, &[]);
+    }
+
+    pub(crate) fn superuser(&self) -> Client {
+        self.connect(SUPERUSER, "postgres")
+    }
+
+    /// Makes the roles, and the database that every test's is copied from.
+    pub(crate) fn template(&self) {
+        static MADE: OnceLock<()> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let mut server = self.superuser();
+            // One statement each: neither may run in a transaction. Dropped first, in case an earlier try panicked.
+            server.batch_execute(&format!("DROP DATABASE IF EXISTS {TEMPLATE}")).expect("no template yet");
+            server.batch_execute(&format!("CREATE DATABASE {TEMPLATE}")).expect("an empty template");
+            let mut script = format!("CREATE EXTENSION stormops; CREATE ROLE {NOBODY} LOGIN;");
+            for (role, kind) in ROLES {
+                script += &format!("CREATE ROLE {role} LOGIN; SELECT stormops.grant_usage('{role}', '{kind}');");
+            }
+            let mut template = self.connect(SUPERUSER, TEMPLATE);
+            template.batch_execute(&script).expect("the extension and its roles: did `make install` come first?");
+            template.close().expect("a template that nobody is in");
+            // Closed to background workers too: while a session is in it, it cannot be copied.
+            server
+                .batch_execute(&format!("ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false"))
+                .expect("a closed template");
+        });
+    }
+}
+
+/// Removes the cluster when this process ends. It waits on a pipe that only the end closes, be that a panic, an abort or
+/// a kill; its own process group keeps a Ctrl-C away from it.
+fn keeper(dir: &Path, name: &str) -> Child {
+    use std::os::unix::process::CommandExt;
+    Command::new("bash")
+        .args(["-c", r#"cat; mkdir -p "${2%/*}"; cp "$1/log" "$2"; "$0" clean "$1""#])
+        .args([&root().join(".ci/cluster"), dir, &root().join(format!("target/log/cluster-{name}"))])
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("bash")
+}
+
+/// What a program prints that must succeed.
+#[track_caller]
+pub fn run(command: &mut Command, stdin: &[u8]) -> Vec<u8> {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let mut pipe = child.stdin.take().expect("a pipe");
+    // Written beside the reading: either pipe may fill up.
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || pipe.write_all(stdin).ok());
+        child.wait_with_output().expect("its output")
+    });
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the checkout")
+}
+
+fn ci_cluster(command: &str, dir: &Path, args: &[&str]) -> String {
+    let printed = run(Command::new(root().join(".ci/cluster")).arg(command).arg(dir).args(args), &[]);
+    String::from_utf8(printed).expect("UTF-8 from .ci/cluster").trim_end().to_owned()
+}
