@@ -6,6 +6,8 @@
 use pgrx::prelude::*;
 
 mod install;
+#[cfg(any(test, feature = "pg_test"))]
+mod pg_tests;
 mod policy;
 mod tenancy;
 
