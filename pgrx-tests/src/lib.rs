@@ -10,6 +10,7 @@ use postgres::{Client, Error};
 use uuid::Uuid;
 
 mod cluster;
+pub mod twins;
 
 use cluster::TEMPLATE;
 pub use cluster::{Cluster, cluster, run};
@@ -103,4 +104,13 @@ pub fn fails_with<T>(result: Result<T, Error>, sqlstate: &str) -> DbError {
     let Some(error) = error.as_db_error() else { panic!("{error:?}, where {sqlstate} was due") };
     assert_eq!(error.code().code(), sqlstate, "{}: {}", error.severity(), error.message());
     error.clone()
+}
+
+/// The SQLSTATE of an answer, 00000 for success: for tables of statements and what becomes of them.
+#[track_caller]
+pub fn sqlstate<T>(result: &Result<T, Error>) -> &str {
+    match result {
+        Ok(_) => "00000",
+        Err(error) => error.code().unwrap_or_else(|| panic!("{error:?}, which is no answer of the server")).code(),
+    }
 }

@@ -1,0 +1,129 @@
+//! Two tenants whose rows have the same ids and keys in every table.
+
+use postgres::{Error, SimpleQueryMessage};
+use uuid::Uuid;
+
+use crate::{Db, provision};
+
+/// Table, columns and values of a row, every parent before its children. `{t}` is the tenant, `{n}` the number of the
+/// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}` and `{run}` are its parents.
+const ROWS: [(&str, &str, &str); 14] = [
+    ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
+    ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
+    ("storms", "storm_id, event_id, name", "'{id}', 'E-{n}', 'Storm {n}'"),
+    ("properties", "property_id, external_id, address", "'{id}', 'P-{n}', '{n} Elm St'"),
+    (
+        "customer_journeys",
+        "journey_id, property_id, storm_id, touch, channel",
+        "'{id}', '{property}', '{storm}', 'call', 'phone'",
+    ),
+    (
+        "lead_uplift",
+        "storm_id, property_id, scored_at, model_version, uplift",
+        "'{storm}', '{property}', '2024-01-01', 'm{n}', 0.2",
+    ),
+    ("experiments", "experiment_id, storm_id, name", "'{id}', '{storm}', 'Experiment {n}'"),
+    ("experiment_assignments", "experiment_id, property_id, arm", "'{experiment}', '{property}', 'control'"),
+    ("policy_modes", "policy_mode, confidence, exploration, holdout", "'mode {n}', 0.5, 0, 0"),
+    (
+        "policy_runs",
+        "run_id, storm_id, policy_mode, parameters, decided_at, decided_by, treat, hold, excluded, reasons, \
+         expected_value",
+        "'{id}', '{storm}', 'moderate', '{\"outcome_days\": 90}', '2024-01-02', 'test', 1, 0, 0, '{}', 0",
+    ),
+    (
+        "policy_decisions_log",
+        "run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value, decision, reason, policy_mode, \
+         model_version",
+        "'{run}', '{property}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
+    ),
+    (
+        "policy_outcomes",
+        "outcome_id, storm_id, property_id, run_id, converted, occurred_at, late, idempotency_key",
+        "'{id}', '{storm}', '{property}', '{run}', true, '2024-01-03', false, 'O-{n}'",
+    ),
+    ("tenant_usage", "usage_id, metric_name, metric_value, idempotency_key", "'{id}', 'model_call', 1, 'U-{n}'"),
+    ("data_quality_metrics", "metric_id, table_name, metric_name, status", "'{id}', 'storms', 'volume', 'ok'"),
+];
+const PARENTS: [&str; 4] = ["{storm}", "{property}", "{experiment}", "{run}"];
+
+pub struct Twins {
+    pub db: Db,
+    /// Has row 1 of every table.
+    pub a: Uuid,
+    /// Has the same rows 1, and rows 2 that A lacks.
+    pub b: Uuid,
+    /// Every table of the role matrix, every parent before its children.
+    pub tables: Vec<&'static str>,
+}
+
+impl Twins {
+    pub fn new(name: &str) -> Self {
+        let db = Db::new(name);
+        let (a, b) = (provision(&db, "Alpha Roofing"), provision(&db, "Bravo Roofing"));
+        let mut superuser = db.superuser();
+        for (tenant, n) in [(a, 1), (b, 1), (b, 2)] {
+            let script: Vec<String> = ROWS.iter().map(|(table, ..)| insert(table, tenant, n, n)).collect();
+            superuser.batch_execute(&script.join(";")).expect("a row of every table");
+        }
+        let tables: Vec<&str> = std::iter::once("tenants").chain(ROWS.iter().map(|row| row.0)).collect();
+        let unknown = "SELECT DISTINCT table_name FROM stormops.role_matrix() WHERE table_name <> ALL ($1)";
+        let unknown = superuser.query(unknown, &[&tables]).expect("the role matrix");
+        assert!(unknown.is_empty(), "ROWS lacks a table: {unknown:?}");
+        Self { db, a, b, tables }
+    }
+
+    /// What a script gives in a session of its own: the first column of all its rows. It is sent as one message, after
+    /// `$a` and `$b` in it became the tenants' ids, and `ENTER` the statement that sets one of them.
+    pub fn run(&self, role: &str, script: &str) -> Result<Vec<String>, Error> {
+        let script = script.replace("ENTER ", "SET app.current_tenant = ").replace("$a", &format!("'{}'", self.a));
+        let messages = self.db.as_role(role).simple_query(&script.replace("$b", &format!("'{}'", self.b)))?;
+        let value = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().map(str::to_owned),
+            _ => None,
+        };
+        Ok(messages.iter().filter_map(value).collect())
+    }
+
+    /// How many rows of a tenant there really are.
+    pub fn count(&self, table: &str, tenant: Uuid) -> usize {
+        let count = format!("SELECT count(*) FROM stormops.{table} WHERE tenant_id = '{tenant}'");
+        self.db.superuser().query_one(&count, &[]).expect("a count").get::<_, i64>(0) as usize
+    }
+
+    /// Every value of every row of a tenant.
+    pub fn contents(&self, tenant: Uuid) -> Vec<String> {
+        let mut superuser = self.db.superuser();
+        let rows =
+            |table: &&str| format!("SELECT r::text FROM stormops.{table} AS r WHERE tenant_id = '{tenant}' ORDER BY 1");
+        let read = |table: &&str| superuser.query(&rows(table), &[]).expect("rows");
+        self.tables.iter().flat_map(read).map(|row| row.get(0)).collect()
+    }
+}
+
+/// The statement that inserts row `n` of a table, under the alias `r`, below parents of another number.
+pub fn insert(table: &str, tenant: Uuid, n: u8, parents: u8) -> String {
+    PARENTS.iter().fold(template(table, tenant, n), |sql, parent| sql.replace(parent, &id(parents).to_string()))
+}
+
+/// For each parent that row `n` of a table has: the statement that hangs it on the parent of another number.
+pub fn insert_below(table: &str, tenant: Uuid, n: u8, parent_number: u8) -> Vec<String> {
+    let template = template(table, tenant, n);
+    let children = PARENTS.iter().filter(|parent| template.contains(*parent));
+    let hang = |on: &&str| {
+        let number = |parent: &&str| if parent == on { parent_number } else { 1 };
+        PARENTS.iter().fold(template.clone(), |sql, parent| sql.replace(parent, &id(number(parent)).to_string()))
+    };
+    children.map(hang).collect()
+}
+
+/// The UUID of row `n`.
+pub fn id(n: u8) -> Uuid {
+    Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0000 | u128::from(n))
+}
+
+fn template(table: &str, tenant: Uuid, n: u8) -> String {
+    let Some((_, columns, values)) = ROWS.iter().find(|row| row.0 == table) else { panic!("ROWS lacks table {table}") };
+    let values = values.replace("{id}", &id(n).to_string()).replace("{n}", &n.to_string());
+    format!("INSERT INTO stormops.{table} AS r (tenant_id, {columns}) VALUES ('{tenant}', {values})")
+}
