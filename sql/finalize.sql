@@ -2,6 +2,7 @@
 COMMENT ON FUNCTION stormops.new_id() IS 'A UUID of version 7 (RFC 9562): unique, and in the order of time.';
 COMMENT ON FUNCTION stormops.first_id_at(bigint) IS 'The smallest UUID of version 7 of a moment, given in milliseconds since 1970: the bound of a partition by id.';
 COMMENT ON FUNCTION stormops.name_key(text) IS 'Folds a name so that two that a person would confuse are equal: case, white space, compatibility forms (NFKC), look-alike characters (Unicode Technical Standard 39, section 4). NULL if the name is longer than 200 characters, shows no letter or digit, or holds an invisible character.';
+COMMENT ON FUNCTION stormops.tidy_name(text) IS 'The name with single blanks between its words and none around it.';
 COMMENT ON FUNCTION stormops.email_key(text) IS 'The address with its domain in lower case; NULL if it is not name@domain.tld of at most 254 characters (RFC 5321).';
 COMMENT ON FUNCTION stormops.calling_role() IS 'The database role in force outside every SECURITY DEFINER function: who called.';
 COMMENT ON FUNCTION stormops.visit_all_tenants() IS 'Lets the function of stormops_owner that calls it see every tenant''s rows until it returns. Errors: 42501 from anywhere else.';

@@ -127,14 +127,17 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role "%s" does not exist', role_name),
             HINT = format('CREATE ROLE %I LOGIN;', role_name);
     END IF;
-    IF grantee.rolsuper OR grantee.rolbypassrls OR pg_has_role(role_name, 'stormops_owner', 'MEMBER') THEN
+    IF EXISTS (
+        SELECT FROM pg_roles AS r
+        WHERE (r.rolsuper OR r.rolbypassrls OR r.rolname = 'stormops_owner') AND pg_has_role(grantee.oid, r.oid, 'MEMBER')
+    ) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_grant_operation',
             MESSAGE = format('role "%s" would see every tenant''s rows', role_name),
-            DETAIL = 'A superuser, a role with BYPASSRLS and a member of stormops_owner are outside row security.',
+            DETAIL = 'A superuser, a role with BYPASSRLS, stormops_owner, and every member of such a role are outside row security.',
             HINT = 'Grant use to an ordinary role.';
     END IF;
     PERFORM stormops.revoke_usage(role_name);
-    INSERT INTO stormops.usage_grants (role_name, kind) VALUES (role_name, kind);
+    INSERT INTO stormops.usage_grants (grantee, kind) VALUES (grantee.oid, kind);
     PERFORM stormops.renew_grants();
     -- So that a statement as the application writes it, INSERT INTO storms, finds the table.
     IF NOT EXISTS (
@@ -156,7 +159,7 @@ DECLARE
     p record;
 BEGIN
     FOR g IN
-        SELECT u.role_name, u.kind FROM stormops.usage_grants AS u JOIN pg_roles AS r ON r.rolname = u.role_name
+        SELECT r.rolname AS role_name, u.kind FROM stormops.usage_grants AS u JOIN pg_roles AS r ON r.oid = u.grantee
     LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA stormops TO %I', g.role_name);
         FOR p IN SELECT f.signature FROM stormops.usage_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
@@ -192,7 +195,7 @@ BEGIN
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA stormops FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON SCHEMA stormops FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);
-    DELETE FROM stormops.usage_grants AS g WHERE g.role_name = revoke_usage.role_name;
+    DELETE FROM stormops.usage_grants AS g WHERE g.grantee = quote_ident(role_name)::regrole;
 END
 $$;
 COMMENT ON FUNCTION stormops.revoke_usage(name) IS 'Takes every grant on StormOps from a role. For superusers. Errors: 42704 no such role.';
@@ -203,7 +206,7 @@ CREATE FUNCTION stormops.is_operator() RETURNS boolean
     AS $$
     SELECT r.rolsuper OR EXISTS (
         SELECT FROM stormops.usage_grants AS g
-        JOIN pg_roles AS granted ON granted.rolname = g.role_name
+        JOIN pg_roles AS granted ON granted.oid = g.grantee
         WHERE g.kind = 'operator' AND pg_has_role(r.oid, granted.oid, 'USAGE')
     )
     FROM pg_roles AS r WHERE r.rolname = stormops.calling_role()

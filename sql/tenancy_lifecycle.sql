@@ -18,7 +18,7 @@ CREATE FUNCTION stormops.legal_step() RETURNS trigger
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    IF TG_OP = 'DELETE' THEN
+    IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'a tenant is closed, never deleted',
             HINT = 'SELECT * FROM stormops.close_tenant(tenant_id, reason);';
     END IF;
@@ -59,7 +59,6 @@ CREATE FUNCTION stormops.provision_tenant(
 #variable_conflict use_variable
 DECLARE
     key text := stormops.name_key(org_name);
-    twin text;
 BEGIN
     PERFORM stormops.visit_all_tenants();
     IF org_name IS NULL OR tier IS NULL OR admin_email IS NULL THEN
@@ -76,16 +75,17 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unknown tier "%s"', left(tier, 50)),
             HINT = 'A tier is trial, standard or enterprise.';
     END IF;
-    SELECT t.org_name INTO twin FROM stormops.tenants AS t WHERE t.name_key = key;
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = format('organisation "%s" already exists', twin),
+    trial_ends_at := CASE WHEN tier = 'trial' THEN now() + interval '30 days' END;
+    INSERT INTO stormops.tenants AS t (org_name, name_key, tier, trial_ends_at)
+    VALUES (stormops.tidy_name(org_name), key, tier, trial_ends_at)
+    ON CONFLICT (name_key) DO NOTHING
+    RETURNING t.tenant_id, t.status INTO tenant_id, status;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation',
+            MESSAGE = format('organisation "%s" already exists', (SELECT t.org_name FROM stormops.tenants AS t WHERE t.name_key = key)),
             DETAIL = 'Names are compared without regard to case, spacing and look-alike characters; a closed tenant keeps its name.',
             HINT = 'Choose a name that people cannot confuse with it.';
     END IF;
-    trial_ends_at := CASE WHEN tier = 'trial' THEN now() + interval '30 days' END;
-    INSERT INTO stormops.tenants AS t (org_name, name_key, tier, trial_ends_at)
-    VALUES (regexp_replace(btrim(org_name), '\s+', ' ', 'g'), key, tier, trial_ends_at)
-    RETURNING t.tenant_id, t.status INTO tenant_id, status;
     PERFORM stormops.log_event(tenant_id, 'provision', NULL, status, NULL);
     admin_user_id := stormops.insert_user(tenant_id, admin_email, 'admin', NULL);
     INSERT INTO stormops.policy_modes (tenant_id, policy_mode, confidence, exploration, holdout)
@@ -232,7 +232,7 @@ BEGIN
     RETURN stormops.insert_user(target, email, role, full_name);
 END
 $$;
-COMMENT ON FUNCTION stormops.add_user(text, text, text, uuid) IS 'Adds a user to the tenant in context (for its admins) or to the named one (for operators). role: admin, crew_chief, field_user or viewer. Returns user_id. Errors: 22023 e-mail, name or role is not valid; 23505 the e-mail is there; 42501; 55000 suspended or closed.';
+COMMENT ON FUNCTION stormops.add_user(text, text, text, uuid) IS 'Adds a user to the tenant in context (for its admins) or to the named one (for operators). role: admin, crew_chief, field_user or viewer. Returns user_id. Errors: 22023 e-mail, name or role is not valid; 23505 the e-mail is there; 42501; 55000 the tenant is closed, or suspended and it is its own admin who calls.';
 
 CREATE FUNCTION stormops.open_for_change(tenant_id uuid) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -241,15 +241,17 @@ CREATE FUNCTION stormops.open_for_change(tenant_id uuid) RETURNS void
 DECLARE
     status text;
 BEGIN
-    -- The lock puts changes of one tenant's users in line: two admins cannot remove each other.
-    SELECT t.status INTO status FROM stormops.tenants AS t WHERE t.tenant_id = open_for_change.tenant_id FOR NO KEY UPDATE;
+    -- Puts changes of one tenant's users in line: two admins cannot remove each other. An update,
+    -- since a mere lock would let a REPEATABLE READ transaction go on with what it saw before.
+    UPDATE stormops.tenants AS t SET status_changed_at = t.status_changed_at
+    WHERE t.tenant_id = open_for_change.tenant_id RETURNING t.status INTO status;
     IF NOT FOUND OR status = 'closed' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'tenant is closed or does not exist',
             HINT = 'SELECT * FROM stormops.list_tenants();';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.open_for_change(uuid) IS 'Locks the tenant''s row for a change of its users. Error: 55000 closed or unknown.';
+COMMENT ON FUNCTION stormops.open_for_change(uuid) IS 'Puts a change of the tenant''s users in line with others. Error: 55000 closed or unknown.';
 
 CREATE FUNCTION stormops.change_user(tenant_id uuid, user_id uuid, new_role text, action text, reason text) RETURNS void
     LANGUAGE plpgsql VOLATILE

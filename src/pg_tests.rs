@@ -55,7 +55,8 @@ mod tests {
     fn a_tenant_must_be_named_and_exist() {
         fails_with(PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_INITIATION, "SELECT stormops.current_tenant()");
         fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SET LOCAL app.current_tenant = 'abc'");
-        Spi::run("SET LOCAL app.current_tenant = '00000000-0000-0000-0000-000000000001'").unwrap();
+        let set = "SET LOCAL app.current_tenant = '00000000-0000-0000-0000-000000000001'";
+        assert_eq!(Spi::run(set), Ok(()));
         fails_with(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "SELECT stormops.current_tenant()");
     }
 

@@ -2,9 +2,14 @@
 
 mod announce;
 mod context;
+mod guard;
 mod ids;
 mod names;
 mod standing;
 mod visit;
 
-pub use context::init;
+/// Defines the settings and the hooks. Called once, when the library loads.
+pub fn init() {
+    context::init();
+    guard::init();
+}

@@ -73,6 +73,9 @@ BEGIN
     CREATE OR REPLACE TRIGGER legal_step BEFORE INSERT OR UPDATE OR DELETE ON stormops.tenants
         FOR EACH ROW EXECUTE FUNCTION stormops.legal_step();
 
+    CREATE OR REPLACE TRIGGER legal_truncate BEFORE TRUNCATE ON stormops.tenants
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.legal_step();
+
     PERFORM stormops.maintain_partitions();
 
     FOR member IN

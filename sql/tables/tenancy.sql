@@ -66,13 +66,13 @@ COMMENT ON COLUMN stormops.users.created_at IS 'When the user was added.';
 COMMENT ON COLUMN stormops.users.removed_at IS 'When the user was removed.';
 
 CREATE TABLE IF NOT EXISTS stormops.usage_grants (
-    role_name  name PRIMARY KEY,
+    grantee    regrole PRIMARY KEY,
     kind       text NOT NULL CHECK (kind IN ('app', 'trusted_app', 'operator', 'monitor')),
     granted_at timestamptz NOT NULL DEFAULT now(),
     granted_by name NOT NULL DEFAULT current_user
 );
 COMMENT ON TABLE stormops.usage_grants IS 'Which database role has which kind of use. Written by grant_usage() and revoke_usage().';
-COMMENT ON COLUMN stormops.usage_grants.role_name IS 'The database role.';
+COMMENT ON COLUMN stormops.usage_grants.grantee IS 'The database role; its oid, so that a new role of an old name gets nothing.';
 COMMENT ON COLUMN stormops.usage_grants.kind IS 'app, trusted_app, operator or monitor.';
 COMMENT ON COLUMN stormops.usage_grants.granted_at IS 'When it was granted.';
 COMMENT ON COLUMN stormops.usage_grants.granted_by IS 'Who granted it.';

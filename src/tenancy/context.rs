@@ -234,7 +234,7 @@ unsafe extern "C-unwind" fn may(call: pg_sys::FunctionCallInfo, writes: bool) ->
     pg_sys::Datum::from(holds)
 }
 
-fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {
+pub fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {
     let report = pg_sys::panic::ErrorReport::new(code, message, "stormops").set_hint(hint);
     report.report(PgLogLevel::ERROR);
     unreachable!("an error does not return")

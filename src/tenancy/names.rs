@@ -19,8 +19,7 @@ fn name_key(name: &str) -> Option<String> {
     if name.chars().count() > MAX_NAME || name.chars().any(is_invisible) {
         return None;
     }
-    let spaced = name.split_whitespace().collect::<Vec<_>>().join(" ");
-    let key: String = spaced.nfkc().map(|c| look(c).to_lowercase()).collect();
+    let key: String = tidy_name(name).nfkc().map(|c| look(c).to_lowercase()).collect();
     key.chars().any(char::is_alphanumeric).then_some(key)
 }
 
@@ -30,6 +29,11 @@ fn look(c: char) -> String {
     let lower: String = skeleton(&c.to_lowercase().to_string()).collect();
     let upper: String = skeleton(&c.to_uppercase().to_string()).collect();
     if upper.is_ascii() && !lower.is_ascii() { upper } else { lower }
+}
+
+/// The name with single blanks between its words and none around it.
+fn tidy_name(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn is_invisible(c: char) -> bool {
@@ -53,6 +57,11 @@ fn email_key(address: &str) -> Option<String> {
 #[pg_extern(immutable, parallel_safe, name = "name_key")]
 fn name_key_sql(name: &str) -> Option<String> {
     name_key(name)
+}
+
+#[pg_extern(immutable, parallel_safe, name = "tidy_name")]
+fn tidy_name_sql(name: &str) -> String {
+    tidy_name(name)
 }
 
 #[pg_extern(immutable, parallel_safe, name = "email_key")]
