@@ -1,6 +1,7 @@
 -- The functions that are Rust: pgrx declares them, and does not turn their documentation into this.
 COMMENT ON FUNCTION stormops.new_id() IS 'A UUID of version 7 (RFC 9562): unique, and in the order of time.';
 COMMENT ON FUNCTION stormops.first_id_at(bigint) IS 'The smallest UUID of version 7 of a moment, given in milliseconds since 1970: the bound of a partition by id.';
+COMMENT ON FUNCTION stormops.milliseconds_of(uuid) IS 'The moment of an id of version 7, in milliseconds since 1970.';
 COMMENT ON FUNCTION stormops.name_key(text) IS 'Folds a name so that two that a person would confuse are equal: case, white space, compatibility forms (NFKC), look-alike characters (Unicode Technical Standard 39, section 4). NULL if the name is longer than 200 characters, shows no letter or digit, or holds an invisible character.';
 COMMENT ON FUNCTION stormops.tidy_name(text) IS 'The name with single blanks between its words and none around it.';
 COMMENT ON FUNCTION stormops.email_key(text) IS 'The address with its domain in lower case; NULL if it is not name@domain.tld of at most 254 characters (RFC 5321).';
@@ -32,6 +33,7 @@ BEGIN
         END IF;
     END LOOP;
     REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
+    ALTER FUNCTION stormops.install() SET client_min_messages = warning; -- it skips what is there
     -- A restore sets row_security off and brings the tables with their rows; they come after this.
     IF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
         PERFORM stormops.install();

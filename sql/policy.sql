@@ -55,7 +55,7 @@ CREATE FUNCTION stormops.policy_candidates(
     SELECT s.property_id, s.do_not_contact, s.uplift, s.sd, s.model_version, s.cost,
         CASE WHEN s.margin * s.cost IS NULL THEN s.uplift - s.breakeven ELSE s.margin * s.uplift - s.cost END,
         s.uplift >= 0 AND s.uplift + (SELECT ($2 ->> 'z')::float8) * s.sd
-            > CASE WHEN s.margin * s.cost IS NULL THEN s.breakeven ELSE s.cost / s.margin END
+            >= CASE WHEN s.margin * s.cost IS NULL THEN s.breakeven ELSE s.cost / s.margin END
     FROM (
         SELECT u.property_id, p.do_not_contact, u.uplift, u.model_version,
             coalesce(u.uplift_sd, (SELECT ($2 ->> 'default_sd')::float8)) AS sd,
@@ -96,7 +96,7 @@ CREATE FUNCTION stormops.policy_decisions(
         FROM stormops.policy_candidates($1, $2) AS c
         WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NOT NULL
         WINDOW best AS (
-            ORDER BY c.wanted AND NOT c.do_not_contact DESC, c.value / nullif(coalesce(c.cost, 1), 0) DESC NULLS FIRST,
+            ORDER BY c.wanted AND NOT c.do_not_contact DESC, c.value / nullif(coalesce(c.cost, 1), 0) DESC NULLS FIRST, c.value DESC,
                 stormops.draw(stormops.current_tenant(), $1, c.property_id, 'tie')
             ROWS UNBOUNDED PRECEDING
         )
@@ -262,9 +262,9 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may apply a policy',
             HINT = 'SELECT * FROM stormops.preview_policy(storm_id, policy_mode); writes nothing.';
     END IF;
-    -- Two runs of one storm stand in line here; the second finds what the first has written.
-    PERFORM FROM stormops.storms AS s
-    WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id FOR NO KEY UPDATE;
+    -- Two runs of one storm stand in line here, and the second finds what the first has written. An
+    -- update, since a mere lock would let a REPEATABLE READ transaction go on with what it saw before.
+    UPDATE stormops.storms AS s SET status = s.status WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id;
     PERFORM stormops.decidable_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
     SELECT r.run_id INTO supersedes FROM stormops.policy_runs AS r

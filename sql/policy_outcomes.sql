@@ -9,7 +9,7 @@ CREATE FUNCTION stormops.judge_outcomes(
     SET search_path = pg_catalog, pg_temp
     AS $$
     WITH given AS (
-        SELECT o.place, o.property_id, o.converted, o.value, coalesce(o.occurred_at, now()) AS occurred_at,
+        SELECT o.place, o.property_id, o.converted, round(o.value, 2) AS value, coalesce(o.occurred_at, now()) AS occurred_at,
             -- Without a key of its own an outcome is the property's one outcome of this storm.
             coalesce(o.idempotency_key, $1 || ':' || o.property_id) AS idempotency_key
         FROM ROWS FROM (jsonb_to_recordset($2) AS (
@@ -42,7 +42,7 @@ CREATE FUNCTION stormops.judge_outcomes(
             WHEN p.content IS DISTINCT FROM p.first_content OR EXISTS (
                 SELECT FROM stormops.policy_outcomes AS o
                 WHERE o.tenant_id = stormops.current_tenant() AND o.idempotency_key = p.idempotency_key
-                    AND (o.storm_id, o.property_id, o.converted, o.value) IS DISTINCT FROM ($1, p.property_id, p.converted, round(p.value, 2))
+                    AND (o.storm_id, o.property_id, o.converted, o.value) IS DISTINCT FROM ($1, p.property_id, p.converted, p.value)
             ) THEN 'idempotency_key was used for another outcome'
         END
     FROM placed AS p
@@ -69,6 +69,18 @@ BEGIN
             MESSAGE = 'storm and outcomes must be given, outcomes as a JSON array',
             HINT = 'Each element: {"property_id": …, "converted": true, "value": 12500, "occurred_at": …, "idempotency_key": …}.';
     END IF;
+    WITH written AS (
+        INSERT INTO stormops.policy_outcomes AS o
+            (storm_id, property_id, run_id, converted, value, occurred_at, late, idempotency_key)
+        SELECT storm_id, j.property_id, j.run_id, j.converted, j.value, j.occurred_at, j.late, j.idempotency_key
+        FROM stormops.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NULL
+        ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
+        RETURNING o.late
+    )
+    SELECT count(*), jsonb_array_length(outcomes) - count(*), count(*) FILTER (WHERE w.late)
+    INTO recorded, duplicates, late
+    FROM written AS w;
+    -- Judged again after the write: a key that another session has used meanwhile is found too.
     SELECT j.place, j.property_id, j.fault INTO wrong
     FROM stormops.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
     IF FOUND THEN
@@ -76,19 +88,9 @@ BEGIN
             ERRCODE = CASE WHEN wrong.fault LIKE '%was used%' THEN 'unique_violation' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'outcome is not valid: ' || wrong.fault,
             DETAIL = format('Element %s, property %s. Nothing was recorded.', wrong.place, coalesce(wrong.property_id::text, 'NULL')),
-            HINT = 'Decisions are in stormops.policy_decisions; an outcome comes after its decision.';
+            HINT = CASE WHEN wrong.fault LIKE '%was used%' THEN 'Give each outcome a key of its own; the same outcome keeps its key.'
+                ELSE 'Decisions are in stormops.policy_decisions; an outcome comes after its decision.' END;
     END IF;
-    WITH written AS (
-        INSERT INTO stormops.policy_outcomes AS o
-            (storm_id, property_id, run_id, converted, value, occurred_at, late, idempotency_key)
-        SELECT storm_id, j.property_id, j.run_id, j.converted, j.value, j.occurred_at, j.late, j.idempotency_key
-        FROM stormops.judge_outcomes(storm_id, outcomes) AS j
-        ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
-        RETURNING o.late
-    )
-    SELECT count(*), jsonb_array_length(outcomes) - count(*), count(*) FILTER (WHERE w.late)
-    INTO recorded, duplicates, late
-    FROM written AS w;
 END
 $$;
 COMMENT ON FUNCTION stormops.record_outcomes(uuid, jsonb) IS 'Records many outcomes of a storm, all or none. outcomes: an array of {property_id, converted, value, occurred_at, idempotency_key}; value in the tenant''s currency (NULL), occurred_at (now), idempotency_key (storm and property: one outcome each). An outcome belongs to the run that was current when it occurred, and is late if that was more than outcome_days before. Returns recorded, duplicates (the same key with the same content: not counted again) and late. Errors: 22004; 22023 no decision, before the decision, in the future, value out of range; 23505 a key used for another outcome; 42501 a viewer; 55000 suspended.';
@@ -127,6 +129,9 @@ BEGIN
     FOR month IN
         SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => m))::date
         FROM generate_series(0, months_ahead) AS m
+        UNION
+        SELECT date_trunc('month', to_timestamp(stormops.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date
+        FROM stormops.policy_decisions_log_default AS d
     LOOP
         CONTINUE WHEN to_regclass('stormops.' || stormops.decisions_partition(month)) IS NOT NULL;
         first_id := stormops.first_id_of(month);
@@ -145,7 +150,7 @@ BEGIN
     RETURN made;
 END
 $$;
-COMMENT ON FUNCTION stormops.maintain_partitions(integer) IS 'Makes the decision log''s partitions of this month and so many ahead, and moves into them what the default partition has of those months. Returns how many it made. Run it monthly; a missing partition loses nothing. Error: 22023.';
+COMMENT ON FUNCTION stormops.maintain_partitions(integer) IS 'Makes the decision log''s partitions of this month, of so many ahead and of whatever the default partition has, and moves that there. Returns how many it made. Run it monthly; a missing partition loses nothing. Error: 22023.';
 
 CREATE FUNCTION stormops.decisions_partition(month date) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -139,13 +139,6 @@ BEGIN
     PERFORM stormops.revoke_usage(role_name);
     INSERT INTO stormops.usage_grants (grantee, kind) VALUES (grantee.oid, kind);
     PERFORM stormops.renew_grants();
-    -- So that a statement as the application writes it, INSERT INTO storms, finds the table.
-    IF NOT EXISTS (
-        SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
-        WHERE s.setrole = grantee.oid AND c LIKE 'search_path=%'
-    ) THEN
-        EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = "$user", public, stormops', role_name, current_database());
-    END IF;
 END
 $$;
 COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (works in the tenant that a verified token names), trusted_app (the same, and may SET app.current_tenant and app.current_user_id), operator (lifecycle of tenants; no tenant''s rows), monitor (metrics; no tenant''s rows). Adds stormops to the role''s search_path in this database unless it has one of its own. For superusers. Errors: 22004, 22023 unknown kind, 42704 no such role, 0LP01 the role is outside row security.';
@@ -159,9 +152,17 @@ DECLARE
     p record;
 BEGIN
     FOR g IN
-        SELECT r.rolname AS role_name, u.kind FROM stormops.usage_grants AS u JOIN pg_roles AS r ON r.oid = u.grantee
+        SELECT r.oid, r.rolname AS role_name, u.kind FROM stormops.usage_grants AS u JOIN pg_roles AS r ON r.oid = u.grantee
     LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA stormops TO %I', g.role_name);
+        -- So that a statement as the application writes it, INSERT INTO storms, finds the table.
+        IF NOT EXISTS (
+            SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
+            WHERE s.setrole = g.oid AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+                AND c LIKE 'search_path=%'
+        ) THEN
+            EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = "$user", public, stormops', g.role_name, current_database());
+        END IF;
         FOR p IN SELECT f.signature FROM stormops.usage_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION stormops.%s TO %I', p.signature, g.role_name);
         END LOOP;
@@ -177,7 +178,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.renew_grants() IS 'Grants again, to every role that has use, what its kind may do. install() and upgrades call it.';
+COMMENT ON FUNCTION stormops.renew_grants() IS 'Grants again, to every role that has use, what its kind may do, and adds stormops to its search_path in this database unless it has one of its own. install() and upgrades call it; call it after a restore into a database of another name.';
 
 CREATE FUNCTION stormops.revoke_usage(role_name name) RETURNS void
     LANGUAGE plpgsql VOLATILE

@@ -36,6 +36,7 @@ mod tests {
 
     #[pg_test]
     fn a_month_begins_with_its_first_id() {
+        holds("SELECT stormops.milliseconds_of(stormops.first_id_at(1790000000123)) = 1790000000123");
         holds("SELECT stormops.first_id_of('2026-11-01') = '01a19467-e800-0000-0000-000000000000'");
     }
 

@@ -167,7 +167,10 @@ fn usage_that_is_taken_back_leaves_nothing() {
         let refers =
             "SELECT classid::regclass::text FROM pg_shdepend WHERE refobjid = 'gone'::regrole AND deptype = 'a'";
         assert_eq!(names(&mut superuser, refers), [""; 0], "{kind}");
-        assert_eq!(names(&mut superuser, "SELECT kind FROM stormops.usage_grants WHERE grantee::text = 'gone'"), [""; 0]);
+        assert_eq!(
+            names(&mut superuser, "SELECT kind FROM stormops.usage_grants WHERE grantee::text = 'gone'"),
+            [""; 0]
+        );
     }
 }
 

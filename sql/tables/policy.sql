@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS stormops.policy_modes (
     outcome_days     integer NOT NULL DEFAULT 90 CHECK (outcome_days BETWEEN 1 AND 3650),
     PRIMARY KEY (tenant_id, policy_mode),
     CHECK (margin IS NULL OR contact_cost IS NOT NULL),
-    CHECK (budget IS NULL OR contact_cost > 0)
+    CHECK (budget IS NULL OR coalesce(contact_cost, 0) > 0)
 );
 COMMENT ON TABLE stormops.policy_modes IS 'The risk attitudes of a tenant. Provisioning copies default_policy_modes(); the tenant changes its own rows and adds modes.';
 COMMENT ON COLUMN stormops.policy_modes.tenant_id IS 'The tenant; defaults to the one in context.';

@@ -33,6 +33,11 @@ BEGIN
         EXECUTE format('CREATE POLICY tenant_floor ON %s AS RESTRICTIVE USING (tenant_id = stormops.current_tenant())', t.name);
         EXECUTE format('COMMENT ON POLICY tenant ON %s IS %L', t.name, 'A tenant''s own rows. current_tenant() raises an error unless the transaction works in an open tenant.');
         EXECUTE format('COMMENT ON POLICY tenant_floor ON %s IS %L', t.name, 'The same, restrictive: no policy added later can widen it.');
+        -- Names no function of the extension and so outlives it: when DROP EXTENSION … CASCADE has
+        -- taken the policies above, a policy that a user added opens nothing.
+        EXECUTE format('DROP POLICY IF EXISTS installed ON %s', t.name);
+        EXECUTE format('CREATE POLICY installed ON %s AS RESTRICTIVE USING (to_regprocedure(''stormops.current_tenant()'') IS NOT NULL) WITH CHECK (true)', t.name);
+        EXECUTE format('COMMENT ON POLICY installed ON %s IS %L', t.name, 'Without the extension nobody sees a row.');
         FOR c IN
             SELECT k.command, m.least_role
             FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS k (command)

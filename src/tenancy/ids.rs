@@ -13,3 +13,9 @@ fn first_id_at(unix_milliseconds: i64) -> pgrx::Uuid {
     bytes[..6].copy_from_slice(&unix_milliseconds.to_be_bytes()[2..]);
     pgrx::Uuid::from_bytes(bytes)
 }
+
+/// The moment of an id of version 7, in milliseconds since 1970.
+#[pg_extern(immutable, parallel_safe)]
+fn milliseconds_of(id: pgrx::Uuid) -> i64 {
+    id.as_bytes()[..6].iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte))
+}
