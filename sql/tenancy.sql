@@ -76,6 +76,7 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('current_user_role()', '{app,trusted_app}'),
         ('may_read(text)', '{app,trusted_app}'),
         ('may_write(text)', '{app,trusted_app}'),
+        ('installed()', '{app,trusted_app}'),
         ('new_id()', '{app,trusted_app}'),
         ('role_matrix()', '{app,trusted_app,operator}'),
         ('add_user(text,text,text,uuid)', '{app,trusted_app,operator}'),

@@ -12,5 +12,8 @@ BEGIN
     LOOP
         EXECUTE format('ALTER EXTENSION stormops ADD %s %s', t.kind, t.name);
     END LOOP;
+    IF to_regprocedure('stormops.installed()') IS NOT NULL THEN
+        ALTER EXTENSION stormops ADD FUNCTION stormops.installed();
+    END IF;
 END
 $$;

@@ -8,6 +8,16 @@ DECLARE
     member record;
     condition text;
 BEGIN
+    -- Called immutable so that it is answered when a query is planned, and costs no row anything.
+    -- Safe: the extension's going takes policies from every table, and so ends every plan.
+    CREATE OR REPLACE FUNCTION stormops.installed() RETURNS boolean
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE
+        SET search_path = pg_catalog, pg_temp
+        AS 'SELECT to_regprocedure(''stormops.current_tenant()'') IS NOT NULL';
+    COMMENT ON FUNCTION stormops.installed() IS 'True while the extension is there. Belongs to the database, as the tables do, and outlives the extension.';
+    ALTER FUNCTION stormops.installed() OWNER TO stormops_owner;
+    REVOKE ALL ON FUNCTION stormops.installed() FROM PUBLIC;
+
     FOR t IN
         SELECT cl.oid, cl.oid::regclass AS name, cl.relname, cl.relkind, cl.relispartition,
                a.attnum IS NOT NULL AND NOT cl.relispartition AS of_tenant
@@ -33,10 +43,10 @@ BEGIN
         EXECUTE format('CREATE POLICY tenant_floor ON %s AS RESTRICTIVE USING (tenant_id = stormops.current_tenant())', t.name);
         EXECUTE format('COMMENT ON POLICY tenant ON %s IS %L', t.name, 'A tenant''s own rows. current_tenant() raises an error unless the transaction works in an open tenant.');
         EXECUTE format('COMMENT ON POLICY tenant_floor ON %s IS %L', t.name, 'The same, restrictive: no policy added later can widen it.');
-        -- Names no function of the extension and so outlives it: when DROP EXTENSION … CASCADE has
+        -- Names nothing of the extension and so outlives it: when DROP EXTENSION … CASCADE has
         -- taken the policies above, a policy that a user added opens nothing.
         EXECUTE format('DROP POLICY IF EXISTS installed ON %s', t.name);
-        EXECUTE format('CREATE POLICY installed ON %s AS RESTRICTIVE USING (to_regprocedure(''stormops.current_tenant()'') IS NOT NULL) WITH CHECK (true)', t.name);
+        EXECUTE format('CREATE POLICY installed ON %s AS RESTRICTIVE USING (stormops.installed()) WITH CHECK (true)', t.name);
         EXECUTE format('COMMENT ON POLICY installed ON %s IS %L', t.name, 'Without the extension nobody sees a row.');
         FOR c IN
             SELECT k.command, m.least_role
@@ -84,11 +94,10 @@ BEGIN
     PERFORM stormops.maintain_partitions();
 
     FOR member IN
-        SELECT cl.oid::regclass AS name, CASE cl.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
-        FROM pg_depend AS d
-        JOIN pg_extension AS e ON d.refobjid = e.oid AND d.refclassid = 'pg_extension'::regclass
-        JOIN pg_class AS cl ON d.objid = cl.oid AND d.classid = 'pg_class'::regclass
-        WHERE e.extname = 'stormops' AND d.deptype = 'e'
+        SELECT i.type AS kind, i.identity AS name
+        FROM pg_depend AS d, pg_extension AS e, pg_identify_object(d.classid, d.objid, 0) AS i
+        WHERE e.extname = 'stormops' AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+            AND (d.classid = 'pg_class'::regclass OR d.objid = 'stormops.installed()'::regprocedure)
     LOOP
         EXECUTE format('ALTER EXTENSION stormops DROP %s %s', member.kind, member.name);
     END LOOP;
