@@ -3,7 +3,8 @@ INSERT INTO bare (
   tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value, decision, reason,
   policy_mode, model_version
 )
-SELECT :'tenant'::uuid, :'tenant'::uuid, s.property_id, :'storm'::uuid, now(), 1.0, s.uplift, coalesce(s.uplift_sd, 0.05), s.uplift - 0.05,
+SELECT :'tenant'::uuid, :'tenant'::uuid, s.property_id, :'storm'::uuid, now(), 1.0, s.uplift,
+  coalesce(s.uplift_sd, 0.05), s.uplift - 0.05,
   CASE WHEN s.uplift > 0.05 THEN 'treat' ELSE 'hold' END,
   CASE WHEN s.uplift > 0.05 THEN 'above_threshold' ELSE 'below_threshold' END,
   'moderate', s.model_version

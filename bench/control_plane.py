@@ -11,7 +11,8 @@ import psycopg2
 from psycopg2.extras import execute_values
 
 FETCH = """
-SELECT DISTINCT ON (u.property_id) u.property_id, u.uplift, coalesce(u.uplift_sd, 0.05), u.model_version, p.do_not_contact
+SELECT DISTINCT ON (u.property_id)
+  u.property_id, u.uplift, coalesce(u.uplift_sd, 0.05), u.model_version, p.do_not_contact
 FROM stormops.lead_uplift AS u
 JOIN stormops.properties AS p ON p.tenant_id = u.tenant_id AND p.property_id = u.property_id
 WHERE u.tenant_id = %s AND u.storm_id = %s AND p.status = 'active'
@@ -49,7 +50,7 @@ def main(socket, tenant, storm):
         decision, reason, propensity = decide(score, do_not_contact)
         rows.append((tenant, tenant, property_id, storm, now, propensity, score, score_sd, score - BREAKEVEN, decision,
                      reason, "moderate", model_version))
-    execute_values(cursor, INSERT, rows, page_size=1000)
+    execute_values(cursor, INSERT, rows)
     connection.commit()
     print(1000 * (time.perf_counter() - start))
 

@@ -1,12 +1,15 @@
--- Three tenants, side by side in the same pages: 1,000,000 + 400,000 + 100,000 properties, each
--- with a score. The first tenant has a second, small storm, the bare tables have nothing.
+-- Three tenants, side by side: 1,000,000 + 400,000 + 100,000 properties, each with a score. The first
+-- tenant has a second storm, with 100,000 scores.
 CREATE DATABASE bench;
 \c bench
 CREATE EXTENSION stormops;
 CREATE ROLE bench_operator LOGIN;
 CREATE ROLE bench_app LOGIN;
+CREATE ROLE bench_bypass LOGIN BYPASSRLS;
 SELECT stormops.grant_usage('bench_operator', 'operator');
 SELECT stormops.grant_usage('bench_app', 'trusted_app');
+GRANT USAGE ON SCHEMA stormops TO bench_bypass;
+GRANT SELECT ON stormops.properties, stormops.lead_uplift TO bench_bypass;
 
 \c - bench_operator
 SELECT tenant_id AS large FROM stormops.provision_tenant('Large Roofing', 'enterprise', 'admin@large.example') \gset
@@ -31,7 +34,8 @@ INSERT INTO stormops.properties (
 )
 SELECT t.tenant_id, ('01900000-0000-7000-8000-' || 100000000000 + t.number)::uuid, 'HOUSE-' || t.number,
   t.number || ' Main Street, Ames, Iowa', -93.6 - random() / 10, 42 + random() / 10,
-  (ARRAY['gable', 'hip', 'flat'])[1 + t.number % 3], (ARRAY['composition_shingle', 'metal', 'wood_shake'])[1 + t.number % 3],
+  (ARRAY['gable', 'hip', 'flat'])[1 + t.number % 3],
+  (ARRAY['composition_shingle', 'metal', 'wood_shake'])[1 + t.number % 3],
   1900 + t.number % 110, 1950 + t.number % 60, 50000 + t.number % 400000, random() < 0.01
 FROM (
   SELECT n, (n / 1500) * 1000 + n % 1500 + 1 AS number, :'large'::uuid AS tenant_id

@@ -1,14 +1,22 @@
 -- One line for each pair. A ratio is that of two neighbours in time: its median, least and greatest.
-CREATE TEMP TABLE results (what text, budget numeric, ours double precision, against double precision);
-\copy results FROM pstdin (DELIMITER '|', NULL '')
-SELECT what AS "what / against what",
-  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ours)::numeric, 3 - least(3, max(log(ours))::int)) AS "ours (ms)",
-  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY against)::numeric, 3 - least(3, max(log(ours))::int)) AS "against (ms)",
-  round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ours / against)::numeric, 3) AS ratio,
-  coalesce('<= ' || budget, '') AS budget,
-  CASE WHEN percentile_cont(0.5) WITHIN GROUP (ORDER BY ours / against) > budget THEN 'over' ELSE '' END AS "over?",
-  round(min(ours / against)::numeric, 3) || ' .. ' || round(max(ours / against)::numeric, 3) AS noise,
-  count(*) AS rounds
-FROM results
-GROUP BY what, budget
-ORDER BY regexp_replace(what, ' .*', '') <> 'apply_policy,', what;
+CREATE TEMP TABLE results (
+  n int GENERATED ALWAYS AS IDENTITY, what text, budget numeric, ours float8, against float8
+);
+\copy results (what, budget, ours, against) FROM pstdin (DELIMITER '|', NULL '')
+SELECT r.what AS "what / against what",
+  round(r.ours::numeric, r.digits) AS "ours (ms)",
+  round(r.against::numeric, r.digits) AS "against (ms)",
+  round(r.ratio::numeric, 2) AS ratio,
+  CASE WHEN r.ratio <= r.budget THEN '<= ' || r.budget ELSE coalesce('over ' || r.budget, '') END AS budget,
+  r.noise
+FROM (
+  SELECT what, budget, min(n) AS n, CASE WHEN min(ours) < 1 THEN 4 ELSE 0 END AS digits,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY ours) AS ours,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY against) AS against,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY ours / against) AS ratio,
+    format('%s .. %s of %s', round(min(ours / against)::numeric, 2), round(max(ours / against)::numeric, 2),
+      count(*)) AS noise
+  FROM results
+  GROUP BY what, budget
+) AS r
+ORDER BY r.n;

@@ -52,7 +52,11 @@ python_ready() {
 measure_apply() {
   local round ours against python=
   say 'apply_policy …' >&2
-  if python_ready >&2; then python=1; else say 'no Python control plane: python3 cannot import or install psycopg2' >&2; fi
+  if python_ready >&2; then
+    python=1
+  else
+    say 'no Python control plane: python3 cannot import or install psycopg2' >&2
+  fi
   # The others' runs first: their keys stand behind those of the tenant that is measured, as in a log of many tenants.
   apply_as "$medium" "$storm" >/dev/null
   apply_as "$small" "$storm" >/dev/null
@@ -65,20 +69,21 @@ measure_apply() {
     ours=$(apply_as "$large" "$storm" | milliseconds)
     settle
     against=$(bare | milliseconds)
-    note 'apply_policy, 1,000,000 / INSERT … SELECT of the decided rows into a bare table' 3.0 "$ours" "$against"
+    note 'apply_policy, 1,000,000 / INSERT … SELECT of the decided rows, bare table' 3.0 "$ours" "$against"
     settle
     against=$(by_hand | milliseconds)
-    note 'apply_policy, 1,000,000 / INSERT … SELECT by hand from the same sources into a bare table' '' "$ours" "$against"
+    note 'apply_policy, 1,000,000 / INSERT … SELECT by hand from its sources, bare table' '' "$ours" "$against"
     if ((round > 3)) || [[ -z $python ]]; then continue; fi # it takes its time
     settle
     against=$(control_plane)
-    note 'apply_policy, 1,000,000 / control plane in Python, into a bare table' 0.1 "$ours" "$against"
+    note 'apply_policy, 1,000,000 / control plane in Python, bare table' 0.1 "$ours" "$against"
   done
 }
 
 # --- tenant-scoped queries --------------------------------------------------------------------------------------
 
-# The same query twice: under row security, and for a superuser with the tenant written into it.
+# The same query twice: under row security, and with the tenant written into it for a role outside row security, an
+# ordinary one otherwise, since a superuser is also spared the look at the table's grants.
 prepare() {
   sed -E "s/@tenant@/$medium/; s/:mine\([a-z]+\)/true/g" "$here/enter.sql" "$here/$1.sql" >"$work/ours.sql"
   sed -E "s/:mine\(([a-z]+)\)/\1.tenant_id = '$medium'/g" "$here/enter.sql" "$here/$1.sql" >"$work/against.sql"
@@ -89,29 +94,30 @@ pgbench() { # ROLE FILE SET-CONTEXT OPTION...: milliseconds of a transaction
     -f "$work/$2.sql" -D "new=$3" "${@:4}" bench | awk '/^tps/ {print 1000 / $3}'
 }
 
-# The nodes of a plan, one after the other.
-shape() { # ROLE FILE
+# The nodes of a plan, one after the other, without what is computed once before it.
+shape() { # ROLE FILE [COMMAND]
   local query
-  query=$(tail -n 1 "$work/$2.sql")
+  query=$(awk '/^\\/ {q = ""; next} {q = q " " $0} END {print q}' "$work/$2.sql")
   super -U "$1" -c "SET max_parallel_workers_per_gather = $workers" ${3:+-c "$3"} \
-    -c "EXPLAIN (COSTS OFF) ${query//:number/100000000001}" | sed -E '/^ *[A-Z][A-Za-z ]*: /d; s/^ *(->)? *//' |
+    -c "EXPLAIN (COSTS OFF) ${query//:number/100000000001}" |
+    sed -E '/^ *InitPlan/,/Result$/d; /^ *[A-Z][A-Za-z ]*: /d; s/^ *(->)? *//' |
     paste -sd '>' | sed 's/>/ > /g'
 }
 
-measure_query() { # FILE WORKERS WHAT OPTION...
+measure_query() { # FILE WORKERS ROUNDS WHAT OPTION...
   local workers=$2 round ours against
   prepare "$1"
-  say "$3 …" >&2
-  ours=$(shape bench_app ours "SET app.current_tenant = '$medium'") against=$(shape postgres against)
+  say "$4 …" >&2
+  ours=$(shape bench_app ours "SET app.current_tenant = '$medium'") against=$(shape bench_bypass against)
   if [[ $ours == "$against" ]]; then
-    say "$3: both plans are $ours" >>"$work/plans"
+    say "$4: both plans are $ours" >>"$work/plans"
   else
-    say "$3: plans DIFFER: under row security $ours; with a literal $against" >>"$work/plans"
+    say "$4: plans DIFFER: under row security $ours; with a literal $against" >>"$work/plans"
   fi
-  for ((round = 0; round <= 2 * rounds; round++)); do
-    ours=$(pgbench bench_app ours 1 "${@:4}")
-    against=$(pgbench postgres against 0 "${@:4}")
-    ((round == 0)) || note "$3 under RLS / the same with a literal tenant_id and no RLS" 1.10 "$ours" "$against"
+  for ((round = 0; round <= $3; round++)); do
+    ours=$(pgbench bench_app ours 1 "${@:5}")
+    against=$(pgbench bench_bypass against 0 "${@:5}")
+    ((round == 0)) || note "$4 under RLS / with a literal tenant_id, no RLS" 1.10 "$ours" "$against"
   done
 }
 
@@ -128,17 +134,21 @@ peak_memory() { # STORM
   )
 }
 
+load() { uptime | sed 's/.*load average: //'; }
+
+before=$(load)
 start
 measure_apply
-measure_query scan 0 'scan with aggregate, serial' -t 3
-measure_query scan 2 'scan with aggregate, parallel' -t 3
-measure_query join 0 'join, serial' -t 2
-measure_query join 2 'join, parallel' -t 2
-measure_query lookup 0 'point lookup, 4 clients' -c 4 -T 2
+measure_query scan 0 $((2 * rounds)) 'scan with aggregate, serial' -t 3
+measure_query scan 2 $((2 * rounds)) 'scan with aggregate, parallel' -t 3
+measure_query join 0 $((2 * rounds)) 'join, serial' -t 2
+measure_query join 2 $((2 * rounds)) 'join, parallel' -t 2
+measure_query lookup 0 $((6 * rounds)) 'point lookup, 4 clients' -c 4 -t 5000
 cluster conf 'shared_buffers = 16MB'
 cluster restart
 memory="$(peak_memory "$small_storm") for 100,000 properties, $(peak_memory "$storm") for 1,000,000"
 
 cluster psql -q -d bench -P footer=off -f "$here/report.sql" <"$work/results"
 cat "$work/plans"
+say "load average, over 1, 5 and 15 minutes: $before before, $(load) after, on $(nproc) processors"
 say "peak memory of the backend in apply_policy (VmHWM, of which 16 MB shared): $memory"

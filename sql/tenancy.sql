@@ -2,6 +2,7 @@
 
 CREATE FUNCTION stormops.current_tenant() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE
+    COST 0.01 -- it compares two numbers; at the default of 1 the planner would shun sequential scans
     AS 'MODULE_PATHNAME', 'stormops_current_tenant';
 COMMENT ON FUNCTION stormops.current_tenant() IS 'The tenant that this transaction works in. Every policy calls it. Errors: 0B000 no tenant in context; 25001 a second tenant in one transaction; 55000 the tenant is closed or does not exist.';
 
