@@ -10,12 +10,14 @@ mod install;
 mod pg_tests;
 mod policy;
 mod tenancy;
+mod uplift;
 
 pgrx::pg_module_magic!(name, version);
 
 /// Defines the settings and the hooks once per backend (once per server when preloaded).
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    uplift::init(); // before tenancy reserves the prefix: what is not defined then is forgotten
     tenancy::init();
 }
 

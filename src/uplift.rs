@@ -1,0 +1,32 @@
+//! Uplift scores: how they are distributed and whether that moved, and what they were worth once
+//! outcomes came in.
+//!
+//! The statistics are plain Rust; `aggregate` and the answers are all that Postgres sees of them.
+
+mod aggregate;
+mod bins;
+mod calibration;
+mod curve;
+mod drift;
+mod p_values;
+mod ranking;
+mod rate;
+mod sample;
+mod score_answers;
+mod scores;
+mod sum;
+mod summary;
+mod trial;
+mod trial_answers;
+
+pub use aggregate::init;
+
+#[cfg(test)]
+mod fixture;
+
+#[cfg(test)]
+#[track_caller]
+fn assert_near(value: f64, expected: f64, tolerance: f64) {
+    let close = (value - expected).abs() <= tolerance * expected.abs().max(1e-3);
+    assert!(close, "{value:?} is not within {tolerance:e} of {expected:?}");
+}

@@ -1,0 +1,275 @@
+//! The aggregates as Postgres calls them: rows are collected as they come, and sorted once.
+//!
+//! Raw functions, since one runs for each row. Partial states of parallel workers are sorted there
+//! and travel in the form in which states are stored.
+
+#![expect(unsafe_code, reason = "aggregate support functions on the hot path")]
+
+use super::sample::{Row, Sample};
+use super::scores::Score;
+use super::trial::Case;
+use pgrx::pg_sys::panic::pgrx_extern_c_guard;
+use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
+use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgMemoryContexts};
+
+static MAX_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10_000_000);
+/// 40 million cases of 24 bytes still fit into the largest value that Postgres handles, 1 GB.
+const MOST_ROWS: i32 = 40_000_000;
+/// The first allocation: states of small groups stay small.
+const FIRST_ROWS: usize = 32;
+
+/// Defines the setting. Called once, when the library loads.
+pub fn init() {
+    GucRegistry::define_int_guc(
+        c"stormops.max_aggregate_rows",
+        c"The most rows that a state of score_agg() or uplift_agg() holds.",
+        c"A state takes 8 bytes a score, 24 a case. Beyond it the aggregate fails with 54000.",
+        &MAX_ROWS,
+        1,
+        MOST_ROWS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+/// What lives through an aggregation.
+struct State<R> {
+    sample: Sample<R>,
+    /// Whether some rows came in sorted runs.
+    merged: bool,
+}
+
+impl<R: Row> State<R> {
+    /// Makes room for so many rows more, or fails: an allocation that fails otherwise would take
+    /// the whole server down.
+    fn reserve(&mut self, more: usize) {
+        let rows = &mut self.sample.rows;
+        let most = MAX_ROWS.get() as usize;
+        if rows.len() + more > most {
+            raise(
+                PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("an aggregate would hold more than {most} rows"),
+                "Aggregate fewer rows, by sample or by group, or have a superuser raise stormops.max_aggregate_rows.",
+            );
+        }
+        let wanted = (rows.len() * 2).max(FIRST_ROWS).min(most).max(rows.len() + more);
+        if rows.capacity() < wanted && rows.try_reserve_exact(wanted - rows.len()).is_err() {
+            raise(
+                PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+                format!("no memory for a state of {wanted} rows"),
+                "Aggregate fewer rows, by sample or by group.",
+            );
+        }
+    }
+
+    fn append(&mut self, other: &Sample<R>) {
+        self.reserve(other.rows.len());
+        self.sample.rows.extend_from_slice(&other.rows);
+        self.sample.missing += other.missing;
+        self.sample.invalid += other.invalid;
+        self.merged = true;
+    }
+
+    /// The sorted rows as a bytea.
+    fn write(&mut self) -> Datum {
+        self.sample.sort(self.merged);
+        bytea(&self.sample)
+    }
+}
+
+pub fn raise(code: PgSqlErrorCode, message: String, hint: &str) -> ! {
+    pg_sys::panic::ErrorReport::new(code, message, "stormops").set_hint(hint).report(PgLogLevel::ERROR);
+    unreachable!("an error does not return")
+}
+
+fn bytea<R: Row>(sample: &Sample<R>) -> Datum {
+    let size = sample.size() + pg_sys::VARHDRSZ;
+    // SAFETY: the allocation has `size` bytes, and is all written.
+    unsafe {
+        let varlena = pg_sys::palloc0(size).cast::<pg_sys::varlena>();
+        pgrx::set_varsize_4b(varlena, size as i32);
+        sample.write(std::slice::from_raw_parts_mut(pgrx::vardata_4b(varlena).cast_mut().cast(), sample.size()));
+        Datum::from(varlena)
+    }
+}
+
+/// A call's argument; None if it is NULL.
+///
+/// SAFETY: the call has so many arguments.
+unsafe fn argument(call: FunctionCallInfo, i: usize) -> Option<Datum> {
+    unsafe {
+        let argument = &*(*call).args.as_ptr().add(i);
+        (!argument.isnull).then_some(argument.value)
+    }
+}
+
+fn double(datum: Datum) -> f64 {
+    f64::from_bits(datum.value() as u64)
+}
+
+/// The state that a call works on, with room for a row.
+///
+/// SAFETY: the first argument is a state of this kind, or NULL.
+unsafe fn state<'a, R: Row>(call: FunctionCallInfo) -> &'a mut State<R> {
+    unsafe {
+        if let Some(state) = argument(call, 0) {
+            let state = &mut *state.cast_mut_ptr::<State<R>>();
+            if state.sample.rows.len() < state.sample.rows.capacity() {
+                return state;
+            }
+        }
+        &mut *pgrx_extern_c_guard(|| grown(call))
+    }
+}
+
+/// The state with more room, made if need be: in the aggregate's context, which frees it.
+unsafe fn grown<R: Row>(call: FunctionCallInfo) -> *mut State<R> {
+    unsafe {
+        let state = argument(call, 0).map_or_else(|| new_state(call), Datum::cast_mut_ptr::<State<R>>);
+        (*state).reserve(1);
+        state
+    }
+}
+
+unsafe fn new_state<R: Row>(call: FunctionCallInfo) -> *mut State<R> {
+    let mut context = std::ptr::null_mut();
+    // SAFETY: `call` is a call in progress; the context outlives it.
+    unsafe {
+        if pg_sys::AggCheckCallContext(call, &mut context) == 0 {
+            raise(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "a support function was called outside its aggregate".to_owned(),
+                "SELECT stormops.score_agg(uplift) FROM …",
+            );
+        }
+        PgMemoryContexts::For(context).leak_and_drop_on_delete(State { sample: Sample::default(), merged: false })
+    }
+}
+
+/// Adds a row that may have a NULL (None) or hold no valid case (Some(None)).
+unsafe fn collect<R: Row>(call: FunctionCallInfo, row: Option<Option<R>>) -> Datum {
+    unsafe {
+        let state = state::<R>(call);
+        match row {
+            Some(Some(row)) => state.sample.rows.push(row),
+            Some(None) => state.sample.invalid += 1,
+            None => state.sample.missing += 1,
+        }
+        Datum::from(std::ptr::from_mut(state))
+    }
+}
+
+/// `score_agg(score)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn stormops_score_collect(call: FunctionCallInfo) -> Datum {
+    // SAFETY: a function of a state and one double.
+    unsafe { collect(call, argument(call, 1).map(|score| Score::new(double(score)))) }
+}
+
+/// `uplift_agg(score, treated, outcome)` and, with a fifth argument, `uplift_agg(…, propensity)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn stormops_trial_collect(call: FunctionCallInfo) -> Datum {
+    // SAFETY: a function of a state, a double, a boolean and a double, perhaps one more double.
+    unsafe {
+        let known = (*call).nargs > 4;
+        let propensity = if known { argument(call, 4).map(double) } else { None };
+        let row = match (argument(call, 1), argument(call, 2), argument(call, 3)) {
+            (Some(score), Some(treated), Some(outcome)) if propensity.is_some() == known => {
+                Some(Case::new(double(score), treated.value() & 1 == 1, double(outcome), propensity))
+            }
+            _ => None,
+        };
+        collect(call, row)
+    }
+}
+
+/// `rollup(state)`: takes in what a stored state holds.
+unsafe fn merge<R: Row>(call: FunctionCallInfo) -> Datum {
+    unsafe {
+        let state = grown::<R>(call);
+        if let Some(stored) = argument(call, 1) {
+            (*state).append(&read(<&[u8]>::from_datum(stored, false).unwrap_or_default()));
+        }
+        Datum::from(state)
+    }
+}
+
+/// Takes the second partial state into the first.
+unsafe fn combine<R: Row>(call: FunctionCallInfo) -> Datum {
+    unsafe {
+        let state = argument(call, 0).map_or_else(|| new_state::<R>(call), Datum::cast_mut_ptr);
+        if let Some(other) = argument(call, 1) {
+            (*state).append(&(*other.cast_mut_ptr::<State<R>>()).sample);
+        }
+        Datum::from(state)
+    }
+}
+
+unsafe fn deserialize<R: Row>(call: FunctionCallInfo) -> Datum {
+    unsafe {
+        let state = new_state::<R>(call);
+        let stored = argument(call, 0).and_then(|stored| <&[u8]>::from_datum(stored, false));
+        (*state).sample = read(stored.unwrap_or_default());
+        (*state).merged = true;
+        Datum::from(state)
+    }
+}
+
+/// The state as it is stored; an empty one where there was no row.
+unsafe fn finish<R: Row>(call: FunctionCallInfo) -> Datum {
+    unsafe {
+        match argument(call, 0) {
+            Some(state) => (*state.cast_mut_ptr::<State<R>>()).write(),
+            None => bytea(&Sample::<R>::default()),
+        }
+    }
+}
+
+/// A stored state, or an error.
+pub fn read<R: Row>(bytes: &[u8]) -> Sample<R> {
+    Sample::read(bytes).unwrap_or_else(|| {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
+            "these bytes are no state of this aggregate".to_owned(),
+            "States come from score_agg(), uplift_agg() and rollup().",
+        )
+    })
+}
+
+static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+
+/// The support functions under their names in the library, each with what PG_FUNCTION_INFO_V1 is in C.
+macro_rules! support {
+    ($($info:ident $name:ident = $body:expr;)*) => {$(
+        /// Guarded: it may raise an error.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C-unwind" fn $name(call: FunctionCallInfo) -> Datum {
+            // SAFETY: the SQL declaration gives the arguments that the body takes.
+            unsafe { pgrx_extern_c_guard(|| $body(call)) }
+        }
+        function_info!($info);
+    )*};
+}
+macro_rules! function_info {
+    ($name:ident) => {
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $name() -> &'static pg_sys::Pg_finfo_record {
+            &VERSION_1
+        }
+    };
+}
+function_info!(pg_finfo_stormops_score_collect);
+function_info!(pg_finfo_stormops_trial_collect);
+support! {
+    pg_finfo_stormops_score_merge stormops_score_merge = merge::<Score>;
+    pg_finfo_stormops_score_combine stormops_score_combine = combine::<Score>;
+    pg_finfo_stormops_score_serialize stormops_score_serialize = finish::<Score>;
+    pg_finfo_stormops_score_deserialize stormops_score_deserialize = deserialize::<Score>;
+    pg_finfo_stormops_score_finish stormops_score_finish = finish::<Score>;
+    pg_finfo_stormops_trial_merge stormops_trial_merge = merge::<Case>;
+    pg_finfo_stormops_trial_combine stormops_trial_combine = combine::<Case>;
+    pg_finfo_stormops_trial_serialize stormops_trial_serialize = finish::<Case>;
+    pg_finfo_stormops_trial_deserialize stormops_trial_deserialize = deserialize::<Case>;
+    pg_finfo_stormops_trial_finish stormops_trial_finish = finish::<Case>;
+}

@@ -1,0 +1,253 @@
+//! Whether scores moved against a reference: every statistic from the two sorted samples, and a
+//! verdict that needs both significance and size.
+
+use super::bins::Bins;
+use super::p_values;
+use super::scores::Scores;
+use super::sum::Sum;
+
+/// Below so many scores only the tests that hold there are used.
+const FEW: usize = 30;
+/// From here on a shift in standard deviations, or an index, counts as one that matters.
+const EFFECT: f64 = 0.1;
+/// The smallest standard deviation to divide by.
+const LEAST_SD: f64 = 1e-3;
+/// z(0.975) + z(0.8): a shift of so many standard errors is found with 80 % power.
+const POWER: f64 = 2.8;
+
+/// The verdict, from nothing to act on to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Nothing to compare with: the model is new, or the tenant is.
+    NewModel,
+    /// Too few scores to say that nothing moved.
+    LowPower,
+    None,
+    /// Significant, but too small to matter.
+    Watch,
+    Drift,
+}
+
+impl Severity {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NewModel => "new_model",
+            Self::LowPower => "low_power",
+            Self::None => "none",
+            Self::Watch => "watch",
+            Self::Drift => "drift",
+        }
+    }
+}
+
+/// All statistics of a current sample against a reference; neither is empty.
+pub struct Drift {
+    pub mean_shift: f64,
+    /// Welch's t and its degrees of freedom; None where neither sample varies.
+    pub welch: Option<(f64, f64)>,
+    pub welch_p: Option<f64>,
+    pub ks: f64,
+    pub ks_p: f64,
+    pub wasserstein: f64,
+    /// Wasserstein distance in standard deviations of the reference.
+    pub wasserstein_sd: f64,
+    pub psi: f64,
+    pub psi_p: Option<f64>,
+    pub jensen_shannon: f64,
+    pub hellinger: f64,
+    pub chi2: f64,
+    pub chi2_df: usize,
+    pub chi2_p: Option<f64>,
+    /// The share of current scores below the reference's least or above its greatest.
+    pub share_outside: f64,
+    /// The share of the most frequent current score: a model that is stuck repeats itself.
+    pub share_of_mode: f64,
+    /// The smallest shift of the mean that so many scores would show.
+    pub detectable_shift: Option<f64>,
+    pub low_power: bool,
+}
+
+impl Drift {
+    /// None if a sample is empty.
+    pub fn of(current: &Scores, reference: &Scores) -> Option<Self> {
+        let (n, m) = (current.n(), reference.n());
+        let mean_shift = current.mean()? - reference.mean()?;
+        let welch = welch(current, reference, mean_shift);
+        let (ks, wasserstein) = distances(current, reference);
+        let bins = Bins::of(current, reference);
+        let (psi, chi2, chi2_df) = (bins.psi(), bins.chi2(), bins.degrees_of_freedom());
+        let (least, greatest) = (reference.rows.first()?, reference.rows.last()?);
+        let below = current.rows.partition_point(|score| score < least);
+        let to = current.rows.partition_point(|score| score <= greatest);
+        let share = |count: usize| count as f64 / n as f64;
+        Some(Self {
+            mean_shift,
+            welch,
+            welch_p: welch.and_then(|(t, df)| p_values::student_two_sided(t, df)),
+            ks,
+            ks_p: p_values::kolmogorov_smirnov(ks, n, m),
+            wasserstein,
+            wasserstein_sd: wasserstein / reference.population_sd()?.max(LEAST_SD),
+            psi,
+            psi_p: bins.psi_p_value(psi),
+            jensen_shannon: bins.jensen_shannon(),
+            hellinger: bins.hellinger(),
+            chi2,
+            chi2_df,
+            chi2_p: p_values::chi2(chi2, chi2_df),
+            share_outside: share(below + n - to),
+            share_of_mode: share(current.ties().1),
+            detectable_shift: reference.sd().map(|sd| POWER * sd * (1.0 / n as f64 + 1.0 / m as f64).sqrt()),
+            low_power: n.min(m) < FEW,
+        })
+    }
+
+    /// The least of the tests' p-values, adjusted for taking the least (Benjamini and Hochberg).
+    pub fn adjusted_p(&self) -> f64 {
+        // In few scores the bins' counts are too small for chi-square.
+        let chi2 = if self.low_power { None } else { self.chi2_p };
+        let tests: Vec<f64> = [Some(self.ks_p), self.welch_p, chi2].into_iter().flatten().collect();
+        p_values::benjamini_hochberg(&tests).into_iter().fold(1.0, f64::min)
+    }
+
+    /// Drift is a shift that is significant at `alpha` and matters: a tenth of a standard deviation,
+    /// an index of 0.1, or `tolerance` in units of uplift.
+    pub fn severity(&self, alpha: f64, tolerance: f64) -> Severity {
+        let significant = self.adjusted_p() < alpha;
+        // In few scores the index exceeds 0.1 by chance alone.
+        let index_matters = !self.low_power && self.psi >= EFFECT;
+        let matters = self.wasserstein_sd >= EFFECT || index_matters || self.mean_shift.abs() >= tolerance;
+        match (significant, matters, self.low_power) {
+            (true, true, _) => Severity::Drift,
+            (true, false, _) => Severity::Watch,
+            (false, _, true) => Severity::LowPower,
+            (false, _, false) => Severity::None,
+        }
+    }
+}
+
+/// Welch's t with Satterthwaite's degrees of freedom.
+fn welch(current: &Scores, reference: &Scores, shift: f64) -> Option<(f64, f64)> {
+    let (n, m) = (current.n() as f64, reference.n() as f64);
+    let (a, b) = (current.variance()? / n, reference.variance()? / m);
+    let df = (a + b).powi(2) / (a * a / (n - 1.0) + b * b / (m - 1.0));
+    (a + b > 0.0).then(|| (shift / (a + b).sqrt(), df))
+}
+
+/// The greatest distance between the two distribution functions, and the area between them. One
+/// merge of the sorted samples, looked at after each group of equal scores.
+fn distances(current: &Scores, reference: &Scores) -> (f64, f64) {
+    let (a, b) = (current.rows.as_slice(), reference.rows.as_slice());
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    let (mut i, mut j, mut greatest, mut area) = (0, 0, 0f64, Sum::default());
+    while i < a.len() && j < b.len() {
+        let here = a[i].min(b[j]);
+        while i < a.len() && a[i] == here {
+            i += 1;
+        }
+        while j < b.len() && b[j] == here {
+            j += 1;
+        }
+        let distance = (i as f64 / n - j as f64 / m).abs();
+        greatest = greatest.max(distance);
+        if let Some(next) = a.get(i).into_iter().chain(b.get(j)).min() {
+            area.add(distance * (next.value() - here.value()));
+        }
+    }
+    // What is left of one sample lies beyond the other's end, which is at 1.
+    let (rest, size) = if i < a.len() { (&a[i..], n) } else { (&b[j..], m) };
+    for (k, pair) in rest.windows(2).enumerate() {
+        area.add((rest.len() - k - 1) as f64 / size * (pair[1].value() - pair[0].value()));
+    }
+    (greatest, area.value())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uplift::{assert_near, fixture};
+
+    /// scipy 1.17.1 (ks_2samp, wasserstein_distance, ttest_ind, jensenshannon, chi2_contingency,
+    /// false_discovery_control) and psi-inference 0.1.0 (psi_test) on the fixture's rows.
+    #[test]
+    fn statistics_equal_the_references() {
+        let reference = fixture::scores(1, 1000, 0.2);
+        assert_near(reference.mean().unwrap(), 0.200578, 1e-12);
+        assert_near(reference.sd().unwrap(), 0.05646306752200056, 1e-12);
+        let moved = Drift::of(&fixture::scores(2, 600, 0.215), &reference).unwrap();
+        let (t, df) = moved.welch.unwrap();
+        for (value, expected) in [
+            (moved.ks, 0.12566666666666665),
+            (moved.wasserstein, 0.014713666666666668),
+            (moved.wasserstein_sd, 0.2607196113900661),
+            (t, 4.919215824813794),
+            (df, 1221.3916349575518),
+            (moved.psi, 0.07764573745445495),
+            (moved.jensen_shannon, 0.11793033819690696),
+            (moved.hellinger, 0.09834971997008443),
+            (moved.chi2, 28.52685172622387),
+        ] {
+            assert_near(value, expected, 1e-11);
+        }
+        for (value, expected) in [
+            (moved.welch_p.unwrap(), 9.875244655977954e-07),
+            (moved.psi_p.unwrap(), 0.0006192025808968844),
+            (moved.chi2_p.unwrap(), 0.0007784551388145447),
+            (moved.ks_p, 1.2309074885649402e-05),
+            (moved.adjusted_p(), 2.962573396793386e-06),
+        ] {
+            assert_near(value, expected, 1e-9);
+        }
+        assert_eq!(moved.severity(0.05, 0.02), Severity::Drift);
+        assert_eq!(moved.severity(1e-6, 0.02), Severity::None);
+    }
+
+    #[test]
+    fn the_same_source_does_not_alarm() {
+        let still = Drift::of(&fixture::scores(3, 500, 0.2), &fixture::scores(1, 1000, 0.2)).unwrap();
+        assert_near(still.ks, 0.024, 1e-12);
+        assert_near(still.adjusted_p(), 0.5693364449714577, 1e-9);
+        assert_eq!(still.severity(0.05, 0.02), Severity::None);
+        assert!(!still.low_power);
+    }
+
+    /// As above; the bins that are empty in one sample add half a row to each.
+    #[test]
+    fn few_scores_are_judged_by_two_tests() {
+        let few = Drift::of(&fixture::scores(4, 25, 0.35), &fixture::scores(1, 1000, 0.2)).unwrap();
+        assert!(few.low_power);
+        assert_near(few.psi, 2.9861032111561885, 1e-11);
+        assert_near(few.adjusted_p(), 9.828895561779194e-19, 1e-9);
+        assert_eq!(few.severity(0.05, 0.02), Severity::Drift);
+        let fewer = Drift::of(&fixture::scores(5, 3, 0.2), &fixture::scores(1, 1000, 0.2)).unwrap();
+        assert_eq!(fewer.severity(0.05, 0.02), Severity::LowPower);
+        assert!(fewer.detectable_shift.unwrap() > 0.05);
+    }
+
+    #[test]
+    fn a_small_shift_of_many_scores_is_to_be_watched() {
+        let drift = Drift::of(&fixture::scores(6, 100_000, 0.2015), &fixture::scores(7, 100_000, 0.2)).unwrap();
+        assert!(drift.wasserstein_sd < 0.1 && drift.mean_shift.abs() < 0.02);
+        assert_eq!(drift.severity(0.05, 0.02), Severity::Watch);
+        assert_eq!(drift.severity(0.05, 0.001), Severity::Drift, "within the tenant's own tolerance");
+    }
+
+    #[test]
+    fn edges() {
+        let reference = fixture::scores(1, 1000, 0.2);
+        assert!(Drift::of(&Scores::of(&[]), &reference).is_none());
+        assert!(Drift::of(&reference, &Scores::of(&[f64::NAN])).is_none());
+        let one = Drift::of(&Scores::of(&[0.2]), &reference).unwrap();
+        assert!(one.welch.is_none() && one.ks_p > 0.0);
+        let stuck = Drift::of(&Scores::of(&[0.2; 50]), &reference).unwrap();
+        assert_eq!((stuck.share_of_mode, stuck.share_outside), (1.0, 0.0));
+        assert_eq!(stuck.severity(0.05, 0.02), Severity::Drift);
+        let equal = Drift::of(&Scores::of(&[0.2; 50]), &Scores::of(&[0.2; 40])).unwrap();
+        assert_eq!((equal.ks, equal.wasserstein, equal.psi, equal.chi2_p, equal.welch), (0.0, 0.0, 0.0, None, None));
+        assert_eq!(equal.severity(0.05, 0.02), Severity::None);
+        let apart = Drift::of(&Scores::of(&[0.5; 50]), &Scores::of(&[0.2; 40])).unwrap();
+        assert_eq!((apart.ks, apart.share_outside), (1.0, 1.0));
+        assert_near(apart.wasserstein, 0.3, 1e-12);
+        assert_eq!(apart.severity(0.05, 0.02), Severity::Drift);
+    }
+}

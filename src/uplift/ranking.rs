@@ -1,0 +1,183 @@
+//! A trial's cases by rank: who counts how much, and the contrast of the arms in any part.
+
+use super::sum::Sum;
+use super::trial::{Case, Trial, tied};
+
+/// Sums of one arm.
+#[derive(Clone, Copy, Default)]
+pub struct Arm {
+    pub cases: usize,
+    /// Cases with an outcome other than zero.
+    pub events: usize,
+    pub weight: Sum,
+    pub outcome: Sum,
+}
+
+impl Arm {
+    pub fn add(&mut self, weight: f64, outcome: f64) {
+        self.cases += 1;
+        self.events += usize::from(outcome != 0.0);
+        self.weight.add(weight);
+        self.outcome.add(weight * outcome);
+    }
+
+    pub fn rate(&self) -> Option<f64> {
+        (self.cases > 0).then(|| self.outcome.value() / self.weight.value())
+    }
+}
+
+/// Treated against control in some part of the ranking.
+pub struct Contrast {
+    pub treated: f64,
+    pub control: f64,
+    pub treated_rate: f64,
+    pub control_rate: f64,
+    /// None where no outcome varies: there is uncertainty, but these rows do not show it.
+    pub se: Option<f64>,
+}
+
+impl Contrast {
+    pub fn uplift(&self) -> f64 {
+        self.treated_rate - self.control_rate
+    }
+}
+
+/// A trial with what each case counts.
+pub struct Ranking<'a> {
+    pub cases: &'a [Case],
+    pub treated: Arm,
+    pub control: Arm,
+    /// Whether every outcome is 0 or 1.
+    pub binary: bool,
+    /// Whether some cases were likelier to be treated than others.
+    pub weighted: bool,
+    /// The chance of those whose chance is not known: their share.
+    share: f64,
+    /// What brings the weights of each arm to a mean of 1.
+    scale: (f64, f64),
+}
+
+impl<'a> Ranking<'a> {
+    pub fn new(trial: &'a Trial) -> Self {
+        let cases = trial.rows.as_slice();
+        let unknown = |case: &&Case| case.propensity().is_none();
+        let treated_unknown = cases.iter().filter(unknown).filter(|case| case.treated()).count();
+        let share = treated_unknown as f64 / cases.iter().filter(unknown).count().max(1) as f64;
+        let mut ranking = Self {
+            cases,
+            treated: Arm::default(),
+            control: Arm::default(),
+            binary: cases.iter().all(|case| [0.0, 1.0].contains(&case.outcome())),
+            weighted: false,
+            share,
+            scale: (1.0, 1.0),
+        };
+        let first = cases.first().map(|case| ranking.propensity(case));
+        let differs = |case: &Case| first.is_some_and(|first| (ranking.propensity(case) - first).abs() > 1e-9);
+        ranking.weighted = cases.iter().any(differs);
+        ranking.measure_arms();
+        if ranking.weighted {
+            let scale = |arm: Arm| if arm.cases == 0 { 1.0 } else { arm.cases as f64 / arm.weight.value() };
+            ranking.scale = (scale(ranking.treated), scale(ranking.control));
+            ranking.measure_arms();
+        }
+        ranking
+    }
+
+    fn measure_arms(&mut self) {
+        let (mut treated, mut control) = (Arm::default(), Arm::default());
+        for case in self.cases {
+            let arm = if case.treated() { &mut treated } else { &mut control };
+            arm.add(self.weight(case), case.outcome());
+        }
+        (self.treated, self.control) = (treated, control);
+    }
+
+    pub fn n(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// P(treated).
+    pub fn propensity(&self, case: &Case) -> f64 {
+        case.propensity().unwrap_or(self.share)
+    }
+
+    /// One over the chance of the arm that the case is in, to a mean of 1 in each arm; 1 where
+    /// that chance is the same for all.
+    pub fn weight(&self, case: &Case) -> f64 {
+        match (self.weighted, case.treated()) {
+            (false, _) => 1.0,
+            (true, true) => self.scale.0 / self.propensity(case),
+            (true, false) => self.scale.1 / (1.0 - self.propensity(case)),
+        }
+    }
+
+    /// The cases by groups of equal score, the best first.
+    pub fn groups(&self) -> impl Iterator<Item = &'a [Case]> + use<'a> {
+        self.cases.chunk_by(tied)
+    }
+
+    /// The group of equal scores around a rank: where it begins and ends.
+    fn group_at(&self, rank: usize) -> Option<(usize, usize)> {
+        let case = self.cases.get(rank)?;
+        let start = self.cases.partition_point(|other| other.score() > case.score());
+        let end = self.cases.partition_point(|other| other.score() >= case.score());
+        Some((start, end))
+    }
+
+    /// The contrast in the best share of the cases. Of a group of equal scores that the limit
+    /// divides, each case counts by the chance of being within: the order of the rows says nothing.
+    pub fn top(&self, share: f64) -> Option<Contrast> {
+        let limit = (self.n() as f64 * share).floor().max(0.0);
+        match self.group_at(limit as usize) {
+            Some((start, end)) => {
+                let within = (limit - start as f64) / (end - start) as f64;
+                self.contrast(&[(&self.cases[..start], 1.0), (&self.cases[start..end], within)])
+            }
+            None => self.contrast(&[(self.cases, 1.0)]),
+        }
+    }
+
+    /// The arms' weighted means in some cases, each part with its chance of belonging to them; None
+    /// where an arm is missing. The variance is that of a ratio estimator, p(1 - p)/n without weights.
+    pub fn contrast(&self, parts: &[(&[Case], f64)]) -> Option<Contrast> {
+        // Control, treated.
+        let (mut n, mut weight, mut outcome) = ([0.0; 2], [Sum::default(); 2], [Sum::default(); 2]);
+        let mut spread = [Sum::default(); 2];
+        let parts = || parts.iter().filter(|(_, chance)| *chance > 0.0);
+        for (cases, chance) in parts() {
+            for case in *cases {
+                let (arm, w) = (usize::from(case.treated()), chance * self.weight(case));
+                n[arm] += chance;
+                weight[arm].add(w);
+                outcome[arm].add(w * case.outcome());
+            }
+        }
+        if n.contains(&0.0) {
+            return None;
+        }
+        let weight = weight.map(Sum::value);
+        let rate = [outcome[0].value() / weight[0], outcome[1].value() / weight[1]];
+        for (cases, chance) in parts() {
+            for case in *cases {
+                let arm = usize::from(case.treated());
+                spread[arm].add(chance * (self.weight(case) * (case.outcome() - rate[arm])).powi(2));
+            }
+        }
+        let variance = spread[0].value() / weight[0].powi(2) + spread[1].value() / weight[1].powi(2);
+        let se = (variance > 0.0).then(|| variance.sqrt());
+        Some(Contrast { treated: n[1], control: n[0], treated_rate: rate[1], control_rate: rate[0], se })
+    }
+
+    /// For each case an unbiased score of its own effect (augmented inverse propensity; Robins,
+    /// Rotnitzky and Zhao 1994): arms' means, corrected by what the case shows. None where an arm is missing.
+    pub fn effects(&self) -> Option<impl Fn(&Case) -> f64> {
+        let (treated, control) = (self.treated.rate()?, self.control.rate()?);
+        Some(move |case: &Case| {
+            let p = self.propensity(case);
+            let shown =
+                if case.treated() { (case.outcome() - treated) / p } else { (control - case.outcome()) / (1.0 - p) };
+            treated - control + shown
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! Sums that keep what plain addition loses.
+
+/// A sum after Neumaier (1974): the rounding error of each step is kept and added at the end.
+#[derive(Clone, Copy, Default)]
+pub struct Sum {
+    total: f64,
+    lost: f64,
+}
+
+impl Sum {
+    pub fn add(&mut self, x: f64) {
+        let next = self.total + x;
+        self.lost += if self.total.abs() >= x.abs() { (self.total - next) + x } else { (x - next) + self.total };
+        self.total = next;
+    }
+
+    pub fn value(self) -> f64 {
+        self.total + self.lost
+    }
+
+    pub fn of(values: impl Iterator<Item = f64>) -> f64 {
+        let mut sum = Self::default();
+        values.for_each(|x| sum.add(x));
+        sum.value()
+    }
+}
+
+/// The mean of `n` values; None without any.
+pub fn mean(values: impl Iterator<Item = f64>, n: usize) -> Option<f64> {
+    (n > 0).then(|| Sum::of(values) / n as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_terms_survive_large_ones() {
+        assert_eq!(Sum::of([1.0, 1e100, 1.0, -1e100].into_iter()), 2.0);
+        assert_eq!(Sum::of((0..10).map(|_| 0.1)), 1.0);
+        assert_eq!(mean([].into_iter(), 0), None);
+    }
+}
