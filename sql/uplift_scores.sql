@@ -59,8 +59,8 @@ COMMENT ON FUNCTION stormops.quantile(stormops.score_sketch, double precision) I
 
 CREATE FUNCTION stormops.describe(sketch stormops.score_sketch) RETURNS TABLE (
     n bigint, n_missing bigint, n_invalid bigint, mean double precision, mean_low double precision, mean_high double precision,
-    sd double precision, least double precision, q05 double precision, q25 double precision, median double precision,
-    q75 double precision, q95 double precision, greatest double precision, distinct_scores bigint, share_of_mode double precision
+    sd double precision, lowest double precision, q05 double precision, q25 double precision, median double precision,
+    q75 double precision, q95 double precision, highest double precision, distinct_scores bigint, share_of_mode double precision
 )
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'score_describe_wrapper';
 COMMENT ON FUNCTION stormops.describe(stormops.score_sketch) IS 'One row: n; n_missing (NULL) and n_invalid (NaN, infinite), both left out; mean with Student''s 95 % interval; sd; quantiles; distinct_scores; share_of_mode (of the most frequent score). NULL where n does not suffice.';

@@ -30,7 +30,11 @@ fn install() -> Result<(), spi::Error> {
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/tenancy.sql");
 extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy"]);
-extension_sql_file!("../sql/policy.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/uplift_scores.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/uplift_trials.sql", requires = ["uplift_scores"]);
+extension_sql_file!("../sql/uplift.sql", requires = ["uplift_trials"]);
+extension_sql_file!("../sql/uplift_outcomes.sql", requires = ["uplift"]);
+extension_sql_file!("../sql/policy.sql", requires = ["uplift_outcomes"]);
 extension_sql_file!("../sql/policy_outcomes.sql", requires = ["policy"]);
 extension_sql_file!("../sql/portability.sql", requires = ["policy_outcomes"]);
 extension_sql_file!("../sql/finalize.sql", finalize);

@@ -7,7 +7,7 @@ use crate::{Db, provision};
 
 /// Table, columns and values of a row, every parent before its children. `{t}` is the tenant, `{n}` the number of the
 /// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}` and `{run}` are its parents.
-const ROWS: [(&str, &str, &str); 14] = [
+const ROWS: [(&str, &str, &str); 15] = [
     ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
     ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
     ("storms", "storm_id, event_id, name", "'{id}', 'E-{n}', 'Storm {n}'"),
@@ -21,6 +21,11 @@ const ROWS: [(&str, &str, &str); 14] = [
         "lead_uplift",
         "storm_id, property_id, scored_at, model_version, uplift",
         "'{storm}', '{property}', '2024-01-01', 'm{n}', 0.2",
+    ),
+    (
+        "uplift_baselines",
+        "model_version, name, storm_id, sketch, n, mean, made_at, made_by",
+        "'m{n}', 'default', '{storm}', sha256('score'), 1, 0.2, '2024-01-01', 'test'",
     ),
     ("experiments", "experiment_id, storm_id, name", "'{id}', '{storm}', 'Experiment {n}'"),
     ("experiment_assignments", "experiment_id, property_id, arm", "'{experiment}', '{property}', 'control'"),

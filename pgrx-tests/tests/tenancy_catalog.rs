@@ -180,6 +180,6 @@ fn only_measurements_and_probabilities_are_floating_point() {
         policy_decisions_log.propensity policy_decisions_log.score policy_decisions_log.score_sd \
         policy_decisions_log.value policy_modes.breakeven_uplift policy_modes.confidence policy_modes.default_sd \
         policy_modes.exploration policy_modes.holdout properties.latitude properties.longitude \
-        storms.east storms.north storms.south storms.west";
+        storms.east storms.north storms.south storms.west uplift_baselines.mean uplift_baselines.sd";
     assert_eq!(columns("double precision"), measurements.split(' ').collect::<Vec<_>>());
 }

@@ -180,10 +180,10 @@ pub fn points(ranking: &Ranking, count: usize) -> Vec<Point> {
                 share,
                 cases: cases as i64,
                 qini: here.qini(),
-                qini_random: share * end.qini(),
+                qini_random: share * end.qini() + 0.0, // not -0
                 uplift: (here.treated.0 > 0.0 && here.control.0 > 0.0).then(|| here.uplift()),
                 gain: here.gain(),
-                gain_random: share * end.gain(),
+                gain_random: share * end.gain() + 0.0,
             }
         })
         .collect()

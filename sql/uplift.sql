@@ -1,0 +1,216 @@
+-- How a storm's scores are distributed and whether that moved; how well they told whom to treat.
+-- Readers: they run as the caller, under row security, write nothing and work on a standby.
+
+CREATE FUNCTION stormops.existing_storm(storm_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    PERFORM FROM stormops.storms AS s
+    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = existing_storm.storm_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN storm_id IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
+            MESSAGE = format('storm %s does not exist', coalesce(storm_id::text, 'NULL')),
+            HINT = 'SELECT storm_id, name, status FROM stormops.storms; shows this tenant''s storms.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.existing_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant.';
+
+-- The next two are SQL functions of their own so that each statement may run in parallel, which one
+-- inside PL/pgSQL may not.
+CREATE FUNCTION stormops.batch_scores(
+    storm_id uuid, scored_at timestamptz, model_version text, OUT scores stormops.score_sketch, OUT alone boolean
+)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling costs more than it saves
+    AS $$
+    SELECT stormops.score_agg(l.uplift), bool_and(l.scored_at = $2 AND l.model_version = $3)
+    FROM stormops.lead_uplift AS l
+    WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
+$$;
+COMMENT ON FUNCTION stormops.batch_scores(uuid, timestamptz, text) IS 'All scores of a storm, and whether they all are of one moment and model: then no property has two.';
+
+CREATE FUNCTION stormops.latest_scores(storm_id uuid, OUT scores stormops.score_sketch, OUT model_version text)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling costs more than it saves
+    AS $$
+    SELECT stormops.score_agg(u.uplift), u.model_version
+    FROM (
+        SELECT l.property_id, l.uplift, l.scored_at, l.model_version,
+            lead(l.property_id) OVER (ORDER BY l.property_id, l.scored_at, l.model_version) AS next_property
+        FROM stormops.lead_uplift AS l
+        WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
+    ) AS u
+    WHERE u.next_property IS DISTINCT FROM u.property_id
+    GROUP BY u.model_version
+    ORDER BY max(u.scored_at) DESC, u.model_version DESC
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION stormops.latest_scores(uuid) IS 'The latest score of each property, those of the model that scored last.';
+
+CREATE FUNCTION stormops.storm_scores(storm_id uuid, OUT scores stormops.score_sketch, OUT model_version text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    first_at timestamptz;
+    alone boolean;
+BEGIN
+    SELECT l.scored_at, l.model_version INTO first_at, model_version FROM stormops.lead_uplift AS l
+    WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = storm_scores.storm_id
+    LIMIT 1;
+    -- A storm is mostly scored in one statement. Only if not must the latest of each property be found.
+    SELECT b.scores, b.alone INTO scores, alone FROM stormops.batch_scores(storm_id, first_at, model_version) AS b;
+    IF NOT alone THEN
+        SELECT l.scores, l.model_version INTO scores, model_version FROM stormops.latest_scores(storm_id) AS l;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.storm_scores(uuid) IS 'A storm''s scores as a state, and the model that they are of: the latest of each property, and of several models the one that scored last. An empty state and NULL without scores.';
+
+CREATE FUNCTION stormops.earlier_scores(storm_id uuid, model_version text) RETURNS stormops.score_sketch
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT stormops.rollup(s.scores)
+    FROM stormops.storms AS this
+    JOIN stormops.storms AS e ON e.tenant_id = this.tenant_id
+        AND (coalesce(e.started_at, e.created_at), e.storm_id) < (coalesce(this.started_at, this.created_at), this.storm_id)
+    CROSS JOIN LATERAL stormops.storm_scores(e.storm_id) AS s
+    WHERE this.tenant_id = stormops.current_tenant() AND this.storm_id = $1 AND s.model_version = $2
+$$;
+COMMENT ON FUNCTION stormops.earlier_scores(uuid, text) IS 'The scores of all earlier storms (by started_at, else created_at) whose latest model is that one; an empty state without any.';
+
+CREATE FUNCTION stormops.uplift_reference(
+    storm_id uuid, baseline text, model_version text, OUT scores stormops.score_sketch, OUT reference text
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+BEGIN
+    SELECT b.sketch, format('baseline %s of %s', b.name, to_char(b.made_at, 'YYYY-MM-DD')) INTO scores, reference
+    FROM stormops.uplift_baselines AS b
+    WHERE b.tenant_id = stormops.current_tenant() AND b.model_version = uplift_reference.model_version
+        AND b.name = coalesce(baseline, 'default');
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    IF baseline IS NOT NULL THEN
+        -- Known for another model: this model is new to it. Known for none: a slip.
+        PERFORM FROM stormops.uplift_baselines AS b WHERE b.tenant_id = stormops.current_tenant() AND b.name = baseline;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('baseline "%s" does not exist', left(baseline, 100)),
+                HINT = 'SELECT stormops.set_baseline(storm_id, name); makes one from a storm''s scores.';
+        END IF;
+        RETURN;
+    END IF;
+    scores := stormops.earlier_scores(storm_id, model_version);
+    IF stormops.n(scores) > 0 THEN
+        reference := 'earlier storms';
+    ELSE
+        scores := NULL;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.uplift_reference(uuid, text, text) IS 'What a storm''s scores are compared with: the named baseline of their model, or without a name its baseline "default", or else the earlier storms of the same model. NULL where there is none. Error: P0002 no baseline of that name.';
+
+CREATE FUNCTION stormops.check_uplift_distribution(
+    storm_id uuid, baseline text DEFAULT NULL, alpha double precision DEFAULT 0.05, tolerance double precision DEFAULT 0.02,
+    OUT n bigint, OUT mean double precision, OUT sd double precision, OUT drift_detected boolean, OUT severity text,
+    OUT mean_out_of_band boolean, OUT model_version text, OUT mean_low double precision, OUT mean_high double precision,
+    OUT lowest double precision, OUT q05 double precision, OUT q25 double precision, OUT median double precision,
+    OUT q75 double precision, OUT q95 double precision, OUT highest double precision, OUT share_of_mode double precision,
+    OUT reference text, OUT reference_n bigint, OUT reference_mean double precision, OUT reference_sd double precision,
+    OUT mean_shift double precision, OUT wasserstein double precision, OUT wasserstein_sd double precision,
+    OUT ks double precision, OUT psi double precision, OUT p_ks double precision, OUT p_chi2 double precision,
+    OUT p_welch double precision, OUT p_adjusted double precision, OUT low_power boolean,
+    OUT detectable_shift double precision, OUT share_outside double precision
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    current_scores stormops.score_sketch;
+    reference_scores stormops.score_sketch;
+BEGIN
+    PERFORM stormops.existing_storm(storm_id);
+    SELECT s.scores, s.model_version INTO current_scores, model_version FROM stormops.storm_scores(storm_id) AS s;
+    SELECT r.scores, r.reference INTO reference_scores, reference
+    FROM stormops.uplift_reference(storm_id, baseline, model_version) AS r;
+    SELECT d.n, d.mean, d.mean_low, d.mean_high, d.sd, d.lowest, d.q05, d.q25, d.median, d.q75, d.q95, d.highest,
+        d.share_of_mode, d.mean NOT BETWEEN 0.10 AND 0.30
+    INTO n, mean, mean_low, mean_high, sd, lowest, q05, q25, median, q75, q95, highest, share_of_mode, mean_out_of_band
+    FROM stormops.describe(current_scores) AS d;
+    SELECT v.* INTO drift_detected, severity, mean_shift, wasserstein, wasserstein_sd, ks, psi, p_ks, p_chi2, p_welch,
+        p_adjusted, low_power, detectable_shift, share_outside
+    FROM stormops.drift_verdict(current_scores, reference_scores, alpha, tolerance) AS v;
+    reference_n := stormops.n(reference_scores);
+    reference_mean := stormops.mean(reference_scores);
+    reference_sd := stormops.stddev(reference_scores);
+END
+$$;
+COMMENT ON FUNCTION stormops.check_uplift_distribution(uuid, text, double precision, double precision) IS 'How a storm''s scores are distributed, and whether that moved against the reference (uplift_reference()). One row: n, mean with 95 % interval, sd, quantiles; mean_out_of_band: the fixed rule, mean below 0.10 or above 0.30; drift_detected, severity and statistics as drift_verdict(), shifts in units of uplift. severity new_model: no scores of this model to compare with; set_baseline() or the next storm gives some. Errors: 0B000; 22004; 22023 alpha, tolerance; P0002 no such storm or baseline.';
+
+CREATE FUNCTION stormops.uplift_drift(
+    storm_id uuid, baseline text DEFAULT NULL,
+    OUT statistic text, OUT value double precision, OUT p_value double precision, OUT meaning text
+) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM stormops.existing_storm(storm_id);
+    RETURN QUERY
+        SELECT d.statistic, d.value, d.p_value, d.meaning
+        FROM stormops.storm_scores(storm_id) AS s
+        CROSS JOIN LATERAL stormops.uplift_reference(storm_id, baseline, s.model_version) AS r
+        CROSS JOIN LATERAL stormops.drift(s.scores, r.scores) AS d;
+END
+$$;
+COMMENT ON FUNCTION stormops.uplift_drift(uuid, text) IS 'Every drift statistic of a storm''s scores against the reference, a row each, as drift(). No row where there is nothing to compare. Errors as check_uplift_distribution().';
+
+CREATE FUNCTION stormops.set_baseline(
+    storm_id uuid, name text DEFAULT 'default',
+    OUT model_version text, OUT n bigint, OUT mean double precision, OUT sd double precision, OUT replaced boolean
+)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    scores stormops.score_sketch;
+BEGIN
+    IF NOT stormops.may_write('crew_chief') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may set a baseline',
+            HINT = 'SELECT * FROM stormops.role_matrix(); shows who may do what.';
+    END IF;
+    PERFORM stormops.existing_storm(storm_id);
+    IF name IS NULL OR char_length(name) NOT BETWEEN 1 AND 100 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN name IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            MESSAGE = 'a baseline''s name has 1 to 100 characters', HINT = 'SELECT stormops.set_baseline(storm_id);';
+    END IF;
+    SELECT s.scores, s.model_version INTO scores, model_version FROM stormops.storm_scores(storm_id) AS s;
+    n := stormops.n(scores);
+    mean := stormops.mean(scores);
+    sd := stormops.stddev(scores);
+    IF n = 0 THEN
+        PERFORM stormops.no_scores(storm_id);
+    END IF;
+    INSERT INTO stormops.uplift_baselines AS b (model_version, name, storm_id, sketch, n, mean, sd, made_at, made_by, acting_user)
+    VALUES (model_version, name, storm_id, scores, n, mean, sd, now(), stormops.calling_role(), stormops.current_user_id())
+    ON CONFLICT ON CONSTRAINT uplift_baselines_pkey DO UPDATE
+    SET storm_id = EXCLUDED.storm_id, sketch = EXCLUDED.sketch, n = EXCLUDED.n, mean = EXCLUDED.mean, sd = EXCLUDED.sd,
+        made_at = EXCLUDED.made_at, made_by = EXCLUDED.made_by, acting_user = EXCLUDED.acting_user
+    RETURNING b.xmax <> 0 INTO replaced;
+END
+$$;
+COMMENT ON FUNCTION stormops.set_baseline(uuid, text) IS 'Keeps a storm''s scores as the reference for later storms of the same model; the name "default" is what checks use without a name. One of the same name and model is replaced. Returns what was kept. Errors: 0B000; 22004; 22023; 42501 a field_user or viewer; 55000 no scores, tenant suspended; P0002 no such storm.';
