@@ -26,6 +26,7 @@ CREATE FUNCTION stormops.batch_scores(
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
+    SET enable_seqscan = off -- planned for a storm of any size: by the index, or a small one reads all storms
     AS $$
     SELECT stormops.score_agg(l.uplift), bool_and(l.scored_at = $2 AND l.model_version = $3)
     FROM stormops.lead_uplift AS l
@@ -37,6 +38,7 @@ CREATE FUNCTION stormops.latest_scores(storm_id uuid, OUT scores stormops.score_
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
+    SET enable_seqscan = off -- planned for a storm of any size: by the index, or a small one reads all storms
     AS $$
     SELECT stormops.score_agg(u.uplift), u.model_version
     FROM (
@@ -63,6 +65,7 @@ DECLARE
 BEGIN
     SELECT l.scored_at, l.model_version INTO first_at, model_version FROM stormops.lead_uplift AS l
     WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = storm_scores.storm_id
+    ORDER BY l.property_id -- by the key, or the planner would look through all storms for one row
     LIMIT 1;
     -- A storm is mostly scored in one statement. Only if not must the latest of each property be found.
     SELECT b.scores, b.alone INTO scores, alone FROM stormops.batch_scores(storm_id, first_at, model_version) AS b;
@@ -94,7 +97,7 @@ CREATE FUNCTION stormops.uplift_reference(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    SELECT b.sketch, format('baseline %s of %s', b.name, to_char(b.made_at, 'YYYY-MM-DD')) INTO scores, reference
+    SELECT b.sketch || '', format('baseline %s of %s', b.name, to_char(b.made_at, 'YYYY-MM-DD')) INTO scores, reference -- || fetches it once, not at each use
     FROM stormops.uplift_baselines AS b
     WHERE b.tenant_id = stormops.current_tenant() AND b.model_version = uplift_reference.model_version
         AND b.name = coalesce(baseline, 'default');
@@ -149,11 +152,8 @@ BEGIN
     INTO n, mean, mean_low, mean_high, sd, lowest, q05, q25, median, q75, q95, highest, share_of_mode, mean_out_of_band
     FROM stormops.describe(current_scores) AS d;
     SELECT v.* INTO drift_detected, severity, mean_shift, wasserstein, wasserstein_sd, ks, psi, p_ks, p_chi2, p_welch,
-        p_adjusted, low_power, detectable_shift, share_outside
+        p_adjusted, low_power, detectable_shift, share_outside, reference_n, reference_mean, reference_sd
     FROM stormops.drift_verdict(current_scores, reference_scores, alpha, tolerance) AS v;
-    reference_n := stormops.n(reference_scores);
-    reference_mean := stormops.mean(reference_scores);
-    reference_sd := stormops.stddev(reference_scores);
 END
 $$;
 COMMENT ON FUNCTION stormops.check_uplift_distribution(uuid, text, double precision, double precision) IS 'How a storm''s scores are distributed, and whether that moved against the reference (uplift_reference()). One row: n, mean with 95 % interval, sd, quantiles; mean_out_of_band: the fixed rule, mean below 0.10 or above 0.30; drift_detected, severity and statistics as drift_verdict(), shifts in units of uplift. severity new_model: no scores of this model to compare with; set_baseline() or the next storm gives some. Errors: 0B000; 22004; 22023 alpha, tolerance; P0002 no such storm or baseline.';

@@ -3,7 +3,7 @@
 
 CREATE FUNCTION stormops.score_is_state(bytes bytea) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'score_is_state_wrapper';
-COMMENT ON FUNCTION stormops.score_is_state(bytea) IS 'True if these bytes are a state of score_agg().';
+COMMENT ON FUNCTION stormops.score_is_state(bytea) IS 'True if these bytes have the form of a state of score_agg(). Whether its rows are in order is looked at when it is asked; then 22P03.';
 
 CREATE DOMAIN stormops.score_sketch AS bytea CHECK (stormops.score_is_state(VALUE));
 COMMENT ON DOMAIN stormops.score_sketch IS 'Scores in ascending order, exact: 24 bytes and 8 for each. From score_agg() and rollup(). Keep it in a column of type bytea, which outlives the extension, and cast it back: sketch::stormops.score_sketch.';
@@ -78,7 +78,8 @@ CREATE FUNCTION stormops.drift_verdict(
     drift_detected boolean, severity text, mean_shift double precision, wasserstein double precision,
     wasserstein_sd double precision, ks double precision, psi double precision, p_ks double precision,
     p_chi2 double precision, p_welch double precision, p_adjusted double precision, low_power boolean,
-    detectable_shift double precision, share_outside double precision
+    detectable_shift double precision, share_outside double precision,
+    reference_n bigint, reference_mean double precision, reference_sd double precision
 )
     LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'score_verdict_wrapper';
 COMMENT ON FUNCTION stormops.drift_verdict(stormops.score_sketch, stormops.score_sketch, double precision, double precision) IS 'One row: drift_detected = the least p-value of Kolmogorov-Smirnov, chi-square and Welch, adjusted for taking the least (Benjamini and Hochberg), is below alpha, and the shift matters: wasserstein_sd >= 0.1, psi >= 0.1 or |mean_shift| >= tolerance. severity: none; watch (significant, too small to matter); drift; low_power (fewer than 30 scores in a sample: only Kolmogorov-Smirnov and Welch, and nothing found); new_model (reference is NULL; drift_detected then too). detectable_shift: the least shift of the mean found with 80 % power. Error: 22023.';

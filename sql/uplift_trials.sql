@@ -2,7 +2,7 @@
 
 CREATE FUNCTION stormops.trial_is_state(bytes bytea) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'trial_is_state_wrapper';
-COMMENT ON FUNCTION stormops.trial_is_state(bytea) IS 'True if these bytes are a state of uplift_agg().';
+COMMENT ON FUNCTION stormops.trial_is_state(bytea) IS 'True if these bytes have the form of a state of uplift_agg(). Whether its rows are in order is looked at when it is asked; then 22P03.';
 
 CREATE DOMAIN stormops.uplift_sketch AS bytea CHECK (stormops.trial_is_state(VALUE));
 COMMENT ON DOMAIN stormops.uplift_sketch IS 'Cases in descending order of score, exact: 24 bytes and 24 for each. From uplift_agg() and rollup(). Keep it in a column of type bytea, which outlives the extension, and cast it back: sketch::stormops.uplift_sketch.';

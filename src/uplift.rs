@@ -23,6 +23,8 @@ pub use aggregate::init;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(any(test, feature = "pg_test"))]
+mod pg_tests;
 
 #[cfg(test)]
 #[track_caller]

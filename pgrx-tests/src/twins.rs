@@ -25,7 +25,7 @@ const ROWS: [(&str, &str, &str); 15] = [
     (
         "uplift_baselines",
         "model_version, name, storm_id, sketch, n, mean, made_at, made_by",
-        "'m{n}', 'default', '{storm}', sha256('score'), 1, 0.2, '2024-01-01', 'test'",
+        "'m{n}', 'default', '{storm}', '\\x534f733100000000000000000000000000000000000000009a9999999999c93f', 1, 0.2, '2024-01-01', 'test'",
     ),
     ("experiments", "experiment_id, storm_id, name", "'{id}', '{storm}', 'Experiment {n}'"),
     ("experiment_assignments", "experiment_id, property_id, arm", "'{experiment}', '{property}', 'control'"),

@@ -87,7 +87,7 @@ fn bytea<R: Row>(sample: &Sample<R>) -> Datum {
     let size = sample.size() + pg_sys::VARHDRSZ;
     // SAFETY: the allocation has `size` bytes, and is all written.
     unsafe {
-        let varlena = pg_sys::palloc0(size).cast::<pg_sys::varlena>();
+        let varlena = pg_sys::palloc(size).cast::<pg_sys::varlena>();
         pgrx::set_varsize_4b(varlena, size as i32);
         sample.write(std::slice::from_raw_parts_mut(pgrx::vardata_4b(varlena).cast_mut().cast(), sample.size()));
         Datum::from(varlena)

@@ -2,7 +2,6 @@
 
 use super::ranking::{Contrast, Ranking};
 use super::sum::{Sum, mean};
-use super::trial::Case;
 use std::f64::consts::FRAC_2_PI;
 
 /// One bin of the ranking.
@@ -18,9 +17,8 @@ pub struct Bin {
 }
 
 /// The ranking in `count` bins of about equal size, the best first. Equal scores stay together, in
-/// the bin of their middle rank. Empty where an arm is missing.
-pub fn bins(ranking: &Ranking, count: usize) -> Vec<Bin> {
-    let Some(effect) = ranking.effects() else { return Vec::new() };
+/// the bin of their middle rank.
+pub fn bins(ranking: &Ranking, effects: &[f64], count: usize) -> Vec<Bin> {
     let n = ranking.n();
     let mut ends = vec![0; count];
     let mut start = 0;
@@ -32,22 +30,19 @@ pub fn bins(ranking: &Ranking, count: usize) -> Vec<Bin> {
     let mut start = 0;
     let mut bins = Vec::new();
     for (number, end) in ends.into_iter().enumerate().filter(|(_, end)| *end > 0) {
-        let cases = &ranking.cases[start..end];
-        start = end;
-        let (Some(value), Some(mean_score)) =
-            (mean(cases.iter().map(&effect), cases.len()), mean(cases.iter().map(|case| case.score()), cases.len()))
-        else {
-            continue;
-        };
-        let squares = Sum::of(cases.iter().map(|case| (effect(case) - value).powi(2)));
+        let (cases, effects) = (&ranking.cases[start..end], &effects[start..end]);
+        let n = (end - start) as f64;
+        let effect = Sum::of(effects.iter().copied()) / n;
+        let squares = Sum::of(effects.iter().map(|e| (e - effect).powi(2)));
         bins.push(Bin {
             number: number + 1,
-            n: cases.len(),
-            mean_score,
+            n: end - start,
+            mean_score: Sum::of(cases.iter().map(|case| case.score())) / n,
             contrast: ranking.contrast(&[(cases, 1.0)]),
-            effect: value,
-            effect_se: (squares > 0.0).then(|| squares.sqrt() / cases.len() as f64),
+            effect,
+            effect_se: (squares > 0.0).then(|| squares.sqrt() / n),
         });
+        start = end;
     }
     bins
 }
@@ -62,30 +57,34 @@ pub struct Line {
 }
 
 /// Least squares of the cases' effects on their scores (Chernozhukov et al. 2018: best linear
-/// predictor). None where an arm is missing or all scores are equal.
-pub fn line(ranking: &Ranking) -> Option<Line> {
-    let effect = ranking.effects()?;
-    let size = ranking.n();
-    let n = size as f64;
-    let mean_score = mean(ranking.cases.iter().map(|case| case.score()), size)?;
-    let mean_effect = mean(ranking.cases.iter().map(&effect), size)?;
-    let apart = |case: &Case| case.score() - mean_score;
-    let squares = Sum::of(ranking.cases.iter().map(|case| apart(case).powi(2)));
-    if squares == 0.0 || size < 3 {
+/// predictor). None where all scores are equal.
+pub fn line(ranking: &Ranking, effects: &[f64]) -> Option<Line> {
+    let n = ranking.n() as f64;
+    let mean_score = Sum::of(ranking.cases.iter().map(|case| case.score())) / n;
+    let mean_effect = Sum::of(effects.iter().copied()) / n;
+    let apart = || ranking.cases.iter().zip(effects).map(|(case, e)| (case.score() - mean_score, e - mean_effect));
+    let (mut squares, mut products) = (Sum::default(), Sum::default());
+    for (score, effect) in apart() {
+        squares.add(score * score);
+        products.add(score * effect);
+    }
+    let squares = squares.value();
+    if squares == 0.0 || n < 3.0 {
         return None;
     }
-    let slope = Sum::of(ranking.cases.iter().map(|case| apart(case) * (effect(case) - mean_effect))) / squares;
-    let residual = |case: &Case| effect(case) - mean_effect - slope * apart(case);
-    let variance = |influence: &dyn Fn(&Case) -> f64| {
-        Sum::of(ranking.cases.iter().map(|case| (influence(case) * residual(case)).powi(2))) * n / (n - 2.0)
-    };
-    let of_slope = |case: &Case| apart(case) / squares;
-    let of_intercept = |case: &Case| 1.0 / n - mean_score * of_slope(case);
+    let slope = products.value() / squares;
+    let (mut of_slope, mut of_intercept) = (Sum::default(), Sum::default());
+    for (score, effect) in apart() {
+        let (residual, influence) = (effect - slope * score, score / squares);
+        of_slope.add((influence * residual).powi(2));
+        of_intercept.add(((1.0 / n - mean_score * influence) * residual).powi(2));
+    }
+    let se = |variance: Sum| (variance.value() * n / (n - 2.0)).sqrt();
     Some(Line {
         intercept: mean_effect - slope * mean_score,
         slope,
-        intercept_se: variance(&of_intercept).sqrt(),
-        slope_se: variance(&of_slope).sqrt(),
+        intercept_se: se(of_intercept),
+        slope_se: se(of_slope),
     })
 }
 
@@ -110,14 +109,15 @@ mod tests {
     fn equal_scores_share_a_bin() {
         let trial = fixture::trial(11, 2000, false);
         let ranking = Ranking::new(&trial);
-        let bins = bins(&ranking, 10);
+        let bins = bins(&ranking, &ranking.effects().unwrap(), 10);
         assert_eq!(bins.iter().map(|bin| bin.n).sum::<usize>(), 2000);
         assert!(bins.windows(2).all(|pair| pair[0].mean_score > pair[1].mean_score));
         assert!(bins.iter().all(|bin| bin.n.abs_diff(200) < 20 && bin.effect_se.is_some()));
         let (error, chance) = error(&bins).unwrap();
         assert!(error < 3.0 * chance, "{error} of a calibrated model, {chance} by chance");
         let equal = Trial::of(fixture::cases(11, 2000, false).into_iter().map(|(_, t, y, p)| (0.1, t, y, p)));
-        let one = super::bins(&Ranking::new(&equal), 10);
+        let ranking = Ranking::new(&equal);
+        let one = super::bins(&ranking, &ranking.effects().unwrap(), 10);
         assert_eq!(one.iter().map(|bin| (bin.number, bin.n)).collect::<Vec<_>>(), [(6, 2000)]);
     }
 
@@ -125,7 +125,9 @@ mod tests {
     fn a_bin_without_an_arm_has_no_contrast() {
         let cases = [(0.3, true, 1.0, None), (0.2, false, 0.0, None), (0.1, true, 0.0, None)];
         let trial = Trial::of(cases.into_iter());
-        assert!(bins(&Ranking::new(&trial), 3).iter().all(|bin| bin.contrast.is_none() && bin.effect_se.is_none()));
+        let ranking = Ranking::new(&trial);
+        let bins = bins(&ranking, &ranking.effects().unwrap(), 3);
+        assert!(bins.iter().all(|bin| bin.contrast.is_none() && bin.effect_se.is_none()));
         assert!(error(&[]).is_none());
     }
 }

@@ -60,21 +60,25 @@ pub struct Ranking<'a> {
 impl<'a> Ranking<'a> {
     pub fn new(trial: &'a Trial) -> Self {
         let cases = trial.rows.as_slice();
-        let unknown = |case: &&Case| case.propensity().is_none();
-        let treated_unknown = cases.iter().filter(unknown).filter(|case| case.treated()).count();
-        let share = treated_unknown as f64 / cases.iter().filter(unknown).count().max(1) as f64;
+        let (mut unknown, mut treated_unknown, mut binary) = (0usize, 0usize, true);
+        for case in cases {
+            let known = case.propensity().is_some();
+            unknown += usize::from(!known);
+            treated_unknown += usize::from(!known && case.treated());
+            binary &= [0.0, 1.0].contains(&case.outcome());
+        }
         let mut ranking = Self {
             cases,
             treated: Arm::default(),
             control: Arm::default(),
-            binary: cases.iter().all(|case| [0.0, 1.0].contains(&case.outcome())),
+            binary,
             weighted: false,
-            share,
+            share: treated_unknown as f64 / unknown.max(1) as f64,
             scale: (1.0, 1.0),
         };
-        let first = cases.first().map(|case| ranking.propensity(case));
-        let differs = |case: &Case| first.is_some_and(|first| (ranking.propensity(case) - first).abs() > 1e-9);
-        ranking.weighted = cases.iter().any(differs);
+        if let Some(first) = cases.first().map(|case| ranking.propensity(case)) {
+            ranking.weighted = cases.iter().any(|case| (ranking.propensity(case) - first).abs() > 1e-9);
+        }
         ranking.measure_arms();
         if ranking.weighted {
             let scale = |arm: Arm| if arm.cases == 0 { 1.0 } else { arm.cases as f64 / arm.weight.value() };
@@ -141,6 +145,9 @@ impl<'a> Ranking<'a> {
     /// The arms' weighted means in some cases, each part with its chance of belonging to them; None
     /// where an arm is missing. The variance is that of a ratio estimator, p(1 - p)/n without weights.
     pub fn contrast(&self, parts: &[(&[Case], f64)]) -> Option<Contrast> {
+        if self.binary && !self.weighted {
+            return count(parts);
+        }
         // Control, treated.
         let (mut n, mut weight, mut outcome) = ([0.0; 2], [Sum::default(); 2], [Sum::default(); 2]);
         let mut spread = [Sum::default(); 2];
@@ -171,13 +178,36 @@ impl<'a> Ranking<'a> {
 
     /// For each case an unbiased score of its own effect (augmented inverse propensity; Robins,
     /// Rotnitzky and Zhao 1994): arms' means, corrected by what the case shows. None where an arm is missing.
-    pub fn effects(&self) -> Option<impl Fn(&Case) -> f64> {
+    pub fn effects(&self) -> Option<Vec<f64>> {
         let (treated, control) = (self.treated.rate()?, self.control.rate()?);
-        Some(move |case: &Case| {
+        let effect = |case: &Case| {
             let p = self.propensity(case);
             let shown =
                 if case.treated() { (case.outcome() - treated) / p } else { (control - case.outcome()) / (1.0 - p) };
             treated - control + shown
-        })
+        };
+        Some(self.cases.iter().map(effect).collect())
     }
+}
+
+/// The contrast where all count alike and convert or do not: whole numbers, and so one quick pass.
+fn count(parts: &[(&[Case], f64)]) -> Option<Contrast> {
+    let (mut n, mut events) = ([0.0; 2], [0.0; 2]);
+    for (cases, chance) in parts {
+        let mut counts = [0u32; 4];
+        for case in *cases {
+            counts[usize::from(case.treated()) + 2 * usize::from(case.outcome() != 0.0)] += 1;
+        }
+        for arm in 0..2 {
+            n[arm] += chance * (f64::from(counts[arm]) + f64::from(counts[arm + 2]));
+            events[arm] += chance * f64::from(counts[arm + 2]);
+        }
+    }
+    if n.contains(&0.0) {
+        return None;
+    }
+    let rate = [events[0] / n[0], events[1] / n[1]];
+    let variance: f64 = (0..2).map(|arm| rate[arm] * (1.0 - rate[arm]) / n[arm]).sum();
+    let se = (variance > 0.0).then(|| variance.sqrt());
+    Some(Contrast { treated: n[1], control: n[0], treated_rate: rate[1], control_rate: rate[0], se })
 }

@@ -29,50 +29,51 @@ pub struct Rate {
     pub qini: Estimate,
 }
 
-/// None where an arm is missing.
-pub fn rate(ranking: &Ranking) -> Option<Rate> {
-    let effect = ranking.effects()?;
+/// From each case's effect, in the order of the ranking.
+pub fn rate(ranking: &Ranking, effects: &[f64]) -> Rate {
     let n = ranking.n() as f64;
-    let mean = Sum::of(ranking.cases.iter().map(&effect)) / n;
-    let (mut autoc, mut qini) = (Sum::default(), Sum::default());
-    for (weights, group) in weights(ranking).zip(ranking.groups()) {
-        let total = Sum::of(group.iter().map(&effect));
-        autoc.add(weights.0 * total);
-        qini.add(weights.1 * total);
-    }
-    let (autoc, qini) = (autoc.value() / n, qini.value() / n);
-    // The influence of each case. It takes the ranks as given, as if another sample's cases fell
-    // into them.
-    let (mut autoc_squares, mut qini_squares) = (Sum::default(), Sum::default());
-    for (weights, group) in weights(ranking).zip(ranking.groups()) {
-        for case in group {
-            let deviation = effect(case) - mean;
-            autoc_squares.add((weights.0 * deviation - autoc).powi(2));
-            qini_squares.add((weights.1 * deviation - qini).powi(2));
-        }
-    }
-    let estimate = |value: f64, squares: Sum| Estimate { value, se: squares.value().sqrt() / n };
-    Some(Rate { autoc: estimate(autoc, autoc_squares), qini: estimate(qini, qini_squares) })
-}
-
-/// The weights of AUTOC and QINI at each group of equal scores: the mean over the group's ranks i
-/// of H(n) - H(i - 1) - 1, H the harmonic numbers, and of ((n + 1)/2 - i)/n.
-fn weights<'a>(ranking: &'a Ranking) -> impl Iterator<Item = (f64, f64)> + use<'a> {
-    let n = ranking.n() as f64;
+    let mean = Sum::of(effects.iter().copied()) / n;
+    let (mut autoc, mut qini) = (Weighted::default(), Weighted::default());
     let mut left = Sum::default();
-    (1..=ranking.n()).rev().for_each(|i| left.add(1.0 / i as f64));
-    let (all, mut rank) = (ranking.n(), 0usize);
-    ranking.groups().map(move |group| {
-        if group.len() == all {
-            return (0.0, 0.0); // the means of all weights, exactly
-        }
-        let (mut autoc, mut qini) = (0.0, 0.0);
+    (1..=ranking.n()).rev().for_each(|i| left.add(1.0 / i as f64)); // H(n)
+    let mut rank = 0;
+    for group in ranking.groups() {
+        // The weights at rank i, H(n) - H(i - 1) - 1 and ((n + 1)/2 - i)/n, as means over equal scores.
+        let (first, size) = (rank, group.len() as f64);
+        let mut weight = (Sum::default(), 0.0);
         for _ in group {
             rank += 1;
-            autoc += left.value() - 1.0;
+            weight.0.add(left.value() - 1.0);
             left.add(-1.0 / rank as f64);
-            qini += ((n + 1.0) / 2.0 - rank as f64) / n;
+            weight.1 += ((n + 1.0) / 2.0 - rank as f64) / n;
         }
-        (autoc / group.len() as f64, qini / group.len() as f64)
-    })
+        // Where all scores are equal, the means are 0, whatever rounding makes of them.
+        let weight = if size == n { (0.0, 0.0) } else { (weight.0.value() / size, weight.1 / size) };
+        for effect in &effects[first..rank] {
+            autoc.add(weight.0, *effect, mean);
+            qini.add(weight.1, *effect, mean);
+        }
+    }
+    Rate { autoc: autoc.estimate(n), qini: qini.estimate(n) }
+}
+
+#[derive(Default)]
+struct Weighted {
+    effects: Sum,
+    squares: Sum,
+}
+
+impl Weighted {
+    fn add(&mut self, weight: f64, effect: f64, mean: f64) {
+        self.effects.add(weight * effect);
+        self.squares.add((weight * (effect - mean)).powi(2));
+    }
+
+    /// The influence of a case is w * (effect - mean) - value. It takes the ranks as given. Since the
+    /// weights sum to 0, the sum of its squares is that of the first term, less n * value squared.
+    fn estimate(&self, n: f64) -> Estimate {
+        let value = self.effects.value() / n;
+        let squares = (self.squares.value() - n * value * value).max(0.0);
+        Estimate { value, se: squares.sqrt() / n }
+    }
 }

@@ -52,13 +52,21 @@ impl<R: Row> Sample<R> {
         }
     }
 
+    /// Header and rows of a state; None if these bytes cannot be one. What the rows hold is looked at
+    /// when they are read.
+    fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+        let (header, rows) = bytes.split_at_checked(HEADER)?;
+        let fits = header[..4] == R::MAGIC && header[4..8] == [0; 4] && rows.len() % R::SIZE == 0;
+        fits.then_some((header, rows))
+    }
+
+    pub fn is_state(bytes: &[u8]) -> bool {
+        Self::parts(bytes).is_some()
+    }
+
     /// Reads a state; None if these bytes are none, or its rows are not in order.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let header = bytes.get(..HEADER)?;
-        let rows = bytes.get(HEADER..)?;
-        if header[..4] != R::MAGIC || header[4..8] != [0; 4] || rows.len() % R::SIZE != 0 {
-            return None;
-        }
+        let (header, rows) = Self::parts(bytes)?;
         let rows = rows.chunks_exact(R::SIZE).map(R::read).collect::<Option<Vec<R>>>()?;
         let counter = |from: usize| header[from..from + 8].try_into().map(u64::from_le_bytes).ok();
         rows.is_sorted().then_some(Self { rows, missing: counter(8)?, invalid: counter(16)? })

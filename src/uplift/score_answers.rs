@@ -17,7 +17,7 @@ pub fn refuse(message: &str, hint: &str) -> ! {
 
 #[pg_extern(sql = false)]
 fn score_is_state(bytes: &[u8]) -> bool {
-    Sample::<Score>::read(bytes).is_some()
+    Sample::<Score>::is_state(bytes)
 }
 
 #[pg_extern(sql = false)]
@@ -120,17 +120,21 @@ fn score_verdict(
         name!(low_power, bool),
         name!(detectable_shift, Option<f64>),
         name!(share_outside, Option<f64>),
+        name!(reference_n, Option<i64>),
+        name!(reference_mean, Option<f64>),
+        name!(reference_sd, Option<f64>),
     ),
 > {
     if !(alpha > 0.0 && alpha < 1.0 && tolerance > 0.0) {
         refuse("alpha must be between 0 and 1, tolerance above 0", "The defaults are 0.05 and 0.02.");
     }
     let current = scores(current);
-    let drift = reference.map(scores).and_then(|reference| Drift::of(&current, &reference));
-    let severity = match (&drift, reference) {
-        (Some(drift), _) => drift.severity(alpha, tolerance),
-        (None, Some(_)) => Severity::LowPower,
-        (None, None) => Severity::NewModel,
+    let reference = reference.map(scores);
+    let drift = reference.as_ref().and_then(|reference| Drift::of(&current, reference));
+    let severity = match &drift {
+        Some(drift) => drift.severity(alpha, tolerance),
+        None if reference.is_none() && current.n() > 0 => Severity::NewModel,
+        None => Severity::LowPower,
     };
     let d = drift.as_ref();
     TableIterator::once((
@@ -148,6 +152,9 @@ fn score_verdict(
         d.is_none_or(|d| d.low_power),
         d.and_then(|d| d.detectable_shift),
         d.map(|d| d.share_outside),
+        reference.as_ref().map(|reference| reference.n() as i64),
+        reference.as_ref().and_then(Scores::mean),
+        reference.as_ref().and_then(Scores::sd),
     ))
 }
 

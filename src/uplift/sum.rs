@@ -1,6 +1,7 @@
 //! Sums that keep what plain addition loses.
 
-/// A sum after Neumaier (1974): the rounding error of each step is kept and added at the end.
+/// A sum after Neumaier (1974): the rounding error of each step is kept and added at the end. The
+/// error is Knuth's, which needs no look at which of the two is larger.
 #[derive(Clone, Copy, Default)]
 pub struct Sum {
     total: f64,
@@ -10,7 +11,8 @@ pub struct Sum {
 impl Sum {
     pub fn add(&mut self, x: f64) {
         let next = self.total + x;
-        self.lost += if self.total.abs() >= x.abs() { (self.total - next) + x } else { (x - next) + self.total };
+        let added = next - self.total;
+        self.lost += (self.total - (next - added)) + (x - added);
         self.total = next;
     }
 

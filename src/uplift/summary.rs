@@ -41,18 +41,17 @@ pub fn summary(trial: &Trial, ranking: &Ranking) -> Summary {
         _ => "ok",
     };
     let small_sample = trial.n() < FEW_CASES || treated.events.min(control.events) < FEW_EVENTS;
-    if !["ok", "equal_scores"].contains(&status) {
-        return Summary { status, small_sample, ..Summary::default() };
-    }
+    let effects = ranking.effects().filter(|_| ["ok", "equal_scores"].contains(&status));
+    let Some(effects) = effects else { return Summary { status, small_sample, ..Summary::default() } };
     Summary {
         status,
         small_sample,
         overall: ranking.top(1.0),
         areas: curve::areas(ranking),
         top: [0.1, 0.2, 0.3].map(|share| ranking.top(share)),
-        rate: rate::rate(ranking),
-        line: calibration::line(ranking),
-        calibration: calibration::error(&calibration::bins(ranking, BINS)),
+        rate: Some(rate::rate(ranking, &effects)),
+        line: calibration::line(ranking, &effects),
+        calibration: calibration::error(&calibration::bins(ranking, &effects, BINS)),
     }
 }
 

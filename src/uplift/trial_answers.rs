@@ -27,7 +27,7 @@ fn parts(count: i32) -> usize {
 
 #[pg_extern(sql = false)]
 fn trial_is_state(bytes: &[u8]) -> bool {
-    Sample::<Case>::read(bytes).is_some()
+    Sample::<Case>::is_state(bytes)
 }
 
 #[pg_extern(sql = false)]
@@ -66,7 +66,8 @@ fn trial_rate(
     (name!(estimate, Option<f64>), name!(se, Option<f64>), name!(z, Option<f64>), name!(p_value, Option<f64>)),
 > {
     let trial = trial(state);
-    let rate = rate::rate(&Ranking::new(&trial));
+    let ranking = Ranking::new(&trial);
+    let rate = ranking.effects().map(|effects| rate::rate(&ranking, &effects));
     let estimate = match weighting {
         "autoc" => rate.map(|rate| rate.autoc),
         "qini" => rate.map(|rate| rate.qini),
@@ -210,7 +211,8 @@ fn trial_bins(
     ),
 > {
     let trial = trial(state);
-    let bins = calibration::bins(&Ranking::new(&trial), parts(bins));
+    let (ranking, count) = (Ranking::new(&trial), parts(bins));
+    let bins = ranking.effects().map(|effects| calibration::bins(&ranking, &effects, count)).unwrap_or_default();
     TableIterator::new(bins.into_iter().map(|bin| {
         let c = bin.contrast.as_ref();
         (
