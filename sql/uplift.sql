@@ -61,17 +61,19 @@ CREATE FUNCTION stormops.storm_scores(storm_id uuid, OUT scores stormops.score_s
 #variable_conflict use_variable
 DECLARE
     first_at timestamptz;
-    alone boolean;
+    found_scores record;
 BEGIN
     SELECT l.scored_at, l.model_version INTO first_at, model_version FROM stormops.lead_uplift AS l
     WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = storm_scores.storm_id
     ORDER BY l.property_id -- by the key, or the planner would look through all storms for one row
     LIMIT 1;
     -- A storm is mostly scored in one statement. Only if not must the latest of each property be found.
-    SELECT b.scores, b.alone INTO scores, alone FROM stormops.batch_scores(storm_id, first_at, model_version) AS b;
-    IF NOT alone THEN
-        SELECT l.scores, l.model_version INTO scores, model_version FROM stormops.latest_scores(storm_id) AS l;
+    SELECT b.* INTO found_scores FROM stormops.batch_scores(storm_id, first_at, model_version) AS b;
+    IF NOT found_scores.alone THEN
+        SELECT l.* INTO found_scores FROM stormops.latest_scores(storm_id) AS l;
+        model_version := found_scores.model_version;
     END IF;
+    scores := found_scores.scores;
 END
 $$;
 COMMENT ON FUNCTION stormops.storm_scores(uuid) IS 'A storm''s scores as a state, and the model that they are of: the latest of each property, and of several models the one that scored last. An empty state and NULL without scores.';
@@ -96,12 +98,16 @@ CREATE FUNCTION stormops.uplift_reference(
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
+DECLARE
+    kept record;
 BEGIN
-    SELECT b.sketch || '', format('baseline %s of %s', b.name, to_char(b.made_at, 'YYYY-MM-DD')) INTO scores, reference -- || fetches it once, not at each use
+    SELECT b.sketch || '' AS sketch, b.name, b.made_at INTO kept -- || fetches it once, not at each use
     FROM stormops.uplift_baselines AS b
     WHERE b.tenant_id = stormops.current_tenant() AND b.model_version = uplift_reference.model_version
         AND b.name = coalesce(baseline, 'default');
     IF FOUND THEN
+        scores := kept.sketch;
+        reference := format('baseline %s of %s', kept.name, to_char(kept.made_at, 'YYYY-MM-DD'));
         RETURN;
     END IF;
     IF baseline IS NOT NULL THEN
@@ -140,20 +146,21 @@ CREATE FUNCTION stormops.check_uplift_distribution(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    current_scores stormops.score_sketch;
-    reference_scores stormops.score_sketch;
+    this record;
+    other record;
 BEGIN
     PERFORM stormops.existing_storm(storm_id);
-    SELECT s.scores, s.model_version INTO current_scores, model_version FROM stormops.storm_scores(storm_id) AS s;
-    SELECT r.scores, r.reference INTO reference_scores, reference
-    FROM stormops.uplift_reference(storm_id, baseline, model_version) AS r;
+    SELECT s.* INTO this FROM stormops.storm_scores(storm_id) AS s;
+    SELECT r.* INTO other FROM stormops.uplift_reference(storm_id, baseline, this.model_version) AS r;
+    model_version := this.model_version;
+    reference := other.reference;
     SELECT d.n, d.mean, d.mean_low, d.mean_high, d.sd, d.lowest, d.q05, d.q25, d.median, d.q75, d.q95, d.highest,
         d.share_of_mode, d.mean NOT BETWEEN 0.10 AND 0.30
     INTO n, mean, mean_low, mean_high, sd, lowest, q05, q25, median, q75, q95, highest, share_of_mode, mean_out_of_band
-    FROM stormops.describe(current_scores) AS d;
+    FROM stormops.describe(this.scores) AS d;
     SELECT v.* INTO drift_detected, severity, mean_shift, wasserstein, wasserstein_sd, ks, psi, p_ks, p_chi2, p_welch,
         p_adjusted, low_power, detectable_shift, share_outside, reference_n, reference_mean, reference_sd
-    FROM stormops.drift_verdict(current_scores, reference_scores, alpha, tolerance) AS v;
+    FROM stormops.drift_verdict(this.scores, other.scores, alpha, tolerance) AS v;
 END
 $$;
 COMMENT ON FUNCTION stormops.check_uplift_distribution(uuid, text, double precision, double precision) IS 'How a storm''s scores are distributed, and whether that moved against the reference (uplift_reference()). One row: n, mean with 95 % interval, sd, quantiles; mean_out_of_band: the fixed rule, mean below 0.10 or above 0.30; drift_detected, severity and statistics as drift_verdict(), shifts in units of uplift. severity new_model: no scores of this model to compare with; set_baseline() or the next storm gives some. Errors: 0B000; 22004; 22023 alpha, tolerance; P0002 no such storm or baseline.';
@@ -186,7 +193,7 @@ CREATE FUNCTION stormops.set_baseline(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    scores stormops.score_sketch;
+    this record;
 BEGIN
     IF NOT stormops.may_write('crew_chief') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may set a baseline',
@@ -198,15 +205,16 @@ BEGIN
             ERRCODE = CASE WHEN name IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'a baseline''s name has 1 to 100 characters', HINT = 'SELECT stormops.set_baseline(storm_id);';
     END IF;
-    SELECT s.scores, s.model_version INTO scores, model_version FROM stormops.storm_scores(storm_id) AS s;
-    n := stormops.n(scores);
-    mean := stormops.mean(scores);
-    sd := stormops.stddev(scores);
+    SELECT s.* INTO this FROM stormops.storm_scores(storm_id) AS s;
+    model_version := this.model_version;
+    n := stormops.n(this.scores);
+    mean := stormops.mean(this.scores);
+    sd := stormops.stddev(this.scores);
     IF n = 0 THEN
         PERFORM stormops.no_scores(storm_id);
     END IF;
     INSERT INTO stormops.uplift_baselines AS b (model_version, name, storm_id, sketch, n, mean, sd, made_at, made_by, acting_user)
-    VALUES (model_version, name, storm_id, scores, n, mean, sd, now(), stormops.calling_role(), stormops.current_user_id())
+    VALUES (model_version, name, storm_id, this.scores, n, mean, sd, now(), stormops.calling_role(), stormops.current_user_id())
     ON CONFLICT ON CONSTRAINT uplift_baselines_pkey DO UPDATE
     SET storm_id = EXCLUDED.storm_id, sketch = EXCLUDED.sketch, n = EXCLUDED.n, mean = EXCLUDED.mean, sd = EXCLUDED.sd,
         made_at = EXCLUDED.made_at, made_by = EXCLUDED.made_by, acting_user = EXCLUDED.acting_user
