@@ -195,12 +195,18 @@ unsafe fn merge<R: Row>(call: FunctionCallInfo) -> Datum {
     }
 }
 
-/// Takes the second partial state into the first.
+/// Takes the second partial state into the first; the first of all whole, without a copy.
 unsafe fn combine<R: Row>(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = argument(call, 0).map_or_else(|| new_state::<R>(call), Datum::cast_mut_ptr);
         if let Some(other) = argument(call, 1) {
-            (*state).append(&(*other.cast_mut_ptr::<State<R>>()).sample);
+            let other = &mut (*other.cast_mut_ptr::<State<R>>()).sample;
+            if (*state).sample == Sample::default() {
+                (*state).sample = std::mem::take(other);
+                (*state).merged = true;
+            } else {
+                (*state).append(other);
+            }
         }
         Datum::from(state)
     }
