@@ -10,7 +10,7 @@ pub fn delta_method(treated: Arm, control: Arm) -> Option<(f64, f64)> {
 }
 
 /// The interval of the relative lift from the logarithm of the ratio, which is nearer normal than the ratio itself.
-/// Without a conversion among the treated, half a conversion is added to both arms.
+/// Without a conversion among the treated, half a conversion is added to both arms, and nothing is ruled out below.
 pub fn log_interval(treated: Arm, control: Arm, z: f64) -> Option<(f64, f64)> {
     if control.converted == 0 {
         return None;
@@ -20,5 +20,6 @@ pub fn log_interval(treated: Arm, control: Arm, z: f64) -> Option<(f64, f64)> {
     let (x0, n0) = (control.converted as f64 + add, control.n as f64 + add);
     let ln_ratio = (x1 / n1 / (x0 / n0)).ln();
     let half = z * (1.0 / x1 - 1.0 / n1 + 1.0 / x0 - 1.0 / n0).max(0.0).sqrt();
-    Some(((ln_ratio - half).exp() - 1.0, (ln_ratio + half).exp() - 1.0))
+    let low = if treated.converted == 0 { 0.0 } else { (ln_ratio - half).exp() };
+    Some((low - 1.0, (ln_ratio + half).exp() - 1.0))
 }

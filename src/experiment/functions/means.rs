@@ -1,7 +1,7 @@
 //! Means, from the states of `arm_agg()` and from sums by cluster.
 
 use super::{bad, plan};
-use crate::experiment::compare::Status;
+use crate::experiment::compare::{Plan, Status};
 use crate::experiment::moments::{Difference, Moments, cuped, welch};
 use crate::experiment::{clusters, sequential};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -67,6 +67,14 @@ fn arm_moments(
     )))
 }
 
+/// The always-valid interval and p-value. The sequence is asymptotic: below a hundred leads, or thirty clusters, it
+/// promises nothing, and its callers say nothing.
+fn looks(d: Difference, n: f64, plan: Plan) -> (f64, f64, f64) {
+    let rho = sequential::rho(plan.planned_n, plan.alpha);
+    let half = sequential::half_width(d.se, n, rho, plan.alpha);
+    (d.estimate - half, d.estimate + half, sequential::p_value(d.estimate, d.se, n, rho))
+}
+
 #[expect(clippy::type_complexity, reason = "the columns of a row")]
 #[pg_extern(immutable, parallel_safe)]
 #[search_path(pg_catalog, pg_temp)]
@@ -109,12 +117,7 @@ fn compare_means(
     let plain = welch(&treated, &control);
     let adjusted = cuped(&treated, &control);
     let n = treated.n + control.n;
-    // The sequence is asymptotic: below a hundred it promises nothing, and says nothing.
-    let looks = plain.filter(|_| n >= 100.0).map(|d| {
-        let rho = sequential::rho(plan.planned_n, alpha);
-        let half = sequential::half_width(d.se, n, rho, alpha);
-        (d.estimate - half, d.estimate + half, sequential::p_value(d.estimate, d.se, n, rho))
-    });
+    let looks = plain.filter(|_| n >= 100.0).map(|d| looks(d, n, plan));
     let status = match (treated.n, control.n) {
         (0.0, 0.0) => Status::NoOutcomes,
         (0.0, _) => Status::NoTreatment,
@@ -155,6 +158,7 @@ fn compare_clusters(
     control_n: Vec<Option<f64>>,
     control_sum: Vec<Option<f64>>,
     alpha: default!(f64, 0.05),
+    planned_n: default!(Option<i64>, "NULL"),
 ) -> Result<
     TableIterator<
         'static,
@@ -165,12 +169,15 @@ fn compare_clusters(
             name!(low, Option<f64>),
             name!(high, Option<f64>),
             name!(p_value, Option<f64>),
+            name!(always_valid_low, Option<f64>),
+            name!(always_valid_high, Option<f64>),
+            name!(always_valid_p, Option<f64>),
             name!(few_clusters, bool),
         ),
     >,
     ErrorReport,
 > {
-    plan(0.0, alpha, None)?;
+    let plan = plan(0.0, alpha, planned_n)?;
     let groups = treated_n.len();
     if [&treated_sum, &control_n, &control_sum].iter().any(|part| part.len() != groups) {
         return Err(bad("the four arrays must be equally long", "One element of each for each cluster."));
@@ -184,6 +191,8 @@ fn compare_clusters(
         })
         .collect();
     let robust = clusters::robust(&clusters).filter(|d| d.estimate.is_finite() && d.se.is_finite());
+    let n = clusters.iter().map(|c| c.treated_n + c.control_n).sum();
+    let looks = robust.filter(|_| groups >= 30).map(|d| looks(d, n, plan));
     Ok(TableIterator::once((
         groups as i64,
         robust.map(|d| d.estimate),
@@ -191,6 +200,9 @@ fn compare_clusters(
         robust.map(|d| d.interval(alpha).0),
         robust.map(|d| d.interval(alpha).1),
         robust.map(|d| d.p()),
+        looks.map(|l| l.0),
+        looks.map(|l| l.1),
+        looks.map(|l| l.2),
         groups < 30,
     )))
 }
