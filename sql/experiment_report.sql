@@ -263,7 +263,7 @@ CREATE FUNCTION stormops.experiment_summary(
             CASE $4 WHEN 'value' THEN format('%s %s a property', round(abs($5)::numeric, 2), CASE WHEN $5 < 0 THEN 'less' ELSE 'more' END)
                 ELSE format('%s points %s', round(100 * abs($5)::numeric, 1), CASE WHEN $5 < 0 THEN 'less' ELSE 'more' END) END,
             $3,
-            CASE WHEN $6 IS NULL THEN '' ELSE format(' (%s %% interval %s to %s)', round(100 * (1 - $8)::numeric, 1),
+            CASE WHEN $6 IS NULL THEN '' ELSE format(' (%s %% interval %s to %s)', trim_scale(round(100 * (1 - $8)::numeric, 2)),
                 round((CASE $4 WHEN 'value' THEN 1 ELSE 100 END * $6)::numeric, 1), round((CASE $4 WHEN 'value' THEN 1 ELSE 100 END * $7)::numeric, 1)) END,
             CASE $1 WHEN 'better' THEN 'better' WHEN 'worse' THEN 'worse' ELSE 'no difference is shown' END)
     END

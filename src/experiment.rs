@@ -14,9 +14,13 @@ mod goldens;
 mod moments;
 mod multiplicity;
 mod normal;
+#[cfg(any(test, feature = "pg_test"))]
+mod pg_tests;
 mod power;
 mod proportions;
 mod relative;
 mod score;
 mod sequential;
+#[cfg(test)]
+mod simulations;
 mod srm;

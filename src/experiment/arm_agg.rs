@@ -4,11 +4,10 @@
 
 #![expect(unsafe_code, reason = "the state is updated in place, once for each row")]
 
-use super::functions::bad;
 use super::functions::means::moments;
+use super::functions::{raise, refuse};
 use super::moments::Moments;
 use pgrx::fcinfo::{pg_arg_is_null, pg_getarg_datum_raw};
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// The state as it lies in memory: an array of one dimension without NULLs.
@@ -45,16 +44,17 @@ pub unsafe extern "C-unwind" fn stormops_arm_accum(call: pg_sys::FunctionCallInf
             && [pg_sys::NodeTag::T_AggState, pg_sys::NodeTag::T_WindowAggState].contains(&(*context).type_);
         let state = pg_getarg_datum_raw(call, 0);
         if !aggregates || pg_arg_is_null(call, 0) || !(*state.cast_mut_ptr::<State>()).is_sound() {
-            bad("arm_accum() works inside arm_agg() only", "SELECT stormops.arm_agg(y, x) …").report(PgLogLevel::ERROR);
+            refuse("arm_accum() works inside arm_agg() only", "SELECT stormops.arm_agg(y, x) …");
         }
         let number = |argument| f64::from_bits(pg_getarg_datum_raw(call, argument).value() as u64);
         let with_covariate = (*call).nargs == 3;
-        if !pg_arg_is_null(call, 1) && !(with_covariate && pg_arg_is_null(call, 2)) {
+        let missing = pg_arg_is_null(call, 1) || with_covariate && pg_arg_is_null(call, 2);
+        if !missing {
             let values = &mut (*state.cast_mut_ptr::<State>()).values;
             let mut moments = from_values(values);
             moments.push(number(1), if with_covariate { number(2) } else { 0.0 });
             if !(moments.m2_y + moments.m2_x + moments.c_xy).is_finite() {
-                overflow().report(PgLogLevel::ERROR);
+                overflow();
             }
             *values = to_values(&moments);
         }
@@ -77,15 +77,15 @@ fn to_values(m: &Moments) -> [f64; 7] {
     [m.n, m.n_invalid, m.mean_y, m.m2_y, m.mean_x, m.m2_x, m.c_xy]
 }
 
-fn overflow() -> ErrorReport {
+fn overflow() -> ! {
     let code = PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
-    ErrorReport::new(code, "value out of range: overflow", "stormops").set_hint("Scale the measure down.")
+    raise(code, "value out of range: overflow", "Scale the measure down.")
 }
 
 #[pg_extern(immutable, parallel_safe, strict)]
 #[search_path(pg_catalog, pg_temp)]
-fn arm_combine(state: Array<f64>, other: Array<f64>) -> Result<Vec<f64>, ErrorReport> {
+fn arm_combine(state: Array<f64>, other: Array<f64>) -> Vec<f64> {
     let read = |array: Array<f64>| moments(&array.iter().collect::<Vec<_>>());
-    let merged = to_values(&read(state)?.merge(read(other)?));
-    if merged.iter().all(|value| value.is_finite()) { Ok(merged.to_vec()) } else { Err(overflow()) }
+    let merged = to_values(&read(state).merge(read(other)));
+    if merged.iter().all(|value| value.is_finite()) { merged.to_vec() } else { overflow() }
 }

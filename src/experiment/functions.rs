@@ -8,32 +8,38 @@ use pgrx::prelude::*;
 pub mod means;
 mod planning;
 
-pub fn bad(message: &'static str, hint: &str) -> ErrorReport {
-    ErrorReport::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, "stormops").set_hint(hint)
+/// Ends the statement: an argument is not valid.
+pub fn refuse(message: &'static str, hint: &str) -> ! {
+    raise(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, hint)
+}
+
+pub fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {
+    ErrorReport::new(code, message, "stormops").set_hint(hint).report(PgLogLevel::ERROR);
+    unreachable!("an error does not return")
 }
 
 /// Where nothing is planned; the width of the always-valid interval hardly depends on it.
 const PLANNED_N: f64 = 5000.0;
 
-fn plan(promised: f64, alpha: f64, planned_n: Option<i64>) -> Result<Plan, ErrorReport> {
+fn plan(promised: f64, alpha: f64, planned_n: Option<i64>) -> Plan {
     if !(alpha > 0.0 && alpha < 0.5) {
-        return Err(bad("alpha must lie between 0 and 0.5", "The default is 0.05: intervals of 95 %."));
+        refuse("alpha must lie between 0 and 0.5", "The default is 0.05: intervals of 95 %.");
     }
     if !(promised > -1.0 && promised < 1.0) {
-        return Err(bad("min_lift must lie between -1 and 1", "It is a difference of rates: 0.05 is five points."));
+        refuse("min_lift must lie between -1 and 1", "It is a difference of rates: 0.05 is five points.");
     }
     if planned_n.is_some_and(|n| n < 1) {
-        return Err(bad("planned_n must be positive", "Leave it out where nothing is planned."));
+        refuse("planned_n must be positive", "Leave it out where nothing is planned.");
     }
-    Ok(Plan { alpha, promised, planned_n: planned_n.map_or(PLANNED_N, |n| n as f64) })
+    Plan { alpha, promised, planned_n: planned_n.map_or(PLANNED_N, |n| n as f64) }
 }
 
-fn arm(converted: Option<i64>, n: Option<i64>) -> Result<Arm, ErrorReport> {
+fn arm(converted: Option<i64>, n: Option<i64>) -> Arm {
     let (converted, n) = (converted.unwrap_or(0), n.unwrap_or(0));
     let counts = u64::try_from(converted).ok().zip(u64::try_from(n).ok().filter(|n| *n < 1 << 53));
-    counts
-        .and_then(|(converted, n)| Arm::new(converted, n))
-        .ok_or_else(|| bad("conversions must be between 0 and the number of leads", "An arm is given as converted, n."))
+    counts.and_then(|(converted, n)| Arm::new(converted, n)).unwrap_or_else(|| {
+        refuse("conversions must be between 0 and the number of leads", "An arm is given as converted, n.")
+    })
 }
 
 impl Status {
@@ -57,7 +63,7 @@ impl Verdict {
     }
 }
 
-#[expect(clippy::too_many_arguments, clippy::type_complexity, reason = "the columns of a row")]
+#[expect(clippy::too_many_arguments, reason = "the columns of a row")]
 #[pg_extern(immutable, parallel_safe)]
 #[search_path(pg_catalog, pg_temp)]
 fn compare_proportions(
@@ -68,45 +74,42 @@ fn compare_proportions(
     min_lift: default!(f64, 0.05),
     alpha: default!(f64, 0.05),
     planned_n: default!(Option<i64>, "NULL"),
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(status, &'static str),
-            name!(small_sample, bool),
-            name!(treated_rate, Option<f64>),
-            name!(control_rate, Option<f64>),
-            name!(lift, Option<f64>),
-            name!(lift_low, Option<f64>),
-            name!(lift_high, Option<f64>),
-            name!(score_low, Option<f64>),
-            name!(score_high, Option<f64>),
-            name!(relative_lift, Option<f64>),
-            name!(relative_low, Option<f64>),
-            name!(relative_high, Option<f64>),
-            name!(p_value, Option<f64>),
-            name!(method, Option<&'static str>),
-            name!(always_valid_low, Option<f64>),
-            name!(always_valid_high, Option<f64>),
-            name!(always_valid_p, Option<f64>),
-            name!(always_valid_method, Option<&'static str>),
-            name!(p_short, Option<f64>),
-            name!(verdict, &'static str),
-            name!(anomaly, bool),
-            name!(always_valid_anomaly, bool),
-            name!(more_leads_needed, Option<i64>),
-            name!(detectable_lift, Option<f64>),
-            name!(probability_better, Option<f64>),
-            name!(expected_loss, Option<f64>),
-        ),
-    >,
-    ErrorReport,
+) -> TableIterator<
+    'static,
+    (
+        name!(status, &'static str),
+        name!(small_sample, bool),
+        name!(treated_rate, Option<f64>),
+        name!(control_rate, Option<f64>),
+        name!(lift, Option<f64>),
+        name!(lift_low, Option<f64>),
+        name!(lift_high, Option<f64>),
+        name!(score_low, Option<f64>),
+        name!(score_high, Option<f64>),
+        name!(relative_lift, Option<f64>),
+        name!(relative_low, Option<f64>),
+        name!(relative_high, Option<f64>),
+        name!(p_value, Option<f64>),
+        name!(method, Option<&'static str>),
+        name!(always_valid_low, Option<f64>),
+        name!(always_valid_high, Option<f64>),
+        name!(always_valid_p, Option<f64>),
+        name!(always_valid_method, Option<&'static str>),
+        name!(p_short, Option<f64>),
+        name!(verdict, &'static str),
+        name!(anomaly, bool),
+        name!(always_valid_anomaly, bool),
+        name!(more_leads_needed, Option<i64>),
+        name!(detectable_lift, Option<f64>),
+        name!(probability_better, Option<f64>),
+        name!(expected_loss, Option<f64>),
+    ),
 > {
-    let (treated, control) = (arm(treated_converted, treated_n)?, arm(control_converted, control_n)?);
-    let all = compare(treated, control, plan(min_lift, alpha, planned_n)?);
+    let (treated, control) = (arm(treated_converted, treated_n), arm(control_converted, control_n));
+    let all = compare(treated, control, plan(min_lift, alpha, planned_n));
     let c = all.contrast;
     let verdict = c.map_or(Verdict::Inconclusive, |c| c.verdict);
-    Ok(TableIterator::once((
+    TableIterator::once((
         all.status.name(),
         all.small_sample,
         (treated.n > 0).then(|| treated.rate()),
@@ -133,5 +136,5 @@ fn compare_proportions(
         c.and_then(|c| c.detectable),
         c.map(|c| c.probability_better),
         c.map(|c| c.expected_loss),
-    )))
+    ))
 }

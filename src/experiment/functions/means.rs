@@ -1,16 +1,15 @@
 //! Means, from the states of `arm_agg()` and from sums by cluster.
 
-use super::{bad, plan};
+use super::{plan, refuse};
 use crate::experiment::compare::{Plan, Status};
 use crate::experiment::moments::{Difference, Moments, cuped, welch};
 use crate::experiment::{clusters, sequential};
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// Reads the array that `arm_agg()` gives.
-pub fn moments(state: &[Option<f64>]) -> Result<Moments, ErrorReport> {
+pub fn moments(state: &[Option<f64>]) -> Moments {
     let not_a_state =
-        || bad("not a state of arm_agg()", "SELECT stormops.arm_agg(y, x) … gives one; leave it as it is.");
+        || refuse("not a state of arm_agg()", "SELECT stormops.arm_agg(y, x) … gives one; leave it as it is.");
     match state {
         [Some(n), Some(n_invalid), Some(mean_y), Some(m2_y), Some(mean_x), Some(m2_x), Some(c_xy)] => {
             let moments = Moments {
@@ -25,38 +24,34 @@ pub fn moments(state: &[Option<f64>]) -> Result<Moments, ErrorReport> {
             let sound = state.iter().flatten().all(|v| v.is_finite())
                 && [*n, *n_invalid, *m2_y, *m2_x].iter().all(|v| *v >= 0.0)
                 && n.fract() == 0.0;
-            sound.then_some(moments).ok_or_else(not_a_state)
+            if sound { moments } else { not_a_state() }
         }
-        _ => Err(not_a_state()),
+        _ => not_a_state(),
     }
 }
 
-fn read(state: Option<Array<f64>>) -> Result<Moments, ErrorReport> {
-    state.map_or(Ok(Moments::default()), |state| moments(&state.iter().collect::<Vec<_>>()))
+fn read(state: Option<Array<f64>>) -> Moments {
+    state.map_or(Moments::default(), |state| moments(&state.iter().collect::<Vec<_>>()))
 }
 
-#[expect(clippy::type_complexity, reason = "the columns of a row")]
 #[pg_extern(immutable, parallel_safe)]
 #[search_path(pg_catalog, pg_temp)]
 fn arm_moments(
     state: Option<Array<f64>>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(n, i64),
-            name!(n_invalid, i64),
-            name!(mean, Option<f64>),
-            name!(variance, Option<f64>),
-            name!(covariate_mean, Option<f64>),
-            name!(covariate_variance, Option<f64>),
-            name!(covariance, Option<f64>),
-        ),
-    >,
-    ErrorReport,
+) -> TableIterator<
+    'static,
+    (
+        name!(n, i64),
+        name!(n_invalid, i64),
+        name!(mean, Option<f64>),
+        name!(variance, Option<f64>),
+        name!(covariate_mean, Option<f64>),
+        name!(covariate_variance, Option<f64>),
+        name!(covariance, Option<f64>),
+    ),
 > {
-    let m = read(state)?;
-    Ok(TableIterator::once((
+    let m = read(state);
+    TableIterator::once((
         m.n as i64,
         m.n_invalid as i64,
         (m.n > 0.0).then_some(m.mean_y),
@@ -64,7 +59,7 @@ fn arm_moments(
         (m.n > 0.0).then_some(m.mean_x),
         m.variance_x(),
         m.covariance(),
-    )))
+    ))
 }
 
 /// The always-valid interval and p-value. The sequence is asymptotic: below a hundred leads, or thirty clusters, it
@@ -75,7 +70,6 @@ fn looks(d: Difference, n: f64, plan: Plan) -> (f64, f64, f64) {
     (d.estimate - half, d.estimate + half, sequential::p_value(d.estimate, d.se, n, rho))
 }
 
-#[expect(clippy::type_complexity, reason = "the columns of a row")]
 #[pg_extern(immutable, parallel_safe)]
 #[search_path(pg_catalog, pg_temp)]
 fn compare_means(
@@ -83,36 +77,33 @@ fn compare_means(
     control: Option<Array<f64>>,
     alpha: default!(f64, 0.05),
     planned_n: default!(Option<i64>, "NULL"),
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(status, &'static str),
-            name!(treated_n, i64),
-            name!(control_n, i64),
-            name!(treated_mean, Option<f64>),
-            name!(control_mean, Option<f64>),
-            name!(difference, Option<f64>),
-            name!(se, Option<f64>),
-            name!(low, Option<f64>),
-            name!(high, Option<f64>),
-            name!(p_value, Option<f64>),
-            name!(always_valid_low, Option<f64>),
-            name!(always_valid_high, Option<f64>),
-            name!(always_valid_p, Option<f64>),
-            name!(slope, Option<f64>),
-            name!(adjusted_difference, Option<f64>),
-            name!(adjusted_se, Option<f64>),
-            name!(adjusted_low, Option<f64>),
-            name!(adjusted_high, Option<f64>),
-            name!(adjusted_p, Option<f64>),
-            name!(variance_left, Option<f64>),
-        ),
-    >,
-    ErrorReport,
+) -> TableIterator<
+    'static,
+    (
+        name!(status, &'static str),
+        name!(treated_n, i64),
+        name!(control_n, i64),
+        name!(treated_mean, Option<f64>),
+        name!(control_mean, Option<f64>),
+        name!(difference, Option<f64>),
+        name!(se, Option<f64>),
+        name!(low, Option<f64>),
+        name!(high, Option<f64>),
+        name!(p_value, Option<f64>),
+        name!(always_valid_low, Option<f64>),
+        name!(always_valid_high, Option<f64>),
+        name!(always_valid_p, Option<f64>),
+        name!(slope, Option<f64>),
+        name!(adjusted_difference, Option<f64>),
+        name!(adjusted_se, Option<f64>),
+        name!(adjusted_low, Option<f64>),
+        name!(adjusted_high, Option<f64>),
+        name!(adjusted_p, Option<f64>),
+        name!(variance_left, Option<f64>),
+    ),
 > {
-    let plan = plan(0.0, alpha, planned_n)?;
-    let (treated, control) = (read(treated)?, read(control)?);
+    let plan = plan(0.0, alpha, planned_n);
+    let (treated, control) = (read(treated), read(control));
     let both = treated.n > 0.0 && control.n > 0.0;
     let plain = welch(&treated, &control);
     let adjusted = cuped(&treated, &control);
@@ -125,7 +116,7 @@ fn compare_means(
         _ => Status::Ok,
     };
     let interval = |d: Difference| d.interval(alpha);
-    Ok(TableIterator::once((
+    TableIterator::once((
         status.name(),
         treated.n as i64,
         control.n as i64,
@@ -146,10 +137,9 @@ fn compare_means(
         adjusted.map(|(_, d)| interval(d).1),
         adjusted.map(|(_, d)| d.p()),
         adjusted.zip(plain).map(|((_, d), plain)| (d.se / plain.se).powi(2)),
-    )))
+    ))
 }
 
-#[expect(clippy::type_complexity, reason = "the columns of a row")]
 #[pg_extern(immutable, parallel_safe)]
 #[search_path(pg_catalog, pg_temp)]
 fn compare_clusters(
@@ -159,28 +149,25 @@ fn compare_clusters(
     control_sum: Vec<Option<f64>>,
     alpha: default!(f64, 0.05),
     planned_n: default!(Option<i64>, "NULL"),
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(clusters, i64),
-            name!(difference, Option<f64>),
-            name!(se, Option<f64>),
-            name!(low, Option<f64>),
-            name!(high, Option<f64>),
-            name!(p_value, Option<f64>),
-            name!(always_valid_low, Option<f64>),
-            name!(always_valid_high, Option<f64>),
-            name!(always_valid_p, Option<f64>),
-            name!(few_clusters, bool),
-        ),
-    >,
-    ErrorReport,
+) -> TableIterator<
+    'static,
+    (
+        name!(clusters, i64),
+        name!(difference, Option<f64>),
+        name!(se, Option<f64>),
+        name!(low, Option<f64>),
+        name!(high, Option<f64>),
+        name!(p_value, Option<f64>),
+        name!(always_valid_low, Option<f64>),
+        name!(always_valid_high, Option<f64>),
+        name!(always_valid_p, Option<f64>),
+        name!(few_clusters, bool),
+    ),
 > {
-    let plan = plan(0.0, alpha, planned_n)?;
+    let plan = plan(0.0, alpha, planned_n);
     let groups = treated_n.len();
     if [&treated_sum, &control_n, &control_sum].iter().any(|part| part.len() != groups) {
-        return Err(bad("the four arrays must be equally long", "One element of each for each cluster."));
+        refuse("the four arrays must be equally long", "One element of each for each cluster.");
     }
     let clusters: Vec<clusters::Cluster> = (0..groups)
         .map(|g| clusters::Cluster {
@@ -193,7 +180,7 @@ fn compare_clusters(
     let robust = clusters::robust(&clusters).filter(|d| d.estimate.is_finite() && d.se.is_finite());
     let n = clusters.iter().map(|c| c.treated_n + c.control_n).sum();
     let looks = robust.filter(|_| groups >= 30).map(|d| looks(d, n, plan));
-    Ok(TableIterator::once((
+    TableIterator::once((
         groups as i64,
         robust.map(|d| d.estimate),
         robust.map(|d| d.se),
@@ -204,5 +191,5 @@ fn compare_clusters(
         looks.map(|l| l.1),
         looks.map(|l| l.2),
         groups < 30,
-    )))
+    ))
 }
