@@ -33,8 +33,7 @@ $$;
 COMMENT ON FUNCTION stormops.check_arms(jsonb, text) IS 'Error: 22023, what is wrong with an experiment''s arms.';
 
 CREATE FUNCTION stormops.neighbourhood(longitude double precision, latitude double precision) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$ SELECT floor($1 * 100)::integer || ',' || floor($2 * 100)::integer $$;
 COMMENT ON FUNCTION stormops.neighbourhood(double precision, double precision) IS 'The cell of 0.01 degree, about a kilometre, that a point lies in: houses under one hail swath, visited by one crew. NULL without coordinates.';
 
@@ -188,9 +187,6 @@ BEGIN
         INSERT INTO stormops.experiment_assignments (tenant_id, experiment_id, property_id, arm, neighbourhood)
         SELECT tenant, experiment_id, d.property_id, d.arm, d.neighbourhood
         FROM stormops.draw_arms(experiment_id) AS d
-        WHERE NOT EXISTS (
-            SELECT FROM stormops.experiment_assignments AS a
-            WHERE a.tenant_id = tenant AND a.experiment_id = assign_experiment.experiment_id AND a.property_id = d.property_id)
         ON CONFLICT DO NOTHING
         RETURNING property_id
     )

@@ -1,5 +1,7 @@
 //! The statistics as SQL functions, each answering in one row. Here: counts.
 
+#![expect(clippy::type_complexity, reason = "the columns of a row")]
+
 use super::compare::{Plan, Status, Verdict, compare};
 use super::proportions::Arm;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -18,10 +20,13 @@ pub fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {
     unreachable!("an error does not return")
 }
 
-/// Where nothing is planned; the width of the always-valid interval hardly depends on it.
+/// What holds where an argument is NULL. The width of the always-valid interval hardly depends on the planned number.
+const MIN_LIFT: f64 = 0.05;
+const ALPHA: f64 = 0.05;
 const PLANNED_N: f64 = 5000.0;
 
-fn plan(promised: f64, alpha: f64, planned_n: Option<i64>) -> Plan {
+fn plan(promised: Option<f64>, alpha: Option<f64>, planned_n: Option<i64>) -> Plan {
+    let (promised, alpha) = (promised.unwrap_or(MIN_LIFT), alpha.unwrap_or(ALPHA));
     if !(alpha > 0.0 && alpha < 0.5) {
         refuse("alpha must lie between 0 and 0.5", "The default is 0.05: intervals of 95 %.");
     }
@@ -63,7 +68,6 @@ impl Verdict {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the columns of a row")]
 #[pg_extern(immutable, parallel_safe)]
 #[search_path(pg_catalog, pg_temp)]
 fn compare_proportions(
@@ -71,8 +75,8 @@ fn compare_proportions(
     treated_n: Option<i64>,
     control_converted: Option<i64>,
     control_n: Option<i64>,
-    min_lift: default!(f64, 0.05),
-    alpha: default!(f64, 0.05),
+    min_lift: default!(Option<f64>, 0.05),
+    alpha: default!(Option<f64>, 0.05),
     planned_n: default!(Option<i64>, "NULL"),
 ) -> TableIterator<
     'static,

@@ -90,6 +90,11 @@ mod tests {
             FROM stormops.compare_means('{50,0,1,0,0,0,0}', '{50,0,1,0,0,0,0}')",
         );
         holds("SELECT difference IS NULL FROM stormops.compare_clusters('{}', '{}', '{}', '{}')");
+        holds("SELECT difference IS NULL FROM stormops.compare_clusters(NULL, NULL, NULL, NULL, NULL, NULL)");
+        holds(
+            "SELECT status = 'no_outcomes' FROM stormops.compare_proportions(NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+        );
+        holds("SELECT status = 'no_outcomes' FROM stormops.compare_means(NULL, NULL, NULL, NULL)");
         holds("SELECT p_value = 1 AND verdict = 'too_few' FROM stormops.check_sample_ratio('{0,0}', '{0.5,0.5}')");
     }
 

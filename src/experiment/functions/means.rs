@@ -1,5 +1,7 @@
 //! Means, from the states of `arm_agg()` and from sums by cluster.
 
+#![expect(clippy::type_complexity, reason = "the columns of a row")]
+
 use super::{plan, refuse};
 use crate::experiment::compare::{Plan, Status};
 use crate::experiment::moments::{Difference, Moments, cuped, welch};
@@ -75,7 +77,7 @@ fn looks(d: Difference, n: f64, plan: Plan) -> (f64, f64, f64) {
 fn compare_means(
     treated: Option<Array<f64>>,
     control: Option<Array<f64>>,
-    alpha: default!(f64, 0.05),
+    alpha: default!(Option<f64>, 0.05),
     planned_n: default!(Option<i64>, "NULL"),
 ) -> TableIterator<
     'static,
@@ -102,7 +104,7 @@ fn compare_means(
         name!(variance_left, Option<f64>),
     ),
 > {
-    let plan = plan(0.0, alpha, planned_n);
+    let plan = plan(None, alpha, planned_n);
     let (treated, control) = (read(treated), read(control));
     let both = treated.n > 0.0 && control.n > 0.0;
     let plain = welch(&treated, &control);
@@ -115,7 +117,7 @@ fn compare_means(
         (_, 0.0) => Status::NoControl,
         _ => Status::Ok,
     };
-    let interval = |d: Difference| d.interval(alpha);
+    let interval = |d: Difference| d.interval(plan.alpha);
     TableIterator::once((
         status.name(),
         treated.n as i64,
@@ -143,11 +145,11 @@ fn compare_means(
 #[pg_extern(immutable, parallel_safe)]
 #[search_path(pg_catalog, pg_temp)]
 fn compare_clusters(
-    treated_n: Vec<Option<f64>>,
-    treated_sum: Vec<Option<f64>>,
-    control_n: Vec<Option<f64>>,
-    control_sum: Vec<Option<f64>>,
-    alpha: default!(f64, 0.05),
+    treated_n: Option<Vec<Option<f64>>>,
+    treated_sum: Option<Vec<Option<f64>>>,
+    control_n: Option<Vec<Option<f64>>>,
+    control_sum: Option<Vec<Option<f64>>>,
+    alpha: default!(Option<f64>, 0.05),
     planned_n: default!(Option<i64>, "NULL"),
 ) -> TableIterator<
     'static,
@@ -164,7 +166,9 @@ fn compare_clusters(
         name!(few_clusters, bool),
     ),
 > {
-    let plan = plan(0.0, alpha, planned_n);
+    let plan = plan(None, alpha, planned_n);
+    let [treated_n, treated_sum, control_n, control_sum] =
+        [treated_n, treated_sum, control_n, control_sum].map(Option::unwrap_or_default);
     let groups = treated_n.len();
     if [&treated_sum, &control_n, &control_sum].iter().any(|part| part.len() != groups) {
         refuse("the four arrays must be equally long", "One element of each for each cluster.");
@@ -184,8 +188,8 @@ fn compare_clusters(
         groups as i64,
         robust.map(|d| d.estimate),
         robust.map(|d| d.se),
-        robust.map(|d| d.interval(alpha).0),
-        robust.map(|d| d.interval(alpha).1),
+        robust.map(|d| d.interval(plan.alpha).0),
+        robust.map(|d| d.interval(plan.alpha).1),
         robust.map(|d| d.p()),
         looks.map(|l| l.0),
         looks.map(|l| l.1),

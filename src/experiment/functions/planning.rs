@@ -51,14 +51,14 @@ fn check_sample_ratio(
 #[pg_extern(immutable, parallel_safe, strict, name = "leads_per_arm")]
 #[search_path(pg_catalog, pg_temp)]
 fn leads_per_arm_sql(control_rate: f64, lift: f64, alpha: default!(f64, 0.05)) -> Option<i64> {
-    plan(0.0, alpha, None);
+    let alpha = plan(None, Some(alpha), None).alpha;
     power::leads_per_arm(control_rate, lift, alpha).map(|n| n.ceil().min(9e18) as i64)
 }
 
 #[pg_extern(immutable, parallel_safe, strict, name = "comparison_power")]
 #[search_path(pg_catalog, pg_temp)]
 fn comparison_power_sql(control_rate: f64, lift: f64, leads_per_arm: i64, alpha: default!(f64, 0.05)) -> Option<f64> {
-    plan(0.0, alpha, None);
+    let alpha = plan(None, Some(alpha), None).alpha;
     let possible = power::leads_per_arm(control_rate, lift, alpha).is_some() && leads_per_arm > 0;
     let power = power::power(control_rate, lift, leads_per_arm as f64, alpha);
     (possible && power.is_finite()).then_some(power)
