@@ -50,6 +50,7 @@ CREATE FUNCTION stormops.check_conversion_rates(
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling large statements costs more than it saves
     AS $$
 #variable_conflict use_variable
 DECLARE

@@ -144,6 +144,7 @@ CREATE FUNCTION stormops.experiment_report(
 ) RETURNS SETOF record
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling large statements costs more than it saves
     AS $$
 #variable_conflict use_column
 DECLARE
