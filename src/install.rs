@@ -36,5 +36,12 @@ extension_sql_file!("../sql/uplift.sql", requires = ["uplift_trials"]);
 extension_sql_file!("../sql/uplift_outcomes.sql", requires = ["uplift"]);
 extension_sql_file!("../sql/policy.sql", requires = ["uplift_outcomes"]);
 extension_sql_file!("../sql/policy_outcomes.sql", requires = ["policy"]);
+extension_sql_file!(
+    "../sql/experiment_aggregates.sql",
+    requires = ["policy_outcomes", stormops::experiment::arm_agg::arm_combine]
+);
+extension_sql_file!("../sql/experiment.sql", requires = ["experiment_aggregates"]);
+extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
+extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
 extension_sql_file!("../sql/portability.sql", requires = ["policy_outcomes"]);
 extension_sql_file!("../sql/finalize.sql", finalize);

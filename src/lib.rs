@@ -5,6 +5,7 @@
 
 use pgrx::prelude::*;
 
+mod experiment;
 mod install;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;

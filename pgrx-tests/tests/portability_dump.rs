@@ -15,9 +15,8 @@ const LIFE: &str = "
         FROM storms, properties;
     INSERT INTO customer_journeys (property_id, touch, channel) SELECT property_id, 'call', 'phone' FROM properties;
     INSERT INTO tenant_usage (metric_name, metric_value, dimensions) VALUES ('model_call', 0.1, '{\"model\": \"v1\"}');
-    INSERT INTO experiments (storm_id, name) SELECT storm_id, 'A/B' FROM storms;
-    INSERT INTO experiment_assignments (experiment_id, property_id, arm)
-        SELECT experiment_id, property_id, 'control' FROM experiments, properties;
+    SELECT stormops.create_experiment(storm_id, 'A/B', covariate => 'uplift') FROM storms;
+    SELECT stormops.assign_experiment(experiment_id) FROM experiments;
     INSERT INTO data_quality_metrics (table_name, metric_name, metric_value, status)
         VALUES ('storms', 'freshness', 1e-300, 'ok');
     UPDATE policy_modes SET margin = 8000, contact_cost = 400 WHERE policy_mode = 'moderate';

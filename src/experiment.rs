@@ -1,0 +1,26 @@
+//! Conversion rates, lift, experiments: how sure one may be that a treatment worked.
+//!
+//! The modules are plain Rust, so that they can be tested against published numbers without a server; `functions` and
+//! `arm_agg` show them to SQL.
+
+mod arm_agg;
+mod bayes;
+mod bernoulli;
+mod clusters;
+mod compare;
+mod functions;
+#[cfg(test)]
+mod goldens;
+mod moments;
+mod multiplicity;
+mod normal;
+#[cfg(any(test, feature = "pg_test"))]
+mod pg_tests;
+mod power;
+mod proportions;
+mod relative;
+mod score;
+mod sequential;
+#[cfg(test)]
+mod simulations;
+mod srm;

@@ -1,0 +1,91 @@
+//! `arm_agg(y [, x])`: an arm's moments as an aggregate. Its state is an array of seven numbers, 80 bytes whatever it
+//! has seen: a plain `float8[]`, which a user's table can keep and which outlives the extension, where a type of our
+//! own would take the column with it.
+
+#![expect(unsafe_code, reason = "the state is updated in place, once for each row")]
+
+use super::functions::means::moments;
+use super::functions::{raise, refuse};
+use super::moments::Moments;
+use pgrx::fcinfo::{pg_arg_is_null, pg_getarg_datum_raw};
+use pgrx::prelude::*;
+
+/// The state as it lies in memory: an array of one dimension without NULLs.
+#[repr(C)]
+struct State {
+    header: u32,
+    dimensions: i32,
+    null_offset: i32,
+    element: pg_sys::Oid,
+    length: i32,
+    lower_bound: i32,
+    values: [f64; 7],
+}
+
+impl State {
+    fn is_sound(&self) -> bool {
+        // A plain four-byte length word, as array_in() and array construction give it.
+        let plain = if cfg!(target_endian = "big") { self.header } else { self.header >> 2 };
+        plain as usize == size_of::<Self>()
+            && (self.dimensions, self.null_offset, self.length) == (1, 0, 7)
+            && self.element == pg_sys::FLOAT8OID
+    }
+}
+
+/// The transition function, for one argument and for two. A row with a NULL does not count, as in `regr_slope()`.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn stormops_arm_accum(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: Postgres calls with as many arguments as `nargs` says; the state is ours to change while an aggregate
+    // runs, and was allocated with the length that is_sound() reads before anything else is touched.
+    unsafe {
+        let context = (*call).context;
+        let aggregates = !context.is_null()
+            && [pg_sys::NodeTag::T_AggState, pg_sys::NodeTag::T_WindowAggState].contains(&(*context).type_);
+        let state = pg_getarg_datum_raw(call, 0);
+        if !aggregates || pg_arg_is_null(call, 0) || !(*state.cast_mut_ptr::<State>()).is_sound() {
+            refuse("arm_accum() works inside arm_agg() only", "SELECT stormops.arm_agg(y, x) …");
+        }
+        let number = |argument| f64::from_bits(pg_getarg_datum_raw(call, argument).value() as u64);
+        let with_covariate = (*call).nargs == 3;
+        let missing = pg_arg_is_null(call, 1) || with_covariate && pg_arg_is_null(call, 2);
+        if !missing {
+            let values = &mut (*state.cast_mut_ptr::<State>()).values;
+            let mut moments = from_values(values);
+            moments.push(number(1), if with_covariate { number(2) } else { 0.0 });
+            if !(moments.m2_y + moments.m2_x + moments.c_xy).is_finite() {
+                overflow();
+            }
+            *values = to_values(&moments);
+        }
+        state
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_finfo_stormops_arm_accum() -> &'static pg_sys::Pg_finfo_record {
+    static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+fn from_values(values: &[f64; 7]) -> Moments {
+    let [n, n_invalid, mean_y, m2_y, mean_x, m2_x, c_xy] = *values;
+    Moments { n, n_invalid, mean_y, m2_y, mean_x, m2_x, c_xy }
+}
+
+fn to_values(m: &Moments) -> [f64; 7] {
+    [m.n, m.n_invalid, m.mean_y, m.m2_y, m.mean_x, m.m2_x, m.c_xy]
+}
+
+fn overflow() -> ! {
+    let code = PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+    raise(code, "value out of range: overflow", "Scale the measure down.")
+}
+
+#[pg_extern(immutable, parallel_safe, strict)]
+#[search_path(pg_catalog, pg_temp)]
+fn arm_combine(state: Array<f64>, other: Array<f64>) -> Vec<f64> {
+    let read = |array: Array<f64>| moments(&array.iter().collect::<Vec<_>>());
+    let merged = to_values(&read(state).merge(read(other)));
+    if merged.iter().all(|value| value.is_finite()) { merged.to_vec() } else { overflow() }
+}

@@ -1,0 +1,126 @@
+//! What the statistics answer to SQL: one row for every case, a status and never an error.
+
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn holds(sql: &str) {
+        assert_eq!(Spi::get_one::<bool>(sql), Ok(Some(true)), "{sql}");
+    }
+
+    #[track_caller]
+    fn fails_with(code: PgSqlErrorCode, sql: &'static str) {
+        let failed =
+            PgTryBuilder::new(|| Spi::run(sql).map(|()| false).unwrap_or(false)).catch_when(code, |_| true).execute();
+        assert!(failed, "{sql} should fail with {code:?}");
+    }
+
+    #[pg_test]
+    fn aggregate_is_the_one_of_postgres() {
+        holds(
+            "SELECT abs(m.mean - avg) + abs(m.variance - var) + abs(m.covariance - cov) + abs(m.covariate_variance - var_x) < 1e-6
+            FROM (SELECT stormops.arm_agg(y, x) AS state, avg(y), var_samp(y) AS var, covar_samp(y, x) AS cov, var_samp(x) AS var_x
+                FROM (SELECT sqrt(i) AS y, i % 7.5 AS x FROM generate_series(1, 10000) AS i) AS d (y, x)) AS s,
+                stormops.arm_moments(s.state) AS m",
+        );
+        holds("SELECT stormops.arm_agg(y) = '{2,2,2,2,0,0,0}' FROM unnest('{1,NaN,NULL,3,Infinity}'::float8[]) AS y");
+        holds("SELECT stormops.arm_agg(NULL, 1) = '{0,0,0,0,0,0,0}' AND stormops.arm_rollup(NULL) IS NULL");
+        holds(
+            "SELECT max(abs(a - b)) < 1e-6 FROM
+                (SELECT stormops.arm_agg(i, i % 9) AS whole FROM generate_series(1, 1000) AS i) AS w,
+                (SELECT stormops.arm_rollup(part) AS merged FROM (
+                    SELECT stormops.arm_agg(i, i % 9) AS part FROM generate_series(1, 1000) AS i GROUP BY i % 13) AS p) AS m,
+                unnest(whole, merged) AS u (a, b)",
+        );
+    }
+
+    #[pg_test]
+    fn aggregate_takes_no_foreign_state() {
+        fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SELECT stormops.arm_accum('{0,0,0,0,0,0,0}', 1)");
+        fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SELECT stormops.arm_combine('{1}', '{1,2}')");
+        fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SELECT stormops.arm_moments('{1,0,NaN,0,0,0,0}')");
+        fails_with(
+            PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            "SELECT stormops.arm_agg(y) FROM unnest('{1e200,-1e200}'::float8[]) AS y",
+        );
+        let made = Spi::run(
+            "CREATE AGGREGATE broken(double precision) (
+                SFUNC = stormops.arm_accum, STYPE = double precision[], INITCOND = '{1,2}')",
+        );
+        assert_eq!(made, Ok(()));
+        fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SELECT broken(1)");
+    }
+
+    #[pg_test]
+    fn a_missing_arm_is_a_status_and_no_number() {
+        for (counts, status) in
+            [("3, 9, 0, 0", "no_control"), ("NULL, NULL, 3, 9", "no_treatment"), ("0, 0, 0, 0", "no_outcomes")]
+        {
+            holds(&format!(
+                "SELECT status = '{status}' AND num_nonnulls(lift, lift_low, relative_lift, p_value, always_valid_p) = 0
+                    AND verdict = 'inconclusive' AND NOT anomaly FROM stormops.compare_proportions({counts})"
+            ));
+        }
+        holds(
+            "SELECT status = 'no_control' AND difference IS NULL FROM stormops.compare_means('{5,0,1,1,0,0,0}', NULL)",
+        );
+    }
+
+    #[pg_test]
+    fn none_or_all_converted_has_an_interval_and_a_p_value() {
+        for counts in ["0, 20, 5, 20", "20, 20, 0, 20", "0, 20, 0, 20", "20, 20, 20, 20", "1, 1, 0, 1"] {
+            holds(&format!(
+                "SELECT status = 'ok' AND lift_low < lift_high AND lift_low <= lift AND lift <= lift_high AND p_value > 0
+                    AND score_low < score_high AND always_valid_low < always_valid_high AND small_sample AND method = 'fisher'
+                FROM stormops.compare_proportions({counts})"
+            ));
+        }
+        holds("SELECT p_value < 1e-10 FROM stormops.compare_proportions(20, 20, 0, 20)");
+        holds("SELECT relative_lift IS NULL AND lift = 0.25 FROM stormops.compare_proportions(5, 20, 0, 20)");
+        holds("SELECT p_value BETWEEN 3.1e-44 AND 3.2e-44 FROM stormops.compare_proportions(3238, 21387, 2262, 21306)");
+    }
+
+    #[pg_test]
+    fn nothing_varies_and_nothing_is_made_up() {
+        holds(
+            "SELECT difference = 0 AND se IS NULL AND p_value IS NULL AND slope IS NULL
+            FROM stormops.compare_means('{50,0,1,0,0,0,0}', '{50,0,1,0,0,0,0}')",
+        );
+        holds("SELECT difference IS NULL FROM stormops.compare_clusters('{}', '{}', '{}', '{}')");
+        holds("SELECT difference IS NULL FROM stormops.compare_clusters(NULL, NULL, NULL, NULL, NULL, NULL)");
+        holds(
+            "SELECT status = 'no_outcomes' FROM stormops.compare_proportions(NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+        );
+        holds("SELECT status = 'no_outcomes' FROM stormops.compare_means(NULL, NULL, NULL, NULL)");
+        holds("SELECT p_value = 1 AND verdict = 'too_few' FROM stormops.check_sample_ratio('{0,0}', '{0.5,0.5}')");
+    }
+
+    #[pg_test]
+    fn inconclusive_says_how_many_more_leads() {
+        holds(
+            "SELECT verdict = 'inconclusive' AND more_leads_needed > 0 FROM stormops.compare_proportions(30, 300, 25, 300)",
+        );
+        holds("SELECT verdict = 'anomaly' AND anomaly FROM stormops.compare_proportions(12, 200, 10, 200)");
+        holds("SELECT verdict = 'ok' AND more_leads_needed = 0 FROM stormops.compare_proportions(30, 120, 9, 110)");
+    }
+
+    #[pg_test]
+    fn what_is_no_count_is_refused() {
+        for sql in [
+            "SELECT stormops.compare_proportions(4, 3, 1, 3)",
+            "SELECT stormops.compare_proportions(-1, 3, 1, 3)",
+            "SELECT stormops.compare_proportions(1, 3, 1, 3, alpha => 'NaN')",
+            "SELECT stormops.compare_proportions(1, 3, 1, 3, min_lift => 5)",
+            "SELECT stormops.compare_proportions(1, 3, 1, 3, planned_n => 0)",
+            "SELECT stormops.check_sample_ratio('{1,2}', '{0.5}')",
+            "SELECT stormops.check_sample_ratio('{1,2}', '{NaN,0.5}')",
+            "SELECT stormops.benjamini_hochberg('{2}')",
+            "SELECT stormops.compare_clusters('{1}', '{1,2}', '{1}', '{1}')",
+        ] {
+            fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, sql);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One arm and two: the pooled z test, Fisher's exact test, Wilson's and Newcombe's intervals.
+
+use statrs::function::gamma::ln_gamma;
+
+/// The conversions of an arm out of its leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arm {
+    pub converted: u64,
+    pub n: u64,
+}
+
+impl Arm {
+    /// None if there are more conversions than leads.
+    pub fn new(converted: u64, n: u64) -> Option<Self> {
+        (converted <= n).then_some(Self { converted, n })
+    }
+
+    pub fn rate(self) -> f64 {
+        self.converted as f64 / self.n as f64
+    }
+
+    /// Variance of the rate, by its own estimate: zero when none or all converted.
+    pub fn variance(self) -> f64 {
+        let p = self.rate();
+        p * (1.0 - p) / self.n as f64
+    }
+
+    /// At least ten conversions and ten others: the normal distribution is near enough.
+    pub fn is_large(self) -> bool {
+        self.converted >= 10 && self.n - self.converted >= 10
+    }
+}
+
+/// The pooled z of a difference of two proportions; None if neither or both arms converted throughout.
+pub fn pooled_z(treated: Arm, control: Arm) -> Option<f64> {
+    let (n1, n0) = (treated.n as f64, control.n as f64);
+    let p = (treated.converted + control.converted) as f64 / (n1 + n0);
+    let variance = p * (1.0 - p) * (1.0 / n1 + 1.0 / n0);
+    (variance > 0.0).then(|| (treated.rate() - control.rate()) / variance.sqrt())
+}
+
+pub fn ln_choose(n: u64, k: u64) -> f64 {
+    ln_gamma(n as f64 + 1.0) - ln_gamma(k as f64 + 1.0) - ln_gamma((n - k) as f64 + 1.0)
+}
+
+/// Fisher's exact test, two-sided: the probability, given the margins, of all tables at most as likely as this one.
+///
+/// The hypergeometric distribution is log-concave, so those tables are two tails. Their sums stop where the terms
+/// vanish: the cost is a few standard deviations, not the number of leads.
+pub fn fisher(treated: Arm, control: Arm) -> f64 {
+    let total = treated.converted + control.converted;
+    let (low, high) = (total.saturating_sub(control.n), total.min(treated.n));
+    let ln_p =
+        |k: u64| ln_choose(treated.n, k) + ln_choose(control.n, total - k) - ln_choose(treated.n + control.n, total);
+    let observed = ln_p(treated.converted);
+    let no_likelier = |k: u64| ln_p(k) <= observed + 1e-7; // the tolerance of scipy.stats.fisher_exact
+    let mode = ((treated.n + 1) as f64 * (total + 1) as f64 / (treated.n + control.n + 2) as f64) as u64;
+    let mode = mode.clamp(low, high);
+    // The ends of the two tails nearest the mode: by halving, on the sides where the terms rise and fall.
+    let below = (low..mode).last_where(&no_likelier);
+    let above = (mode + 1..high + 1).first_where(&no_likelier);
+    if no_likelier(mode) {
+        return 1.0;
+    }
+    let ratio_up = |k: u64| {
+        // p(k + 1) / p(k)
+        let (k, n1, n0, total) = (k as f64, treated.n as f64, control.n as f64, total as f64);
+        (n1 - k) * (total - k) / ((k + 1.0) * (n0 - total + k + 1.0))
+    };
+    let mut sum = 0.0;
+    if let Some(start) = below {
+        let mut term = ln_p(start).exp();
+        for k in (low..=start).rev() {
+            sum += term;
+            if k == low || term < sum * 1e-18 {
+                break;
+            }
+            term /= ratio_up(k - 1);
+        }
+    }
+    if let Some(start) = above {
+        let mut term = ln_p(start).exp();
+        for k in start..=high {
+            sum += term;
+            if k == high || term < sum * 1e-18 {
+                break;
+            }
+            term *= ratio_up(k);
+        }
+    }
+    sum.min(1.0)
+}
+
+/// A search by halving in a range where a condition changes once.
+trait Halving {
+    /// The last place of a condition that holds first and then no more.
+    fn last_where(self, holds: &impl Fn(u64) -> bool) -> Option<u64>;
+    /// The first place of a condition that holds from somewhere on.
+    fn first_where(self, holds: &impl Fn(u64) -> bool) -> Option<u64>;
+}
+
+impl Halving for std::ops::Range<u64> {
+    fn last_where(self, holds: &impl Fn(u64) -> bool) -> Option<u64> {
+        let start = self.start;
+        let end = self.clone().first_where(&|k| !holds(k)).unwrap_or(self.end);
+        (end > start).then(|| end - 1)
+    }
+
+    fn first_where(mut self, holds: &impl Fn(u64) -> bool) -> Option<u64> {
+        let end = self.end;
+        while self.start < self.end {
+            let middle = self.start + (self.end - self.start) / 2;
+            if holds(middle) {
+                self.end = middle;
+            } else {
+                self.start = middle + 1;
+            }
+        }
+        (self.start < end).then_some(self.start)
+    }
+}
+
+/// Wilson's score interval of a rate.
+pub fn wilson(arm: Arm, z: f64) -> (f64, f64) {
+    let (x, n) = (arm.converted as f64, arm.n as f64);
+    let centre = (x + z * z / 2.0) / (n + z * z);
+    let half = z / (n + z * z) * (x * (n - x) / n + z * z / 4.0).sqrt();
+    let low = if arm.converted == 0 { 0.0 } else { centre - half };
+    let high = if arm.converted == arm.n { 1.0 } else { centre + half };
+    (low.max(0.0), high.min(1.0))
+}
+
+/// Newcombe's hybrid score interval of the difference (1998, method 10).
+pub fn newcombe(treated: Arm, control: Arm, z: f64) -> (f64, f64) {
+    let (p1, p0) = (treated.rate(), control.rate());
+    let ((l1, u1), (l0, u0)) = (wilson(treated, z), wilson(control, z));
+    let d = p1 - p0;
+    ((d - (p1 - l1).hypot(u0 - p0)).max(-1.0), (d + (u1 - p1).hypot(p0 - l0)).min(1.0))
+}
