@@ -57,13 +57,7 @@ DECLARE
     recorded bigint;
     known boolean;
 BEGIN
-    IF storm_id IS NULL OR NOT EXISTS (SELECT FROM stormops.storms AS s
-                   WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = check_conversion_rates.storm_id) THEN
-        RAISE EXCEPTION USING
-            ERRCODE = CASE WHEN storm_id IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
-            MESSAGE = format('storm %s does not exist', coalesce(storm_id::text, 'NULL')),
-            HINT = 'SELECT storm_id, name, status FROM stormops.storms; shows this tenant''s storms.';
-    END IF;
+    PERFORM stormops.existing_storm(storm_id);
     SELECT r.run_id, r.decided_at + make_interval(days => (r.parameters ->> 'outcome_days')::integer)
     INTO run_id, window_ends_at
     FROM stormops.policy_runs AS r

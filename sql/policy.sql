@@ -158,19 +158,11 @@ CREATE FUNCTION stormops.decidable_storm(storm_id uuid) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
-#variable_conflict use_variable
-DECLARE
-    found_status text;
 BEGIN
-    SELECT s.status INTO found_status FROM stormops.storms AS s
-    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = decidable_storm.storm_id;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION USING
-            ERRCODE = CASE WHEN storm_id IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
-            MESSAGE = format('storm %s does not exist', coalesce(storm_id::text, 'NULL')),
-            HINT = 'SELECT storm_id, name, status FROM stormops.storms; shows this tenant''s storms.';
-    END IF;
-    IF found_status = 'closed' THEN
+    PERFORM stormops.existing_storm(storm_id);
+    PERFORM FROM stormops.storms AS s
+    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = decidable_storm.storm_id AND s.status = 'closed';
+    IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('storm %s is closed', storm_id),
             HINT = 'UPDATE stormops.storms SET status = ''active'' … opens it again.';
     END IF;

@@ -12,7 +12,7 @@ mod functions;
 #[cfg(test)]
 mod goldens;
 mod moments;
-mod multiplicity;
+pub mod multiplicity;
 mod normal;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;

@@ -30,7 +30,8 @@ fn install() -> Result<(), spi::Error> {
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/tenancy.sql");
 extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy"]);
-extension_sql_file!("../sql/uplift_scores.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/field.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/uplift_scores.sql", requires = ["field"]);
 extension_sql_file!("../sql/uplift_trials.sql", requires = ["uplift_scores"]);
 extension_sql_file!("../sql/uplift.sql", requires = ["uplift_trials"]);
 extension_sql_file!("../sql/uplift_outcomes.sql", requires = ["uplift"]);
@@ -43,5 +44,5 @@ extension_sql_file!(
 extension_sql_file!("../sql/experiment.sql", requires = ["experiment_aggregates"]);
 extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
 extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
-extension_sql_file!("../sql/portability.sql", requires = ["policy_outcomes"]);
+extension_sql_file!("../sql/portability.sql", requires = ["conversion_rates"]);
 extension_sql_file!("../sql/finalize.sql", finalize);

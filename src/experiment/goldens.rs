@@ -202,6 +202,12 @@ fn multiplicity() {
         near(got.unwrap(), expected, 1e-12);
     }
     assert_eq!(benjamini_hochberg(&[None, Some(0.5), None]), [None, Some(0.5), None]);
+    // scipy 1.17.1: scipy.stats.false_discovery_control.
+    let given = [0.01, 0.2, 0.03, 0.04, 0.5].map(Some);
+    for (got, expected) in benjamini_hochberg(&given).into_iter().zip([0.05, 0.25, 2.0 / 30.0, 2.0 / 30.0, 0.5]) {
+        near(got.unwrap(), expected, 1e-12);
+    }
+    assert!(benjamini_hochberg(&[]).is_empty());
 }
 
 /// Fifteen leads: measure and covariate.

@@ -5,6 +5,7 @@ use super::bins::Bins;
 use super::p_values;
 use super::scores::Scores;
 use super::sum::Sum;
+use crate::experiment::multiplicity::benjamini_hochberg;
 
 /// Below so many scores only the tests that hold there are used.
 const FEW: usize = 30;
@@ -106,8 +107,8 @@ impl Drift {
     pub fn adjusted_p(&self) -> f64 {
         // In few scores the bins' counts are too small for chi-square.
         let chi2 = if self.low_power { None } else { self.chi2_p };
-        let tests: Vec<f64> = [Some(self.ks_p), self.welch_p, chi2].into_iter().flatten().collect();
-        p_values::benjamini_hochberg(&tests).into_iter().fold(1.0, f64::min)
+        let tests = [Some(self.ks_p), self.welch_p, chi2];
+        benjamini_hochberg(&tests).into_iter().flatten().fold(1.0, f64::min)
     }
 
     /// Drift is a shift that is significant at `alpha` and matters: a tenth of a standard deviation,

@@ -1,4 +1,4 @@
-//! Upper tails, never 1 - cdf, and the adjustment for several tests at once.
+//! Upper tails, never 1 - cdf.
 
 use statrs::distribution::{ChiSquared, ContinuousCDF, Normal, StudentsT};
 use std::f64::consts::{PI, TAU};
@@ -46,20 +46,6 @@ pub fn kolmogorov_smirnov(distance: f64, n: usize, m: usize) -> f64 {
     kolmogorov((root + 0.12 + 0.11 / root) * distance)
 }
 
-/// Benjamini and Hochberg's adjusted p-values (1995), in the order given.
-pub fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..p_values.len()).collect();
-    order.sort_by(|&a, &b| p_values[b].total_cmp(&p_values[a]));
-    let mut adjusted = vec![1.0; p_values.len()];
-    let mut least = 1.0f64;
-    for (above, &i) in order.iter().enumerate() {
-        let rank = p_values.len() - above;
-        least = least.min(p_values[i] * p_values.len() as f64 / rank as f64);
-        adjusted[i] = least;
-    }
-    adjusted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,15 +84,5 @@ mod tests {
         assert_near(chi2(16.9, 9).unwrap(), 0.0503051901243108, 1e-9);
         assert_near(student_quantile(0.975, 9.0).unwrap(), 2.262157162798205, 1e-9);
         assert_eq!(chi2(1.0, 0), None);
-    }
-
-    /// scipy 1.17.1: scipy.stats.false_discovery_control.
-    #[test]
-    fn adjusted_p_values() {
-        let adjusted = benjamini_hochberg(&[0.01, 0.2, 0.03, 0.04, 0.5]);
-        for (p, expected) in adjusted.into_iter().zip([0.05, 0.25, 0.06666666666666667, 0.06666666666666667, 0.5]) {
-            assert_near(p, expected, 1e-12);
-        }
-        assert!(benjamini_hochberg(&[]).is_empty());
     }
 }
