@@ -29,14 +29,17 @@ fn install() -> Result<(), spi::Error> {
 // inside string bodies, so the files of the domains could stand in any order.
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/tenancy.sql");
-extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy"]);
-extension_sql_file!("../sql/field.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/tenancy_usage.sql", requires = ["tenancy"]);
+extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy_usage"]);
+extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/field.sql", requires = ["tenancy_users"]);
 extension_sql_file!("../sql/uplift_scores.sql", requires = ["field"]);
 extension_sql_file!("../sql/uplift_trials.sql", requires = ["uplift_scores"]);
 extension_sql_file!("../sql/uplift.sql", requires = ["uplift_trials"]);
 extension_sql_file!("../sql/uplift_outcomes.sql", requires = ["uplift"]);
 extension_sql_file!("../sql/policy.sql", requires = ["uplift_outcomes"]);
-extension_sql_file!("../sql/policy_outcomes.sql", requires = ["policy"]);
+extension_sql_file!("../sql/policy_runs.sql", requires = ["policy"]);
+extension_sql_file!("../sql/policy_outcomes.sql", requires = ["policy_runs"]);
 extension_sql_file!(
     "../sql/experiment_aggregates.sql",
     requires = ["policy_outcomes", stormops::experiment::arm_agg::arm_combine]

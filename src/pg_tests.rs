@@ -3,20 +3,23 @@
 
 use pgrx::prelude::*;
 
+/// A query that answers true.
+#[track_caller]
+pub fn holds(sql: &str) {
+    assert_eq!(Spi::get_one::<bool>(sql), Ok(Some(true)), "{sql}");
+}
+
+/// A statement that fails with this SQLSTATE.
+#[track_caller]
+pub fn fails_with(code: PgSqlErrorCode, sql: &'static str) {
+    let failed =
+        PgTryBuilder::new(|| Spi::run(sql).map(|()| false).unwrap_or(false)).catch_when(code, |_| true).execute();
+    assert!(failed, "{sql} should fail with {code:?}");
+}
+
 #[pg_schema]
 mod tests {
     use super::*;
-
-    fn holds(sql: &str) {
-        assert_eq!(Spi::get_one::<bool>(sql), Ok(Some(true)), "{sql}");
-    }
-
-    #[track_caller]
-    fn fails_with(code: PgSqlErrorCode, sql: &'static str) {
-        let failed =
-            PgTryBuilder::new(|| Spi::run(sql).map(|()| false).unwrap_or(false)).catch_when(code, |_| true).execute();
-        assert!(failed, "{sql} should fail with {code:?}");
-    }
 
     #[pg_test]
     fn ids_are_version_7_and_in_the_order_of_time() {

@@ -5,18 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn holds(sql: &str) {
-        assert_eq!(Spi::get_one::<bool>(sql), Ok(Some(true)), "{sql}");
-    }
-
-    #[track_caller]
-    fn fails_with(code: PgSqlErrorCode, sql: &'static str) {
-        let failed =
-            PgTryBuilder::new(|| Spi::run(sql).map(|()| false).unwrap_or(false)).catch_when(code, |_| true).execute();
-        assert!(failed, "{sql} should fail with {code:?}");
-    }
+    use crate::pg_tests::{fails_with, holds};
 
     #[pg_test]
     fn scores_are_collected_and_described() {

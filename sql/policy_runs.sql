@@ -1,0 +1,148 @@
+-- A policy run: the decisions of policy_decisions(), counted by preview_policy() and written down by
+-- apply_policy().
+
+CREATE FUNCTION stormops.decidable_storm(storm_id uuid) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    PERFORM stormops.existing_storm(storm_id);
+    PERFORM FROM stormops.storms AS s
+    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = decidable_storm.storm_id AND s.status = 'closed';
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('storm %s is closed', storm_id),
+            HINT = 'UPDATE stormops.storms SET status = ''active'' … opens it again.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.decidable_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant, 55000 closed.';
+
+CREATE FUNCTION stormops.no_scores(storm_id uuid) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = format('storm %s has no scored property', storm_id),
+        DETAIL = 'A property is decided if it is active and has a row in lead_uplift for this storm.',
+        HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) … first.';
+END
+$$;
+COMMENT ON FUNCTION stormops.no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
+
+CREATE FUNCTION stormops.policy_tally(
+    groups jsonb,
+    OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint, OUT reasons jsonb, OUT expected_value numeric
+)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT t.treat, round(100.0 * t.treat / nullif(t.treat + t.hold, 0), 1), t.hold, t.excluded, t.reasons, t.expected_value
+    FROM (
+        SELECT coalesce(sum(g.n) FILTER (WHERE g.decision = 'treat'), 0)::bigint AS treat,
+            coalesce(sum(g.n) FILTER (WHERE g.decision = 'hold'), 0)::bigint AS hold,
+            coalesce(sum(g.n) FILTER (WHERE g.decision = 'exclude'), 0)::bigint AS excluded,
+            jsonb_object_agg(g.reason, g.n) AS reasons,
+            round(coalesce(sum(g.value) FILTER (WHERE g.decision = 'treat'), 0), 2) AS expected_value
+        FROM jsonb_to_recordset($1) AS g (decision text, reason text, n bigint, value numeric)
+    ) AS t
+$$;
+COMMENT ON FUNCTION stormops.policy_tally(jsonb) IS 'Folds counts by decision and reason into one row.';
+
+CREATE FUNCTION stormops.preview_policy(
+    storm_id uuid, policy_mode text DEFAULT 'moderate',
+    OUT run_id uuid, OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint,
+    OUT reasons jsonb, OUT expected_value numeric, OUT supersedes uuid
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling the one large statement costs more than it saves
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    parameters jsonb;
+    groups jsonb;
+BEGIN
+    PERFORM stormops.decidable_storm(storm_id);
+    parameters := stormops.policy_parameters(policy_mode);
+    SELECT jsonb_agg(g) INTO groups FROM (
+        SELECT d.decision, d.reason, count(*) AS n, sum(d.value) AS value
+        FROM stormops.policy_decisions(storm_id, parameters) AS d
+        GROUP BY d.decision, d.reason
+    ) AS g;
+    IF groups IS NULL THEN
+        PERFORM stormops.no_scores(storm_id);
+    END IF;
+    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops.policy_tally(groups) AS t;
+    SELECT r.run_id INTO supersedes FROM stormops.policy_runs AS r
+    WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = preview_policy.storm_id AND r.superseded_at IS NULL;
+END
+$$;
+COMMENT ON FUNCTION stormops.preview_policy(uuid, text) IS 'What apply_policy() would decide now; writes nothing. run_id is NULL, supersedes the run that would be replaced. Other columns and errors as there.';
+
+CREATE FUNCTION stormops.apply_policy(
+    storm_id uuid, policy_mode text DEFAULT 'moderate', supersede boolean DEFAULT false,
+    OUT run_id uuid, OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint,
+    OUT reasons jsonb, OUT expected_value numeric, OUT supersedes uuid
+)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling the one large statement costs more than it saves
+    SET enable_hashjoin = off -- a merge join keeps the order of the key, and memory flat
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    tenant uuid := stormops.current_tenant();
+    parameters jsonb;
+    groups jsonb;
+    decided_at timestamptz := now();
+BEGIN
+    IF NOT stormops.may_write('crew_chief') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may apply a policy',
+            HINT = 'SELECT * FROM stormops.preview_policy(storm_id, policy_mode); writes nothing.';
+    END IF;
+    -- Two runs of one storm stand in line here, and the second finds what the first has written. An
+    -- update, since a mere lock would let a REPEATABLE READ transaction go on with what it saw before.
+    UPDATE stormops.storms AS s SET status = s.status WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id;
+    PERFORM stormops.decidable_storm(storm_id);
+    parameters := stormops.policy_parameters(policy_mode);
+    SELECT r.run_id INTO supersedes FROM stormops.policy_runs AS r
+    WHERE r.tenant_id = tenant AND r.storm_id = apply_policy.storm_id AND r.superseded_at IS NULL;
+    IF FOUND AND supersede IS NOT TRUE THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('storm %s has a policy applied already', storm_id),
+            DETAIL = format('Its current run is %s.', supersedes),
+            HINT = 'apply_policy(storm_id, policy_mode, supersede => true) replaces it; the old run stays in the log.';
+    END IF;
+
+    run_id := stormops.new_id();
+    WITH written AS (
+        INSERT INTO stormops.policy_decisions_log AS l (
+            tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
+            decision, reason, policy_mode, model_version
+        )
+        SELECT tenant, run_id, d.property_id, storm_id, decided_at, d.propensity, d.score, d.score_sd, d.value,
+            d.decision, d.reason, policy_mode, d.model_version
+        FROM stormops.policy_decisions(storm_id, parameters) AS d
+        RETURNING l.decision, l.reason, l.value
+    )
+    SELECT jsonb_agg(g) INTO groups FROM (
+        SELECT w.decision, w.reason, count(*) AS n, sum(w.value) AS value FROM written AS w GROUP BY w.decision, w.reason
+    ) AS g;
+    IF groups IS NULL THEN
+        PERFORM stormops.no_scores(storm_id);
+    END IF;
+    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops.policy_tally(groups) AS t;
+
+    UPDATE stormops.policy_runs AS r SET superseded_at = decided_at WHERE r.tenant_id = tenant AND r.run_id = supersedes;
+    INSERT INTO stormops.policy_runs (
+        tenant_id, run_id, storm_id, policy_mode, parameters, decided_at, decided_by, acting_user,
+        treat, hold, excluded, reasons, expected_value, supersedes
+    )
+    VALUES (
+        tenant, run_id, storm_id, policy_mode, parameters, decided_at, stormops.calling_role(), stormops.current_user_id(),
+        treat, hold, excluded, reasons, expected_value, supersedes
+    );
+END
+$$;
+COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which of a storm''s scored properties to treat and which to hold, and logs each decision with its propensity. policy_mode: a row of policy_modes. A storm that has a current run needs supersede => true, which replaces it visibly. One transaction: all rows or none. Returns run_id; treat, hold, excluded (properties); treat_pct = 100 * treat / (treat + hold); reasons (properties by reason code); expected_value (sum of value over the treated); supersedes (the run replaced). Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 storm closed, without scores or applied already, tenant suspended; P0002 no such storm in this tenant.';

@@ -1,0 +1,253 @@
+-- Who may do what: the roles inside a tenant, and the four kinds of use that database roles are granted.
+
+CREATE FUNCTION stormops.role_matrix(
+    OUT table_name text, OUT command text, OUT least_role text, OUT columns text[], OUT through text
+) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT m.table_name, m.command, m.least_role, m.columns::text[], m.through
+    FROM (VALUES
+        ('tenants', 'SELECT', 'viewer', NULL, NULL),
+        ('tenant_events', 'SELECT', 'admin', NULL, NULL),
+        ('users', 'SELECT', 'viewer', NULL, NULL),
+        ('storms', 'SELECT', 'viewer', NULL, NULL),
+        ('storms', 'INSERT', 'crew_chief', NULL, NULL),
+        ('storms', 'UPDATE', 'crew_chief', '{event_id,name,status,peril,hail_size_in,wind_gust_mph,west,south,east,north,started_at,ended_at}', NULL),
+        ('storms', 'DELETE', 'admin', NULL, NULL),
+        ('properties', 'SELECT', 'viewer', NULL, NULL),
+        ('properties', 'INSERT', 'field_user', NULL, NULL),
+        ('properties', 'UPDATE', 'field_user', '{external_id,address,longitude,latitude,roof_style,roof_material,year_built,roof_year,building_value,job_margin,contact_cost,do_not_contact,status}', NULL),
+        ('customer_journeys', 'SELECT', 'viewer', NULL, NULL),
+        ('customer_journeys', 'INSERT', 'field_user', NULL, NULL),
+        ('customer_journeys', 'UPDATE', 'crew_chief', '{touch,channel,direction,occurred_at,value}', NULL),
+        ('customer_journeys', 'DELETE', 'admin', NULL, NULL),
+        ('lead_uplift', 'SELECT', 'viewer', NULL, NULL),
+        ('lead_uplift', 'INSERT', 'crew_chief', NULL, NULL),
+        ('lead_uplift', 'DELETE', 'admin', NULL, NULL),
+        ('uplift_baselines', 'SELECT', 'viewer', NULL, NULL),
+        ('uplift_baselines', 'INSERT', 'crew_chief', NULL, 'set_baseline()'),
+        ('uplift_baselines', 'UPDATE', 'crew_chief', NULL, 'set_baseline()'),
+        ('uplift_baselines', 'DELETE', 'admin', NULL, NULL),
+        ('experiments', 'SELECT', 'viewer', NULL, NULL),
+        ('experiments', 'INSERT', 'crew_chief', NULL, 'create_experiment()'),
+        ('experiments', 'UPDATE', 'crew_chief', NULL, 'stop_experiment()'),
+        ('experiment_assignments', 'SELECT', 'viewer', NULL, NULL),
+        ('experiment_assignments', 'INSERT', 'crew_chief', NULL, 'assign_experiment()'),
+        ('policy_modes', 'SELECT', 'viewer', NULL, NULL),
+        ('policy_modes', 'INSERT', 'admin', NULL, NULL),
+        ('policy_modes', 'UPDATE', 'admin', '{confidence,exploration,holdout,breakeven_uplift,margin,contact_cost,capacity,budget,default_sd,outcome_days}', NULL),
+        ('policy_modes', 'DELETE', 'admin', NULL, NULL),
+        ('policy_runs', 'SELECT', 'viewer', NULL, NULL),
+        ('policy_runs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+        ('policy_runs', 'UPDATE', 'crew_chief', NULL, 'apply_policy()'),
+        ('policy_decisions_log', 'SELECT', 'viewer', NULL, NULL),
+        ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+        ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
+        ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()'),
+        ('tenant_usage', 'SELECT', 'admin', NULL, NULL),
+        ('tenant_usage', 'INSERT', 'viewer', NULL, NULL),
+        ('data_quality_metrics', 'SELECT', 'viewer', NULL, NULL),
+        ('data_quality_metrics', 'INSERT', 'crew_chief', NULL, NULL)
+    ) AS m (table_name, command, least_role, columns, through)
+$$;
+COMMENT ON FUNCTION stormops.role_matrix() IS 'Who may do what: table x command -> the least role. columns: those that UPDATE may change, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+
+CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT f.signature, f.kinds::text[]
+    FROM (VALUES
+        -- What the policies, the defaults and the views call on the caller's behalf.
+        ('current_tenant()', '{app,trusted_app}'),
+        ('current_user_id()', '{app,trusted_app}'),
+        ('current_user_role()', '{app,trusted_app}'),
+        ('may_read(text)', '{app,trusted_app}'),
+        ('may_write(text)', '{app,trusted_app}'),
+        ('installed()', '{app,trusted_app}'),
+        ('new_id()', '{app,trusted_app}'),
+        ('role_matrix()', '{app,trusted_app,operator}'),
+        ('add_user(text,text,text,uuid)', '{app,trusted_app,operator}'),
+        ('set_user_role(uuid,text,uuid)', '{app,trusted_app,operator}'),
+        ('remove_user(uuid,text,uuid)', '{app,trusted_app,operator}'),
+        ('export_tenant_data(uuid)', '{app,trusted_app,operator}'),
+        ('default_policy_modes()', '{app,trusted_app,operator}'),
+        ('apply_policy(uuid,text,boolean)', '{app,trusted_app}'),
+        ('preview_policy(uuid,text)', '{app,trusted_app}'),
+        ('policy_parameters(text)', '{app,trusted_app}'),
+        ('policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
+        ('policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
+        ('decidable_storm(uuid)', '{app,trusted_app}'),
+        ('no_scores(uuid)', '{app,trusted_app}'),
+        ('policy_tally(jsonb)', '{app,trusted_app}'),
+        ('attitude(double precision)', '{app,trusted_app}'),
+        ('draw(uuid,uuid,uuid,text)', '{app,trusted_app}'),
+        ('record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),
+        ('record_outcomes(uuid,jsonb)', '{app,trusted_app}'),
+        ('score_is_state(bytea)', '{app,trusted_app}'),
+        ('score_agg(double precision)', '{app,trusted_app}'),
+        ('rollup(stormops.score_sketch)', '{app,trusted_app}'),
+        ('n(stormops.score_sketch)', '{app,trusted_app}'),
+        ('mean(stormops.score_sketch)', '{app,trusted_app}'),
+        ('stddev(stormops.score_sketch)', '{app,trusted_app}'),
+        ('quantile(stormops.score_sketch,double precision)', '{app,trusted_app}'),
+        ('describe(stormops.score_sketch)', '{app,trusted_app}'),
+        ('drift(stormops.score_sketch,stormops.score_sketch)', '{app,trusted_app}'),
+        ('drift_verdict(stormops.score_sketch,stormops.score_sketch,double precision,double precision)', '{app,trusted_app}'),
+        ('trial_is_state(bytea)', '{app,trusted_app}'),
+        ('uplift_agg(double precision,boolean,double precision)', '{app,trusted_app}'),
+        ('uplift_agg(double precision,boolean,double precision,double precision)', '{app,trusted_app}'),
+        ('rollup(stormops.uplift_sketch)', '{app,trusted_app}'),
+        ('n(stormops.uplift_sketch)', '{app,trusted_app}'),
+        ('qini(stormops.uplift_sketch)', '{app,trusted_app}'),
+        ('auuc(stormops.uplift_sketch)', '{app,trusted_app}'),
+        ('uplift_at(stormops.uplift_sketch,double precision)', '{app,trusted_app}'),
+        ('rate(stormops.uplift_sketch,text)', '{app,trusted_app}'),
+        ('uplift_metrics(stormops.uplift_sketch)', '{app,trusted_app}'),
+        ('curve(stormops.uplift_sketch,integer)', '{app,trusted_app}'),
+        ('bins(stormops.uplift_sketch,integer)', '{app,trusted_app}'),
+        ('existing_storm(uuid)', '{app,trusted_app}'),
+        ('batch_scores(uuid,timestamp with time zone,text)', '{app,trusted_app}'),
+        ('latest_scores(uuid)', '{app,trusted_app}'),
+        ('storm_scores(uuid)', '{app,trusted_app}'),
+        ('earlier_scores(uuid,text)', '{app,trusted_app}'),
+        ('uplift_reference(uuid,text,text)', '{app,trusted_app}'),
+        ('check_uplift_distribution(uuid,text,double precision,double precision)', '{app,trusted_app}'),
+        ('uplift_drift(uuid,text)', '{app,trusted_app}'),
+        ('set_baseline(uuid,text)', '{app,trusted_app}'),
+        ('randomised_decisions(uuid)', '{app,trusted_app}'),
+        ('storm_trial(uuid)', '{app,trusted_app}'),
+        ('uplift_summary(uuid)', '{app,trusted_app}'),
+        ('uplift_curve(uuid,integer)', '{app,trusted_app}'),
+        ('uplift_calibration(uuid,integer)', '{app,trusted_app}'),
+        ('arm_agg(double precision)', '{app,trusted_app}'),
+        ('arm_agg(double precision,double precision)', '{app,trusted_app}'),
+        ('arm_rollup(double precision[])', '{app,trusted_app}'),
+        ('arm_combine(double precision[],double precision[])', '{app,trusted_app}'),
+        ('arm_moments(double precision[])', '{app,trusted_app}'),
+        ('compare_proportions(bigint,bigint,bigint,bigint,double precision,double precision,bigint)', '{app,trusted_app}'),
+        ('compare_means(double precision[],double precision[],double precision,bigint)', '{app,trusted_app}'),
+        ('compare_clusters(double precision[],double precision[],double precision[],double precision[],double precision,bigint)', '{app,trusted_app}'),
+        ('check_sample_ratio(bigint[],double precision[])', '{app,trusted_app}'),
+        ('leads_per_arm(double precision,double precision,double precision)', '{app,trusted_app}'),
+        ('comparison_power(double precision,double precision,bigint,double precision)', '{app,trusted_app}'),
+        ('benjamini_hochberg(double precision[])', '{app,trusted_app}'),
+        ('compared_decisions(uuid)', '{app,trusted_app}'),
+        ('check_conversion_rates(uuid,double precision,double precision,boolean)', '{app,trusted_app}'),
+        ('create_experiment(uuid,text,jsonb,text,text,integer,text,text,text,text,boolean,integer)', '{app,trusted_app}'),
+        ('assign_experiment(uuid)', '{app,trusted_app}'),
+        ('stop_experiment(uuid,text)', '{app,trusted_app}'),
+        ('draw_arms(uuid)', '{app,trusted_app}'),
+        ('neighbourhood(double precision,double precision)', '{app,trusted_app}'),
+        ('no_experiment(uuid)', '{app,trusted_app}'),
+        ('experiment_units(uuid)', '{app,trusted_app}'),
+        ('experiment_cells(uuid,text)', '{app,trusted_app}'),
+        ('cluster_contrast(jsonb,jsonb,double precision,double precision,bigint)', '{app,trusted_app}'),
+        ('experiment_summary(text,text,text,text,double precision,double precision,double precision,double precision)', '{app,trusted_app}'),
+        ('experiment_report(uuid,text,double precision)', '{app,trusted_app}'),
+        ('provision_tenant(text,text,text)', '{operator}'),
+        ('suspend_tenant(uuid,text)', '{operator}'),
+        ('reactivate_tenant(uuid,text)', '{operator}'),
+        ('close_tenant(uuid,text)', '{operator}'),
+        ('list_tenants()', '{operator,monitor}'),
+        ('maintain_partitions(integer)', '{operator}'),
+        ('drop_decisions_before(date)', '{operator}')
+    ) AS f (signature, kinds)
+$$;
+COMMENT ON FUNCTION stormops.usage_functions() IS 'Which kind of use may execute which function. Grants are made from these rows.';
+
+CREATE FUNCTION stormops.grant_usage(role_name name, kind text) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    grantee pg_catalog.pg_roles;
+BEGIN
+    IF role_name IS NULL OR kind IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'role name and kind must not be null',
+            HINT = 'SELECT stormops.grant_usage(''web'', ''app'');';
+    END IF;
+    IF kind NOT IN ('app', 'trusted_app', 'operator', 'monitor') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unknown kind of use "%s"', kind),
+            HINT = 'A kind is app, trusted_app, operator or monitor.';
+    END IF;
+    SELECT r.* INTO grantee FROM pg_roles AS r WHERE r.rolname = role_name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role "%s" does not exist', role_name),
+            HINT = format('CREATE ROLE %I LOGIN;', role_name);
+    END IF;
+    IF EXISTS (
+        SELECT FROM pg_roles AS r
+        WHERE (r.rolsuper OR r.rolbypassrls OR r.rolname = 'stormops_owner') AND pg_has_role(grantee.oid, r.oid, 'MEMBER')
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_grant_operation',
+            MESSAGE = format('role "%s" would see every tenant''s rows', role_name),
+            DETAIL = 'A superuser, a role with BYPASSRLS, stormops_owner, and every member of such a role are outside row security.',
+            HINT = 'Grant use to an ordinary role.';
+    END IF;
+    PERFORM stormops.revoke_usage(role_name);
+    INSERT INTO stormops.usage_grants (grantee, kind) VALUES (grantee.oid, kind);
+    PERFORM stormops.renew_grants();
+END
+$$;
+COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (works in the tenant that a verified token names), trusted_app (the same, and may SET app.current_tenant and app.current_user_id), operator (lifecycle of tenants; no tenant''s rows), monitor (metrics; no tenant''s rows). Adds stormops to the role''s search_path in this database unless it has one of its own. For superusers. Errors: 22004, 22023 unknown kind, 42704 no such role, 0LP01 the role is outside row security.';
+
+CREATE FUNCTION stormops.renew_grants() RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    g record;
+    p record;
+BEGIN
+    FOR g IN
+        SELECT r.oid, r.rolname AS role_name, u.kind FROM stormops.usage_grants AS u JOIN pg_roles AS r ON r.oid = u.grantee
+    LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA stormops TO %I', g.role_name);
+        -- So that a statement as the application writes it, INSERT INTO storms, finds the table.
+        IF NOT EXISTS (
+            SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
+            WHERE s.setrole = g.oid AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+                AND c LIKE 'search_path=%'
+        ) THEN
+            EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = "$user", public, stormops', g.role_name, current_database());
+        END IF;
+        FOR p IN SELECT f.signature FROM stormops.usage_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION stormops.%s TO %I', p.signature, g.role_name);
+        END LOOP;
+        CONTINUE WHEN g.kind NOT IN ('app', 'trusted_app');
+        FOR p IN SELECT m.* FROM stormops.role_matrix() AS m WHERE m.through IS NULL LOOP
+            EXECUTE format('GRANT %s %s ON stormops.%I TO %I', p.command,
+                coalesce('(' || array_to_string(p.columns, ', ') || ')', ''), p.table_name, g.role_name);
+        END LOOP;
+        EXECUTE format('GRANT SELECT ON stormops.policy_decisions, stormops.storm_results TO %I', g.role_name);
+        IF g.kind = 'trusted_app' THEN
+            EXECUTE format('GRANT SET ON PARAMETER app.current_tenant, app.current_user_id TO %I', g.role_name);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION stormops.renew_grants() IS 'Grants again, to every role that has use, what its kind may do, and adds stormops to its search_path in this database unless it has one of its own. install() and upgrades call it; call it after a restore into a database of another name.';
+
+CREATE FUNCTION stormops.revoke_usage(role_name name) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    f record;
+BEGIN
+    IF role_name IS NULL OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role_name) THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role "%s" does not exist', role_name),
+            HINT = 'SELECT * FROM stormops.usage_grants; shows who has use.';
+    END IF;
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA stormops FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON SCHEMA stormops FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);
+    DELETE FROM stormops.usage_grants AS g WHERE g.grantee = quote_ident(role_name)::regrole;
+END
+$$;
+COMMENT ON FUNCTION stormops.revoke_usage(name) IS 'Takes every grant on StormOps from a role. For superusers. Errors: 42704 no such role.';
