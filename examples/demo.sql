@@ -53,12 +53,12 @@ CREATE TEMP TABLE houses (
 
 \echo
 \echo '4. The moderate policy is applied and logged; outcomes come back (simulated, as above).'
-\echo '   One house in ten was held out at random before the rule spoke. Among the houses that'
-\echo '   the rule chose, visited against held out:'
+\echo '   Some houses that the rule chose were held out by chance. check_conversion_rates() sets'
+\echo '   the visited against them, with a 95 percent interval:'
 \echo
 \echo '                                  visited               held out'
-\echo '   company                  houses  jobs            houses  jobs              lift'
-\echo '   -----------------------  --------------------    --------------------   -----------'
+\echo '   company                  houses  jobs            houses  jobs               lift'
+\echo '   -----------------------  --------------------    --------------------    -------------------------'
 \set tenant :north_tenant_id
 \ir demo_outcomes.sql
 \set tenant :west_tenant_id

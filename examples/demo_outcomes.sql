@@ -18,18 +18,11 @@ SELECT r.* FROM record_outcomes(:'storm_id', (
         JOIN lead_uplift AS u USING (tenant_id, storm_id, property_id)
     ) AS o
 )) AS r \gset
--- The fair comparison: houses that the rule chose, visited or held out by the draw.
-SELECT format('   %-24s %5s %5s  %5s%% %8s %5s  %5s%%   %11s', t.org_name,
-    r.visited, r.visited_jobs, round(100.0 * r.visited_jobs / r.visited, 1),
-    r.held, r.held_jobs, round(100.0 * r.held_jobs / r.held, 1),
-    round(100.0 * r.visited_jobs / r.visited - 100.0 * r.held_jobs / r.held, 1) || ' points') AS line
-FROM tenants AS t, (
-    SELECT count(*) FILTER (WHERE d.reason = 'above_threshold') AS visited,
-        count(*) FILTER (WHERE d.reason = 'above_threshold' AND o.converted) AS visited_jobs,
-        count(*) FILTER (WHERE d.reason = 'holdout') AS held,
-        count(*) FILTER (WHERE d.reason = 'holdout' AND o.converted) AS held_jobs
-    FROM policy_decisions AS d JOIN policy_outcomes AS o USING (tenant_id, run_id, property_id)
-    WHERE d.value > 0
-) AS r \gset
+-- The fair comparison: houses that the rule chose, visited or held out by chance.
+SELECT format('   %-24s %5s %5s  %5s%% %8s %5s  %5s%%    %5s points (%s to %s)', t.org_name,
+    c.treated_n, c.treated_converted, round(100 * c.treated_rate::numeric, 1),
+    c.control_n, c.control_converted, round(100 * c.control_rate::numeric, 1),
+    round(100 * c.lift::numeric, 1), round(100 * c.lift_low::numeric, 1), round(100 * c.lift_high::numeric, 1)) AS line
+FROM tenants AS t, check_conversion_rates(:'storm_id') AS c \gset
 COMMIT;
 \echo :line

@@ -30,6 +30,7 @@ CREATE FUNCTION stormops.storm_trial(storm_id uuid) RETURNS stormops.uplift_sket
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
     SET enable_seqscan = off -- planned for a run of any size: by the index, or a small one reads a month's log
+    SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
     AS $$
     SELECT stormops.uplift_agg(d.score, d.treated, d.converted::integer::float8, d.propensity)
     FROM stormops.randomised_decisions($1) AS d
