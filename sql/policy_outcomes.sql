@@ -16,7 +16,11 @@ CREATE FUNCTION stormops.judge_outcomes(
             property_id uuid, converted boolean, value numeric, occurred_at timestamptz, idempotency_key text
         )) WITH ORDINALITY AS o (property_id, converted, value, occurred_at, idempotency_key, place)
     ), placed AS (
-        SELECT g.*, r.run_id, d.run_id AS decided_in, g.occurred_at > r.decided_at + r.window AS late,
+        SELECT g.*, r.run_id, g.occurred_at > r.decided_at + r.window AS late,
+            EXISTS (
+                SELECT FROM stormops.policy_decisions_log AS d
+                WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = r.run_id AND d.property_id = g.property_id
+            ) AS decided,
             ROW (g.property_id, g.converted, g.value) AS content,
             first_value(ROW (g.property_id, g.converted, g.value)) OVER (PARTITION BY g.idempotency_key ORDER BY g.place) AS first_content
         FROM given AS g
@@ -28,8 +32,6 @@ CREATE FUNCTION stormops.judge_outcomes(
             ORDER BY r.decided_at DESC, r.run_id DESC
             LIMIT 1
         ) AS r ON true
-        LEFT JOIN stormops.policy_decisions_log AS d
-            ON d.tenant_id = stormops.current_tenant() AND d.run_id = r.run_id AND d.property_id = g.property_id
     )
     SELECT p.place, p.property_id, p.run_id, p.converted, p.value, p.occurred_at, p.late, p.idempotency_key,
         CASE
@@ -38,16 +40,12 @@ CREATE FUNCTION stormops.judge_outcomes(
             WHEN NOT isfinite(p.occurred_at) OR p.occurred_at > now() + interval '5 minutes' THEN 'occurred_at lies in the future'
             WHEN char_length(p.idempotency_key) NOT BETWEEN 1 AND 200 THEN 'idempotency_key has not 1 to 200 characters'
             WHEN p.run_id IS NULL THEN 'no policy was applied to this storm before the outcome occurred'
-            WHEN p.decided_in IS NULL THEN 'the property has no decision in the run that was current when it occurred'
-            WHEN p.content IS DISTINCT FROM p.first_content OR EXISTS (
-                SELECT FROM stormops.policy_outcomes AS o
-                WHERE o.tenant_id = stormops.current_tenant() AND o.idempotency_key = p.idempotency_key
-                    AND (o.storm_id, o.property_id, o.converted, o.value) IS DISTINCT FROM ($1, p.property_id, p.converted, p.value)
-            ) THEN 'idempotency_key was used for another outcome'
+            WHEN NOT p.decided THEN 'the property has no decision in the run that was current when it occurred'
+            WHEN p.content IS DISTINCT FROM p.first_content THEN 'idempotency_key was used for another outcome'
         END
     FROM placed AS p
 $$;
-COMMENT ON FUNCTION stormops.judge_outcomes(uuid, jsonb) IS 'Finds for each outcome the run it belongs to, whether it is late, and what is wrong with it.';
+COMMENT ON FUNCTION stormops.judge_outcomes(uuid, jsonb) IS 'Finds for each outcome the run it belongs to, whether it is late, and what is wrong with it, whatever is recorded already.';
 
 CREATE FUNCTION stormops.record_outcomes(
     storm_id uuid, outcomes jsonb, OUT recorded bigint, OUT duplicates bigint, OUT late bigint
@@ -69,21 +67,28 @@ BEGIN
             MESSAGE = 'storm and outcomes must be given, outcomes as a JSON array',
             HINT = 'Each element: {"property_id": …, "converted": true, "value": 12500, "occurred_at": …, "idempotency_key": …}.';
     END IF;
-    WITH written AS (
-        INSERT INTO stormops.policy_outcomes AS o
-            (storm_id, property_id, run_id, converted, value, occurred_at, late, idempotency_key)
-        SELECT storm_id, j.property_id, j.run_id, j.converted, j.value, j.occurred_at, j.late, j.idempotency_key
-        FROM stormops.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NULL
-        ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
-        RETURNING o.late
-    )
-    SELECT count(*), jsonb_array_length(outcomes) - count(*), count(*) FILTER (WHERE w.late)
-    INTO recorded, duplicates, late
-    FROM written AS w;
-    -- Judged again after the write: a key that another session has used meanwhile is found too.
     SELECT j.place, j.property_id, j.fault INTO wrong
     FROM stormops.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
-    IF FOUND THEN
+    IF NOT FOUND THEN
+        WITH written AS (
+            INSERT INTO stormops.policy_outcomes AS o
+                (storm_id, property_id, run_id, converted, value, occurred_at, late, idempotency_key)
+            SELECT storm_id, j.property_id, j.run_id, j.converted, j.value, j.occurred_at, j.late, j.idempotency_key
+            FROM stormops.judge_outcomes(storm_id, outcomes) AS j
+            ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
+            RETURNING o.late
+        )
+        SELECT count(*), jsonb_array_length(outcomes) - count(*), count(*) FILTER (WHERE w.late)
+        INTO recorded, duplicates, late
+        FROM written AS w;
+        -- A key that was there already, from another session a moment ago too, must have meant the same.
+        SELECT j.place, j.property_id, 'idempotency_key was used for another outcome' AS fault INTO wrong
+        FROM stormops.judge_outcomes(storm_id, outcomes) AS j
+        JOIN stormops.policy_outcomes AS o ON o.tenant_id = stormops.current_tenant() AND o.idempotency_key = j.idempotency_key
+        WHERE duplicates > 0 AND (o.storm_id, o.property_id, o.converted, o.value) IS DISTINCT FROM (storm_id, j.property_id, j.converted, j.value)
+        ORDER BY j.place LIMIT 1;
+    END IF;
+    IF wrong.fault IS NOT NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN wrong.fault LIKE '%was used%' THEN 'unique_violation' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'outcome is not valid: ' || wrong.fault,
