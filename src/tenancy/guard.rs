@@ -109,8 +109,7 @@ unsafe fn is_shared(table: *const pg_sys::RangeVar) -> bool {
 fn works_in_tenants() -> bool {
     // SAFETY: functions of the server that read its caches.
     unsafe {
-        let owner = pg_sys::get_role_oid(c"stormops_owner".as_ptr(), true);
-        if pg_sys::superuser() || pg_sys::GetUserId() == owner {
+        if pg_sys::superuser() || pg_sys::GetUserId() == super::visit::owner() {
             return false;
         }
         let name = "stormops.current_tenant()".into_datum();

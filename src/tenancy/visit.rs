@@ -28,7 +28,8 @@ fn visit_all_tenants() {
     }
 }
 
-fn owner() -> pg_sys::Oid {
+/// The role that owns the tables; invalid where it is missing.
+pub fn owner() -> pg_sys::Oid {
     // SAFETY: a catalogue lookup by name.
     unsafe { pg_sys::get_role_oid(c"stormops_owner".as_ptr(), true) }
 }
