@@ -6,6 +6,7 @@
 use pgrx::prelude::*;
 
 mod experiment;
+mod health;
 mod install;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
@@ -18,7 +19,9 @@ pgrx::pg_module_magic!(name, version);
 /// Defines the settings and the hooks once per backend (once per server when preloaded).
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    uplift::init(); // before tenancy reserves the prefix: what is not defined then is forgotten
+    // Before tenancy reserves the prefix: what is not defined then is forgotten.
+    uplift::init();
+    health::init();
     tenancy::init();
 }
 

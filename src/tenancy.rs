@@ -8,6 +8,8 @@ mod names;
 mod standing;
 mod visit;
 
+pub use context::raise;
+
 /// Defines the settings and the hooks. Called once, when the library loads.
 pub fn init() {
     context::init();

@@ -1,0 +1,9 @@
+//! Health: what the platform tells people, and how the message gets out.
+
+mod egress;
+mod message;
+mod outcome;
+mod post;
+mod post_alert;
+
+pub use post_alert::init;
