@@ -65,6 +65,11 @@ CREATE FUNCTION stormops.describe(sketch stormops.score_sketch) RETURNS TABLE (
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'score_describe_wrapper';
 COMMENT ON FUNCTION stormops.describe(stormops.score_sketch) IS 'One row: n; n_missing (NULL) and n_invalid (NaN, infinite), both left out; mean with Student''s 95 % interval; sd; quantiles; distinct_scores; share_of_mode (of the most frequent score). NULL where n does not suffice.';
 
+CREATE FUNCTION stormops.histogram(sketch stormops.score_sketch, low double precision, high double precision, bins integer)
+    RETURNS bigint[]
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'score_histogram_wrapper';
+COMMENT ON FUNCTION stormops.histogram(stormops.score_sketch, double precision, double precision, integer) IS 'How many scores lie in each of 1 to 1000 bins of one width from low to high; what lies outside counts in the first or last. Error: 22023.';
+
 CREATE FUNCTION stormops.drift(current stormops.score_sketch, reference stormops.score_sketch) RETURNS TABLE (
     statistic text, value double precision, p_value double precision, meaning text
 )

@@ -5,5 +5,7 @@ mod message;
 mod outcome;
 mod post;
 mod post_alert;
+mod report;
+mod report_html;
 
 pub use post_alert::init;

@@ -47,5 +47,6 @@ extension_sql_file!(
 extension_sql_file!("../sql/experiment.sql", requires = ["experiment_aggregates"]);
 extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
 extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
-extension_sql_file!("../sql/portability.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/health_report.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/portability.sql", requires = ["health_report"]);
 extension_sql_file!("../sql/finalize.sql", finalize);

@@ -8,6 +8,7 @@ mod bins;
 mod calibration;
 mod curve;
 mod drift;
+mod histogram;
 mod p_values;
 mod ranking;
 mod rate;

@@ -122,17 +122,42 @@ mod tests {
             assert!(!public.permits(ip(text), false), "{text} without TLS");
         }
         for text in [
-            "127.0.0.1", "127.255.255.254", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",
-            "169.254.169.254", "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1",
-            "fc00::1", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "::7f00:1",
-            "2002:7f00:1::", "2001:0:7f00:1::", "2001:db8::1",
+            "127.0.0.1",
+            "127.255.255.254",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "::7f00:1",
+            "2002:7f00:1::",
+            "2001:0:7f00:1::",
+            "2001:db8::1",
         ] {
             assert!(!public.permits(ip(text), true), "{text}");
         }
         let home = Egress::parse("", "127.0.0.1/32, fd00::/8 ,10.0.0.7").unwrap();
-        for (text, allowed) in
-            [("127.0.0.1", true), ("127.0.0.2", false), ("fd12::1", true), ("10.0.0.7", true), ("::ffff:127.0.0.1", true)]
-        {
+        for (text, allowed) in [
+            ("127.0.0.1", true),
+            ("127.0.0.2", false),
+            ("fd12::1", true),
+            ("10.0.0.7", true),
+            ("::ffff:127.0.0.1", true),
+        ] {
             assert_eq!(home.permits(ip(text), false), allowed, "{text}");
         }
         assert_eq!(Egress::parse("", "10.0.0.0/33").unwrap_err(), "10.0.0.0/33");
@@ -152,17 +177,27 @@ mod tests {
         let any = Egress::default();
         assert!(any.url("https://hooks.example/x?y=z").is_ok());
         for text in [
-            "http://hooks.example/", "ftp://hooks.example/", "file:///etc/passwd", "gopher://x/", "hooks.example", "",
-            "https://user@hooks.example/", "https://:secret@hooks.example/", "https://",
+            "http://hooks.example/",
+            "ftp://hooks.example/",
+            "file:///etc/passwd",
+            "gopher://x/",
+            "hooks.example",
+            "",
+            "https://user@hooks.example/",
+            "https://:secret@hooks.example/",
+            "https://",
         ] {
             assert!(any.url(text).is_err(), "{text}");
         }
         assert!(any.url(&format!("https://hooks.example/{}", "x".repeat(2000))).is_err());
         let listed = Egress::parse("Events.PagerDuty.com, *.slack.com", "").unwrap();
         for (text, allowed) in [
-            ("https://events.pagerduty.com/v2/enqueue", true), ("https://EVENTS.pagerduty.com./v2", true),
-            ("https://hooks.slack.com/services/T", true), ("https://slack.com/", false),
-            ("https://evilslack.com/", false), ("https://slack.com.evil.example/", false),
+            ("https://events.pagerduty.com/v2/enqueue", true),
+            ("https://EVENTS.pagerduty.com./v2", true),
+            ("https://hooks.slack.com/services/T", true),
+            ("https://slack.com/", false),
+            ("https://evilslack.com/", false),
+            ("https://slack.com.evil.example/", false),
         ] {
             assert_eq!(listed.url(text).is_ok(), allowed, "{text}");
         }

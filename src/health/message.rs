@@ -213,8 +213,7 @@ mod tests {
 
     #[test]
     fn pagerduty_gets_a_payload_with_a_trigger_only() {
-        let sent: Value =
-            serde_json::from_str(&message(Kind::PagerDuty, "R0UTE", &alert("trigger"), 0).body).unwrap();
+        let sent: Value = serde_json::from_str(&message(Kind::PagerDuty, "R0UTE", &alert("trigger"), 0).body).unwrap();
         assert_eq!(sent["routing_key"], "R0UTE");
         assert_eq!(sent["event_action"], "trigger");
         assert_eq!(sent["payload"]["severity"], "critical");
@@ -227,7 +226,10 @@ mod tests {
     fn a_name_cannot_speak_slack() {
         let sent = slack(&alert("trigger"));
         let text = sent["blocks"][0]["text"]["text"].as_str().unwrap();
-        assert!(text.contains("lift &lt;!channel&gt; &amp; 2 points") && text.contains("1. Verify &lt;policy&gt;"), "{text}");
+        assert!(
+            text.contains("lift &lt;!channel&gt; &amp; 2 points") && text.contains("1. Verify &lt;policy&gt;"),
+            "{text}"
+        );
         assert!(!text.contains("<!"), "{text}");
         let mut long = alert("trigger");
         long.steps = vec!["x".repeat(500); 20];

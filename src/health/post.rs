@@ -145,7 +145,12 @@ mod tests {
             (b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n", "retry", Some(500), None),
             (b"HTTP/1.1 429 Slow\r\nretry-after: 17\r\ncontent-length: 0\r\n\r\n", "retry", Some(429), Some(17)),
             (b"HTTP/1.1 404 Gone\r\ncontent-length: 0\r\n\r\n", "dead", Some(404), None),
-            (b"HTTP/1.1 302 Away\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", "dead", Some(302), None),
+            (
+                b"HTTP/1.1 302 Away\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
+                "dead",
+                Some(302),
+                None,
+            ),
             (b"SSH-2.0-OpenSSH_9.2\r\n", "retry", None, None),
             (b"", "retry", None, None),
         ] {

@@ -1,0 +1,31 @@
+//! The pages' functions: data in, one HTML document out.
+
+use super::report::{platform, storm};
+use crate::tenancy::raise;
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde::de::DeserializeOwned;
+
+fn read<T: DeserializeOwned>(data: JsonB) -> T {
+    serde_json::from_value(data.0).unwrap_or_else(|_| {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "this is not what the page's data function returns",
+            "Pass stormops.health_report_data(storm_id) or stormops.platform_report_data().",
+        )
+    })
+}
+
+/// The page of one storm from `health_report_data()`.
+#[pg_extern(immutable, parallel_safe)]
+#[search_path(pg_catalog, pg_temp)]
+fn draw_health_report(data: JsonB) -> String {
+    storm(&read(data))
+}
+
+/// The page of the installation from `platform_report_data()`.
+#[pg_extern(immutable, parallel_safe)]
+#[search_path(pg_catalog, pg_temp)]
+fn draw_platform_report(data: JsonB) -> String {
+    platform(&read(data))
+}
