@@ -5,7 +5,7 @@ use pgrx::spi::{self, Spi};
 
 /// The statements that make the tables, adopt those that are there, and put all of them under
 /// their policies. Each file may run again at any time.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 11] = [
     include_str!("../sql/tables/adoption.sql"),
     include_str!("../sql/tables/tenancy.sql"),
     include_str!("../sql/tables/field.sql"),
@@ -14,6 +14,7 @@ const SCRIPTS: [&str; 10] = [
     include_str!("../sql/tables/policy.sql"),
     include_str!("../sql/tables/metering.sql"),
     include_str!("../sql/tables/health.sql"),
+    include_str!("../sql/tables/health_routes.sql"),
     include_str!("../sql/tables/views.sql"),
     include_str!("../sql/tables/protection.sql"),
 ];
@@ -47,6 +48,8 @@ extension_sql_file!(
 extension_sql_file!("../sql/experiment.sql", requires = ["experiment_aggregates"]);
 extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
 extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
-extension_sql_file!("../sql/health_report.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/health_routes.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/health_delivery.sql", requires = ["health_routes"]);
+extension_sql_file!("../sql/health_report.sql", requires = ["health_delivery"]);
 extension_sql_file!("../sql/portability.sql", requires = ["health_report"]);
 extension_sql_file!("../sql/finalize.sql", finalize);

@@ -26,14 +26,14 @@ BEGIN
         WHERE cl.relnamespace = 'stormops'::regnamespace
             AND cl.relkind IN ('r', 'p', 'v')
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
-                 OR cl.relispartition OR cl.relname IN ('usage_grants', 'policy_decisions', 'storm_results'))
+                 OR cl.relispartition OR cl.relname IN ('usage_grants', 'alert_routes', 'alert_deliveries', 'policy_decisions', 'storm_results'))
         ORDER BY cl.relispartition, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);
         CONTINUE WHEN t.relkind = 'v';
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
-        -- The list of grants is no tenant's; its owner reads it.
-        CONTINUE WHEN t.relname = 'usage_grants';
+        -- No tenant's, and granted to nobody; its owner's functions read it.
+        CONTINUE WHEN t.relname IN ('usage_grants', 'alert_routes', 'alert_deliveries');
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
         -- A partition named directly has no policy, and so shows nobody a row.
         CONTINUE WHEN NOT t.of_tenant;
