@@ -6,6 +6,7 @@
 use pgrx::prelude::*;
 
 mod experiment;
+mod health;
 mod install;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
