@@ -26,6 +26,8 @@ COMMENT ON FUNCTION stormops.check_sample_ratio(bigint[], double precision[]) IS
 COMMENT ON FUNCTION stormops.leads_per_arm(double precision, double precision, double precision) IS 'Leads in each arm to find a lift over control_rate with 80 % power in a two-sided test; NULL if it is no lift or leaves 0 to 1. Error: 22023 alpha.';
 COMMENT ON FUNCTION stormops.comparison_power(double precision, double precision, bigint, double precision) IS 'Power to find a lift over control_rate with so many leads in each arm, two-sided; NULL if it is no lift or leaves 0 to 1. Error: 22023 alpha.';
 COMMENT ON FUNCTION stormops.benjamini_hochberg(double precision[]) IS 'The p-values adjusted for being many (false discovery rate), in the order given; NULL stays NULL and does not count. Error: 22023 not p-values.';
+COMMENT ON FUNCTION stormops.shipped_columns() IS 'The columns of the tables as shipped, read from the statements that install() runs.';
+COMMENT ON FUNCTION stormops.next_run(text, timestamptz) IS 'When a cron expression of five fields (or @hourly, @daily, …) is due next, in UTC; NULL if pg_cron would not take it or it is never due.';
 
 -- After every function is there: nobody may execute one unless stormops.grant_usage() says so,
 -- the SECURITY DEFINER ones become their owner's, and the tables are made.

@@ -189,6 +189,7 @@ BEGIN
             AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month
         ORDER BY c.relname
     LOOP
+        PERFORM stormops.uncount_partition('policy_decisions_log', partition);
         EXECUTE format('DROP TABLE stormops.%I', partition);
         dropped := dropped || partition::text;
     END LOOP;

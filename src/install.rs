@@ -5,7 +5,7 @@ use pgrx::spi::{self, Spi};
 
 /// The statements that make the tables, adopt those that are there, and put all of them under
 /// their policies. Each file may run again at any time.
-const SCRIPTS: [&str; 11] = [
+pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("../sql/tables/adoption.sql"),
     include_str!("../sql/tables/tenancy.sql"),
     include_str!("../sql/tables/field.sql"),
@@ -14,9 +14,12 @@ const SCRIPTS: [&str; 11] = [
     include_str!("../sql/tables/policy.sql"),
     include_str!("../sql/tables/metering.sql"),
     include_str!("../sql/tables/health.sql"),
+    include_str!("../sql/tables/health_counts.sql"),
+    include_str!("../sql/tables/health_alerts.sql"),
     include_str!("../sql/tables/health_routes.sql"),
     include_str!("../sql/tables/views.sql"),
     include_str!("../sql/tables/protection.sql"),
+    include_str!("../sql/tables/health_triggers.sql"),
 ];
 
 /// Makes what is missing of StormOps' tables and restores their protection; keeps every row.
@@ -48,8 +51,18 @@ extension_sql_file!(
 extension_sql_file!("../sql/experiment.sql", requires = ["experiment_aggregates"]);
 extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
 extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
-extension_sql_file!("../sql/health_routes.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/portability.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/health_counts.sql", requires = ["portability"]);
+extension_sql_file!("../sql/health_tables.sql", requires = ["health_counts"]);
+extension_sql_file!("../sql/health_expectations.sql", requires = ["health_tables"]);
+extension_sql_file!("../sql/health_judging.sql", requires = ["health_expectations"]);
+extension_sql_file!("../sql/health_checks.sql", requires = ["health_judging"]);
+extension_sql_file!("../sql/health_alerts.sql", requires = ["health_checks"]);
+extension_sql_file!("../sql/health_runbook.sql", requires = ["health_alerts"]);
+extension_sql_file!("../sql/health_dashboard.sql", requires = ["health_runbook"]);
+extension_sql_file!("../sql/health_system.sql", requires = ["health_dashboard"]);
+extension_sql_file!("../sql/health_schedules.sql", requires = ["health_system"]);
+extension_sql_file!("../sql/health_routes.sql", requires = ["health_schedules"]);
 extension_sql_file!("../sql/health_delivery.sql", requires = ["health_routes"]);
 extension_sql_file!("../sql/health_report.sql", requires = ["health_delivery"]);
-extension_sql_file!("../sql/portability.sql", requires = ["health_report"]);
 extension_sql_file!("../sql/finalize.sql", finalize);

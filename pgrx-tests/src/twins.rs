@@ -7,7 +7,7 @@ use crate::{Db, provision};
 
 /// Table, columns and values of a row, every parent before its children. `{t}` is the tenant, `{n}` the number of the
 /// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}` and `{run}` are its parents.
-const ROWS: [(&str, &str, &str); 15] = [
+const ROWS: [(&str, &str, &str); 21] = [
     ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
     ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
     ("storms", "storm_id, event_id, name", "'{id}', 'E-{n}', 'Storm {n}'"),
@@ -49,6 +49,12 @@ const ROWS: [(&str, &str, &str); 15] = [
     ),
     ("tenant_usage", "usage_id, metric_name, metric_value, idempotency_key", "'{id}', 'model_call', 1, 'U-{n}'"),
     ("data_quality_metrics", "metric_id, table_name, metric_name, status", "'{id}', 'storms', 'volume', 'ok'"),
+    ("row_count_deltas", "table_name, delta_id, inserted, deleted", "'twins', '{id}', 1, 0"),
+    ("row_counts", "table_name, bucket, inserted, deleted", "'twins', '2024-01-0{n}', 1, 0"),
+    ("call_durations", "table_name, day, class, calls", "'twins', '2024-01-01', {n}, 1"),
+    ("expectations", "expectation_id, name, table_name, rule, columns", "'{id}', 'Expectation {n}', 'properties', 'not_null', '{address}'"),
+    ("alerts", "alert_id, alert_key, issue, severity", "'{id}', 'key {n}', 'volume_drop', 'warning'"),
+    ("runbook_steps", "issue, step, action", "'volume_drop', {n}, 'Call {n}'"),
 ];
 const PARENTS: [&str; 4] = ["{storm}", "{property}", "{experiment}", "{run}"];
 

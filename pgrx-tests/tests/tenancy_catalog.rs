@@ -51,13 +51,13 @@ fn list(query: &str) -> Vec<String> {
 
 rules! {
     every_table_is_a_tenants_and_published:
-        "SELECT name FROM relation WHERE name <> 'stormops.usage_grants'::regclass AND (tenant_given IS NOT TRUE
+        "SELECT name FROM relation WHERE relname NOT IN ('usage_grants', 'platform_alerts', 'scheduled_jobs') AND (tenant_given IS NOT TRUE
             OR NOT relispartition AND relname NOT IN (
                 SELECT table_name FROM stormops.role_matrix() WHERE command = 'SELECT'))"
-    /// The list of grants holds no tenant's row, and its owner must read it.
+    /// The list of grants and the platform's own rows are no tenant's, and their owner must read them.
     row_security_is_forced_on_every_table_and_partition:
         "SELECT name FROM relation WHERE NOT relrowsecurity
-            OR NOT relforcerowsecurity AND name <> 'stormops.usage_grants'::regclass"
+            OR NOT relforcerowsecurity AND relname NOT IN ('usage_grants', 'platform_alerts', 'scheduled_jobs')"
     every_table_has_one_permissive_policy_and_it_is_tenant_equality:
         "SELECT r.name FROM relation AS r LEFT JOIN policy AS p ON p.polrelid = r.oid AND p.permissive
         WHERE NOT r.relispartition AND r.tenant IS NOT NULL
@@ -170,9 +170,10 @@ fn only_measurements_and_probabilities_are_floating_point() {
              WHERE NOT r.relispartition AND a.attnum > 0 AND format_type(a.atttypid, NULL) = '{kind}'"
         ))
     };
-    let amounts = "customer_journeys.value policy_modes.budget policy_modes.contact_cost policy_modes.margin \
+    let amounts = "customer_journeys.value expectations.highest expectations.lowest expectations.threshold \
+        policy_modes.budget policy_modes.contact_cost policy_modes.margin \
         policy_outcomes.value policy_runs.expected_value properties.building_value properties.contact_cost \
-        properties.job_margin storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value";
+        properties.job_margin row_count_deltas.took_ms storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value";
     assert_eq!(columns("numeric"), amounts.split(' ').collect::<Vec<_>>());
     // policy_decisions_log.value is an expectation: a score, which is a double, times a margin.
     let measurements = "data_quality_metrics.metric_value data_quality_metrics.threshold lead_uplift.baseline \

@@ -8,6 +8,8 @@ CREATE TABLE IF NOT EXISTS stormops.data_quality_metrics (
     status       text NOT NULL CHECK (status IN ('ok', 'warning', 'failed')),
     details      jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(details) = 'object' AND pg_column_size(details) <= 8192),
     measured_at  timestamptz NOT NULL DEFAULT now() CHECK (isfinite(measured_at)),
+    rows_judged  bigint CHECK (rows_judged >= 0),
+    rows_failing bigint CHECK (rows_failing BETWEEN 0 AND rows_judged),
     PRIMARY KEY (tenant_id, metric_id)
 );
 CREATE INDEX IF NOT EXISTS data_quality_metrics_table ON stormops.data_quality_metrics (tenant_id, table_name, measured_at);
@@ -21,3 +23,61 @@ COMMENT ON COLUMN stormops.data_quality_metrics.threshold IS 'The value it was c
 COMMENT ON COLUMN stormops.data_quality_metrics.status IS 'ok, warning or failed.';
 COMMENT ON COLUMN stormops.data_quality_metrics.details IS 'Evidence, a JSON object of at most 8 kB.';
 COMMENT ON COLUMN stormops.data_quality_metrics.measured_at IS 'When.';
+COMMENT ON COLUMN stormops.data_quality_metrics.rows_judged IS 'How many rows it rests on, where it is about rows.';
+COMMENT ON COLUMN stormops.data_quality_metrics.rows_failing IS 'How many of them failed.';
+CREATE INDEX IF NOT EXISTS data_quality_metrics_time ON stormops.data_quality_metrics USING brin (tenant_id, measured_at);
+
+CREATE TABLE IF NOT EXISTS stormops.expectations (
+    tenant_id      uuid NOT NULL REFERENCES stormops.tenants,
+    expectation_id uuid NOT NULL,
+    name           text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
+    table_name     text NOT NULL CHECK (char_length(table_name) BETWEEN 1 AND 63),
+    rule           text NOT NULL CHECK (rule IN ('not_null', 'range', 'unique', 'referential', 'freshness', 'row_count', 'drift')),
+    columns        text[] NOT NULL DEFAULT '{}' CHECK (cardinality(columns) <= 8 AND array_position(columns, NULL) IS NULL),
+    lowest         numeric CHECK (lowest BETWEEN -1e15 AND 1e15),
+    highest        numeric CHECK (highest BETWEEN -1e15 AND 1e15),
+    max_age        interval CHECK (max_age > interval '0' AND max_age <= interval '10 years'),
+    threshold      numeric NOT NULL DEFAULT 0.01 CHECK (threshold BETWEEN 0 AND 1),
+    severity       text NOT NULL DEFAULT 'warning' CHECK (severity IN ('info', 'warning', 'critical')),
+    every          interval NOT NULL DEFAULT '15 minutes' CHECK (every BETWEEN interval '1 minute' AND interval '31 days'),
+    active         boolean NOT NULL DEFAULT true,
+    created_at     timestamptz NOT NULL DEFAULT now() CHECK (isfinite(created_at)),
+    judged_at      timestamptz CHECK (isfinite(judged_at)),
+    judged_status  text CHECK (judged_status IN ('ok', 'warning', 'failed')),
+    reference      bytea CHECK (octet_length(reference) BETWEEN 32 AND 16000000),
+    PRIMARY KEY (tenant_id, expectation_id),
+    UNIQUE (tenant_id, name),
+    CHECK (highest >= lowest),
+    CHECK (rule <> 'range' OR num_nonnulls(lowest, highest) > 0),
+    CHECK ((rule = 'freshness') = (max_age IS NOT NULL)),
+    CHECK (CASE WHEN rule IN ('freshness', 'row_count') THEN cardinality(columns) = 0
+        WHEN rule = 'unique' THEN cardinality(columns) > 0 ELSE cardinality(columns) = 1 END)
+);
+ALTER TABLE stormops.expectations ALTER COLUMN reference SET STORAGE EXTERNAL;
+COMMENT ON TABLE stormops.expectations IS 'What a tenant expects of its rows. run_health_checks() judges those that are due; a trigger refuses what names no watched table or column.';
+COMMENT ON COLUMN stormops.expectations.tenant_id IS 'The tenant; defaults to the one in context.';
+COMMENT ON COLUMN stormops.expectations.expectation_id IS 'UUID; version 7 by default.';
+COMMENT ON COLUMN stormops.expectations.name IS 'Name for people to read, unique within the tenant; data_quality_metrics.metric_name has it.';
+COMMENT ON COLUMN stormops.expectations.table_name IS 'The table, one of counted_tables().';
+COMMENT ON COLUMN stormops.expectations.rule IS 'not_null; range (lowest to highest); unique (columns together, among the rows judged); referential (the parent exists); freshness (a row came within max_age); row_count (yesterday against the same weekday of the four weeks before, UTC); drift (scores against those judged first).';
+COMMENT ON COLUMN stormops.expectations.columns IS 'The column, or for unique the columns; none for freshness and row_count.';
+COMMENT ON COLUMN stormops.expectations.lowest IS 'Least value that a range allows; NULL: no limit.';
+COMMENT ON COLUMN stormops.expectations.highest IS 'Greatest value that a range allows; NULL: no limit.';
+COMMENT ON COLUMN stormops.expectations.max_age IS 'How old the last row may be, for freshness.';
+COMMENT ON COLUMN stormops.expectations.threshold IS 'Share of rows, 0 to 1, above which the expectation fails; for row_count, by how much yesterday may fall short; for drift, alpha.';
+COMMENT ON COLUMN stormops.expectations.severity IS 'How bad a failure is: info, warning or critical.';
+COMMENT ON COLUMN stormops.expectations.every IS 'How often it is due.';
+COMMENT ON COLUMN stormops.expectations.active IS 'False: it is not judged.';
+COMMENT ON COLUMN stormops.expectations.created_at IS 'When it was declared.';
+COMMENT ON COLUMN stormops.expectations.judged_at IS 'When it was judged last; rows from before it, less ten minutes, are not judged again.';
+COMMENT ON COLUMN stormops.expectations.judged_status IS 'What it said then: ok, warning (nothing to judge by) or failed.';
+COMMENT ON COLUMN stormops.expectations.reference IS 'For drift: the scores judged first, a state of score_agg(). To begin anew, delete the expectation and declare it again.';
+
+-- Where new rows lie: the rows of a table stand in the order in which they came, so these are
+-- small, cost a writer next to nothing, and let a check read only what is new.
+CREATE INDEX IF NOT EXISTS properties_arrival ON stormops.properties USING brin (tenant_id, created_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX IF NOT EXISTS customer_journeys_arrival ON stormops.customer_journeys USING brin (tenant_id, occurred_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX IF NOT EXISTS lead_uplift_arrival ON stormops.lead_uplift USING brin (tenant_id, scored_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX IF NOT EXISTS policy_outcomes_arrival ON stormops.policy_outcomes USING brin (tenant_id, recorded_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX IF NOT EXISTS experiment_assignments_arrival ON stormops.experiment_assignments USING brin (tenant_id, assigned_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX IF NOT EXISTS policy_decisions_log_arrival ON stormops.policy_decisions_log USING brin (tenant_id, decided_at) WITH (pages_per_range = 32, autosummarize = on);

@@ -7,6 +7,8 @@ DECLARE
     c record;
     member record;
     condition text;
+    -- No tenant's, and granted to nobody; their owner's functions read them.
+    unowned constant text[] := '{usage_grants,platform_alerts,scheduled_jobs,alert_routes,alert_deliveries}';
 BEGIN
     -- Called immutable so that it is answered when a query is planned, and costs no row anything.
     -- Safe: the extension's going takes policies from every table, and so ends every plan.
@@ -26,14 +28,14 @@ BEGIN
         WHERE cl.relnamespace = 'stormops'::regnamespace
             AND cl.relkind IN ('r', 'p', 'v')
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
-                 OR cl.relispartition OR cl.relname IN ('usage_grants', 'alert_routes', 'alert_deliveries', 'policy_decisions', 'storm_results'))
+                 OR cl.relispartition OR cl.relname = ANY (unowned)
+                 OR cl.relname IN ('policy_decisions', 'storm_results'))
         ORDER BY cl.relispartition, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);
         CONTINUE WHEN t.relkind = 'v';
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
-        -- No tenant's, and granted to nobody; its owner's functions read it.
-        CONTINUE WHEN t.relname IN ('usage_grants', 'alert_routes', 'alert_deliveries');
+        CONTINUE WHEN t.relname = ANY (unowned);
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
         -- A partition named directly has no policy, and so shows nobody a row.
         CONTINUE WHEN NOT t.of_tenant;
@@ -76,7 +78,7 @@ BEGIN
         VALUES ('storms', 'storm_id'), ('properties', 'property_id'), ('customer_journeys', 'journey_id'),
                ('experiments', 'experiment_id'), ('tenant_usage', 'usage_id'), ('tenant_events', 'event_id'),
                ('data_quality_metrics', 'metric_id'), ('policy_outcomes', 'outcome_id'), ('users', 'user_id'),
-               ('tenants', 'tenant_id')
+               ('tenants', 'tenant_id'), ('expectations', 'expectation_id')
     LOOP
         EXECUTE format('ALTER TABLE stormops.%I ALTER COLUMN %I SET DEFAULT stormops.new_id()', c.column1, c.column2);
     END LOOP;
@@ -90,6 +92,9 @@ BEGIN
 
     CREATE OR REPLACE TRIGGER legal_truncate BEFORE TRUNCATE ON stormops.tenants
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.legal_step();
+
+    CREATE OR REPLACE TRIGGER legal_expectation BEFORE INSERT OR UPDATE OF table_name, rule, columns ON stormops.expectations
+        FOR EACH ROW EXECUTE FUNCTION stormops.legal_expectation();
 
     PERFORM stormops.maintain_partitions();
 

@@ -1,0 +1,165 @@
+-- The run over all that is due: verdicts, metrics, alerts.
+
+CREATE FUNCTION stormops.run_health_checks(
+    complete boolean DEFAULT false,
+    OUT tenants bigint, OUT judged bigint, OUT failed bigint, OUT rows_judged bigint, OUT rows_failing bigint,
+    OUT objective_missed bigint, OUT alerts_raised bigint, OUT alerts_resolved bigint
+)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    scope uuid;
+    due jsonb;
+    verdicts jsonb;
+    findings jsonb;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN; -- a standby has nothing to say
+    END IF;
+    IF stormops.has_tenant() THEN
+        IF NOT stormops.may_write('crew_chief') THEN
+            RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may run health checks',
+                HINT = 'SELECT * FROM stormops.check_table_health(''lead_uplift''); writes nothing.';
+        END IF;
+        scope := stormops.current_tenant();
+    ELSIF NOT stormops.is_operator() THEN
+        scope := stormops.current_tenant(); -- says that there is none
+    END IF;
+    PERFORM stormops.visit_all_tenants();
+    IF scope IS NULL THEN
+        PERFORM stormops.fold_row_counts();
+    END IF;
+
+    -- Of two runs at once each takes what the other has not. What no longer fits the catalogue waits.
+    WITH claimed AS (
+        SELECT e.tenant_id, e.expectation_id, e.name, e.table_name, e.rule, e.columns, e.lowest, e.highest, e.max_age,
+            e.threshold, e.severity, e.judged_at, e.judged_status, e.reference IS NULL AS no_reference
+        FROM stormops.expectations AS e JOIN stormops.tenants AS t ON t.tenant_id = e.tenant_id
+        WHERE t.status = 'active' AND e.active AND (scope IS NULL OR e.tenant_id = scope)
+            AND (complete OR e.judged_at IS NULL OR e.judged_at + e.every <= now())
+        FOR UPDATE OF e SKIP LOCKED
+    ), legal AS (
+        SELECT k.table_name, k.rule, k.columns
+        FROM (SELECT DISTINCT c.table_name, c.rule, c.columns FROM claimed AS c) AS k
+        WHERE (stormops.expectation_fault(k.table_name, k.rule, k.columns)).code IS NULL
+    )
+    SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object(
+        'since', CASE WHEN complete OR c.judged_at IS NULL THEN '-infinity' ELSE c.judged_at - interval '10 minutes' END,
+        'turn', c.turn))
+    INTO due
+    FROM (
+        SELECT c.*, row_number() OVER (PARTITION BY c.tenant_id, c.table_name, c.rule, c.columns ORDER BY c.expectation_id) AS turn
+        FROM claimed AS c JOIN legal AS l ON l.table_name = c.table_name AND l.rule = c.rule AND l.columns = c.columns
+    ) AS c;
+    due := coalesce(due, '[]');
+
+    -- A first set of scores becomes what later ones are compared with.
+    WITH scored AS (
+        SELECT s.* FROM stormops.judge_scores(due) AS s
+    ), kept AS (
+        UPDATE stormops.expectations AS e SET reference = s.scores
+        FROM scored AS s
+        WHERE e.tenant_id = s.tenant_id AND e.expectation_id = s.expectation_id AND e.reference IS NULL AND s.judged >= 30
+            AND octet_length(s.scores) <= 16000000
+    ), found_rows AS (
+        SELECT r.tenant_id, r.expectation_id, r.judged, r.failing, NULL::boolean AS failed, NULL::double precision AS value, '{}'::jsonb AS evidence
+        FROM stormops.judge_rows(due) AS r
+        UNION ALL
+        SELECT s.tenant_id, s.expectation_id, s.judged, NULL, s.drifted, NULL, s.evidence FROM scored AS s
+        UNION ALL
+        SELECT c.tenant_id, c.expectation_id, NULL, NULL, c.failed, c.value, c.evidence FROM stormops.judge_counts(due) AS c
+    )
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+        'tenant_id', d.tenant_id, 'expectation_id', d.expectation_id, 'name', d.name, 'table_name', d.table_name, 'rule', d.rule,
+        'severity', d.severity, 'threshold', d.threshold, 'before', d.judged_status,
+        'judged', f.judged, 'failing', f.failing,
+        'value', coalesce(f.value, round(f.failing::numeric / nullif(f.judged, 0), 9)),
+        'status', CASE
+            WHEN coalesce(f.failed, f.failing > d.threshold * f.judged) THEN 'failed'
+            -- Without a new row nothing has changed.
+            WHEN f.judged = 0 THEN coalesce(d.judged_status, 'warning')
+            WHEN f.failed IS NULL AND f.failing IS NULL THEN 'warning'
+            ELSE 'ok'
+        END,
+        'evidence', f.evidence || jsonb_strip_nulls(jsonb_build_object('expectation', d.name, 'table', d.table_name,
+            'columns', d.columns, 'rows_judged', f.judged, 'rows_failing', f.failing)))), '[]')
+    INTO verdicts
+    FROM found_rows AS f
+    JOIN jsonb_to_recordset(due) AS d (
+        tenant_id uuid, expectation_id uuid, name text, table_name text, rule text, columns text[], threshold numeric,
+        severity text, judged_status text
+    ) ON d.tenant_id = f.tenant_id AND d.expectation_id = f.expectation_id;
+
+    UPDATE stormops.expectations AS e SET judged_at = now(), judged_status = v.status
+    FROM jsonb_to_recordset(verdicts) AS v (tenant_id uuid, expectation_id uuid, status text)
+    WHERE e.tenant_id = v.tenant_id AND e.expectation_id = v.expectation_id;
+    INSERT INTO stormops.data_quality_metrics
+        (tenant_id, metric_id, table_name, metric_name, metric_value, threshold, status, details, rows_judged, rows_failing)
+    SELECT v.tenant_id, stormops.new_id(), v.table_name, v.name, v.value, v.threshold, v.status, v.evidence, v.judged, v.failing
+    FROM jsonb_to_recordset(verdicts) AS v (tenant_id uuid, table_name text, name text, value double precision,
+        threshold double precision, status text, before text, evidence jsonb, judged bigint, failing bigint)
+    WHERE v.judged IS DISTINCT FROM 0 OR v.status IS DISTINCT FROM v.before;
+
+    SELECT count(DISTINCT v.tenant_id), count(*), count(*) FILTER (WHERE v.status = 'failed'),
+        coalesce(sum(v.judged), 0), coalesce(sum(v.failing), 0)
+    INTO tenants, judged, failed, rows_judged, rows_failing
+    FROM jsonb_to_recordset(verdicts) AS v (tenant_id uuid, status text, judged bigint, failing bigint);
+
+    -- What there is to tell somebody, and what there no longer is.
+    WITH objective AS (
+        SELECT o.* FROM stormops.quality_objective(scope) AS o
+    ), told AS (
+        SELECT jsonb_build_object('tenant_id', v.tenant_id, 'key', stormops.issue_of(v.rule) || ':' || v.expectation_id,
+            'issue', stormops.issue_of(v.rule), 'severity', v.severity, 'failing', v.status = 'failed', 'evidence', v.evidence) AS finding
+        FROM jsonb_to_recordset(verdicts) AS v (tenant_id uuid, expectation_id uuid, rule text, severity text, status text, evidence jsonb)
+        WHERE v.status <> 'warning'
+        UNION ALL
+        SELECT jsonb_build_object('tenant_id', o.tenant_id, 'key', 'data_quality', 'issue', 'data_quality', 'severity', 'warning',
+            'failing', NOT o.met, 'evidence', to_jsonb(o) - 'tenant_id')
+        FROM objective AS o
+        UNION ALL
+        -- An expectation that was taken back fails no more.
+        SELECT jsonb_build_object('tenant_id', a.tenant_id, 'key', a.alert_key, 'failing', false, 'gone', true)
+        FROM stormops.alerts AS a
+        WHERE a.resolved_at IS NULL AND (scope IS NULL OR a.tenant_id = scope) AND a.alert_key ~ ':[0-9a-f-]{36}$'
+            AND a.issue <> 'low_lift' AND NOT a.evidence ? 'storm_id' AND NOT EXISTS (
+            SELECT FROM stormops.expectations AS e
+            WHERE e.tenant_id = a.tenant_id AND e.expectation_id = right(a.alert_key, 36)::uuid AND e.active)
+        UNION ALL
+        SELECT s.finding FROM stormops.platform_findings() AS s WHERE scope IS NULL
+        UNION ALL
+        SELECT s.finding FROM stormops.storm_findings() AS s WHERE scope IS NOT NULL
+    )
+    SELECT coalesce(jsonb_agg(t.finding), '[]'), count(*) FILTER (WHERE t.finding @> '{"issue": "data_quality", "failing": true}' AND t.finding ->> 'tenant_id' IS NOT NULL)
+    INTO findings, objective_missed FROM told AS t;
+    SELECT n.raised, n.resolved INTO alerts_raised, alerts_resolved FROM stormops.note_findings(findings) AS n;
+END
+$$;
+COMMENT ON FUNCTION stormops.run_health_checks(boolean) IS 'Judges the expectations that are due, of all active tenants for an operator without a tenant, else of the tenant in context; writes data_quality_metrics and alerts. Each reads only the rows whose time lies after its last judgement, less ten minutes for transactions that were still open; complete => true: all rows of all expectations, due or not. A tenant''s own run also looks at its active storms; an operator''s also folds the counters and looks at the platform. Returns tenants, judged, failed (expectations), rows_judged, rows_failing, objective_missed (tenants with 1 % of failing rows or more in the last 24 hours), alerts_raised, alerts_resolved. All NULL on a standby. Errors: 0B000; 42501; 55000 suspended.';
+
+CREATE FUNCTION stormops.issue_of(rule text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT CASE $1 WHEN 'not_null' THEN 'missing_values' WHEN 'range' THEN 'out_of_range' WHEN 'unique' THEN 'duplicates'
+        WHEN 'referential' THEN 'orphans' WHEN 'freshness' THEN 'stale_data' WHEN 'row_count' THEN 'volume_drop'
+        WHEN 'drift' THEN 'uplift_drift' END
+$$;
+COMMENT ON FUNCTION stormops.issue_of(text) IS 'The runbook''s name of what a failing expectation of a rule means.';
+
+CREATE FUNCTION stormops.quality_objective(
+    scope uuid, OUT tenant_id uuid, OUT rows_judged bigint, OUT rows_failing bigint, OUT failing_share numeric, OUT met boolean
+) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT m.tenant_id, sum(m.rows_judged)::bigint, sum(m.rows_failing)::bigint,
+        round(sum(m.rows_failing) / sum(m.rows_judged), 6), sum(m.rows_failing) < 0.01 * sum(m.rows_judged)
+    FROM stormops.data_quality_metrics AS m
+    WHERE ($1 IS NULL OR m.tenant_id = $1) AND m.measured_at >= now() - interval '24 hours' AND m.rows_failing IS NOT NULL
+    GROUP BY m.tenant_id
+    HAVING sum(m.rows_judged) > 0
+$$;
+COMMENT ON FUNCTION stormops.quality_objective(uuid) IS 'The platform''s objective: below 1 % of the rows judged in the last 24 hours fail, each row counted once for each expectation. One tenant''s, or with NULL that of all that the caller sees.';

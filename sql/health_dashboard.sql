@@ -1,0 +1,219 @@
+-- How a storm is doing, for a person: what is wrong, since when, how bad, what to do. Readers: they
+-- run as the caller, under row security, write nothing and work on a standby.
+
+CREATE FUNCTION stormops.storm_measures(storm_id uuid, OUT uplift jsonb, OUT lift jsonb, OUT funnel jsonb)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    scores record;
+BEGIN
+    -- Against a kept baseline only: without one the reference would be every earlier storm, and a
+    -- dashboard must not cost more with each of them.
+    IF EXISTS (SELECT FROM stormops.uplift_baselines AS b WHERE b.tenant_id = stormops.current_tenant() AND b.name = 'default') THEN
+        SELECT to_jsonb(d) INTO uplift FROM stormops.check_uplift_distribution(storm_id, 'default') AS d;
+        IF uplift ->> 'reference' IS NULL THEN
+            uplift := uplift || '{"drift_detected": false}';
+        END IF;
+    ELSE
+        SELECT s.* INTO scores FROM stormops.storm_scores(storm_id) AS s;
+        SELECT to_jsonb(d) || jsonb_build_object('model_version', scores.model_version, 'drift_detected', false,
+            'mean_out_of_band', d.mean NOT BETWEEN 0.10 AND 0.30)
+        INTO uplift FROM stormops.describe(scores.scores) AS d;
+    END IF;
+    SELECT to_jsonb(r) INTO lift FROM stormops.check_conversion_rates(storm_id) AS r;
+    SELECT jsonb_build_object('scored', uplift -> 'n', 'treat', r.treat, 'hold', r.hold, 'excluded', r.excluded, 'policy_mode', r.policy_mode,
+        'decided_at', r.decided_at, 'treated_converted', lift -> 'treated_converted', 'control_converted', lift -> 'control_converted')
+    INTO funnel
+    FROM (SELECT) AS one LEFT JOIN stormops.policy_runs AS r
+        ON r.tenant_id = stormops.current_tenant() AND r.storm_id = storm_measures.storm_id AND r.superseded_at IS NULL;
+END
+$$;
+COMMENT ON FUNCTION stormops.storm_measures(uuid) IS 'A storm''s scores (as check_uplift_distribution(), without a baseline "default" as describe()), its conversion rates (as check_conversion_rates()) and its funnel, as JSON.';
+
+CREATE FUNCTION stormops.storm_issues(
+    storm_id uuid, uplift jsonb, lift jsonb, OUT issue text, OUT severity text, OUT subject text, OUT evidence jsonb
+) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH s AS (
+        SELECT coalesce(($2 ->> 'n')::bigint, 0) AS n, coalesce(($2 ->> 'drift_detected')::boolean, false) AS drifted,
+            coalesce(($2 ->> 'mean_out_of_band')::boolean, false) AS out_of_band, $3 ->> 'status' AS status,
+            coalesce(($3 ->> 'anomaly')::boolean, false) AS anomaly, coalesce(($3 ->> 'rule_anomaly')::boolean, false) AS short,
+            coalesce(($3 ->> 'awaiting')::bigint, 0) AS awaiting
+    )
+    SELECT i.issue, i.severity, $1::text, i.evidence FROM s CROSS JOIN LATERAL (
+        SELECT 'no_scores' AS issue, 'info' AS severity, jsonb_build_object('scored', 0) AS evidence WHERE s.n = 0
+        UNION ALL
+        SELECT 'uplift_drift', CASE WHEN s.drifted THEN 'critical' ELSE 'warning' END,
+            jsonb_strip_nulls(jsonb_build_object('n', $2 -> 'n', 'mean', $2 -> 'mean', 'expected', '0.10 to 0.30', 'reference', $2 -> 'reference',
+                'reference_mean', $2 -> 'reference_mean', 'p_adjusted', $2 -> 'p_adjusted', 'drift_detected', s.drifted))
+        WHERE s.n > 0 AND (s.drifted OR s.out_of_band)
+        UNION ALL
+        SELECT 'no_policy', 'info', jsonb_build_object('scored', s.n) WHERE s.n > 0 AND s.status = 'no_policy'
+        UNION ALL
+        SELECT 'no_control', 'warning', jsonb_build_object('treated_n', $3 -> 'treated_n', 'control_n', $3 -> 'control_n')
+        WHERE s.status IN ('no_control', 'no_treatment')
+        UNION ALL
+        SELECT 'no_outcomes', CASE WHEN s.awaiting > 0 THEN 'info' ELSE 'warning' END,
+            jsonb_build_object('treated_n', $3 -> 'treated_n', 'control_n', $3 -> 'control_n', 'window_ends_at', $3 -> 'window_ends_at')
+        WHERE s.status = 'no_outcomes'
+        UNION ALL
+        -- Shown below five points it is critical; below them, and not yet shown, it is only a warning.
+        SELECT 'low_lift', CASE WHEN s.anomaly THEN 'critical' ELSE 'warning' END,
+            jsonb_build_object('lift', $3 -> 'lift', 'lift_low', $3 -> 'lift_low', 'lift_high', $3 -> 'lift_high', 'expected', 'at least 0.05',
+                'verdict', $3 -> 'verdict', 'treated_n', $3 -> 'treated_n', 'control_n', $3 -> 'control_n', 'awaiting', s.awaiting)
+        WHERE s.status = 'ok' AND (s.anomaly OR s.short)
+    ) AS i
+$$;
+COMMENT ON FUNCTION stormops.storm_issues(uuid, jsonb, jsonb) IS 'What is wrong with a storm by its measures (storm_measures()).';
+
+CREATE FUNCTION stormops.storm_findings(OUT finding jsonb) RETURNS SETOF jsonb
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT jsonb_build_object('tenant_id', s.tenant_id, 'key', k.issue || ':' || s.storm_id, 'issue', k.issue,
+        'severity', i.severity, 'failing', i.issue IS NOT NULL,
+        'evidence', i.evidence || jsonb_build_object('storm_id', s.storm_id, 'storm', s.name))
+    FROM stormops.storms AS s
+    CROSS JOIN LATERAL stormops.storm_measures(s.storm_id) AS m
+    CROSS JOIN (VALUES ('uplift_drift'), ('low_lift'), ('no_control')) AS k (issue)
+    LEFT JOIN LATERAL stormops.storm_issues(s.storm_id, m.uplift, m.lift) AS i ON i.issue = k.issue
+    WHERE s.tenant_id = stormops.current_tenant() AND s.status = 'active'
+$$;
+COMMENT ON FUNCTION stormops.storm_findings() IS 'Of each active storm of the tenant in context, for the alerts: whether its scores drift, its lift is low, it has no control.';
+
+CREATE FUNCTION stormops.tenant_issues(OUT issue text, OUT severity text, OUT subject text, OUT since timestamptz, OUT evidence jsonb) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT a.issue, a.severity, a.alert_key, a.raised_at, a.evidence
+    FROM stormops.alerts AS a
+    WHERE a.tenant_id = stormops.current_tenant() AND a.resolved_at IS NULL AND NOT a.evidence ? 'storm_id'
+    UNION ALL
+    -- The fixed rule: of tables that are fed all the time. Between storms little comes, so it only informs.
+    SELECT 'volume_drop', 'info', c.table_name, c.last_at,
+        jsonb_build_object('table', c.table_name, 'total_rows', c.total_rows, 'recent_rows_24h', c.recent_rows_24h, 'expected', 'recent at least 10 % of total')
+    FROM stormops.tenant_row_counts() AS c
+    WHERE c.tenant_id = stormops.current_tenant() AND c.table_name IN ('lead_uplift', 'customer_journeys', 'tenant_usage')
+        AND c.total_rows > 0 AND c.recent_rows_24h < 0.1 * c.total_rows
+$$;
+COMMENT ON FUNCTION stormops.tenant_issues() IS 'What is wrong with the data of the tenant in context: its open alerts that are about no storm, and tables of which fewer than 10 % of the rows came in the last 24 hours.';
+
+CREATE FUNCTION stormops.get_health_dashboard(storm_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    storm record;
+    measures record;
+    issues jsonb;
+    worst text;
+BEGIN
+    PERFORM stormops.existing_storm(storm_id);
+    SELECT s.name, s.status, s.created_at INTO storm FROM stormops.storms AS s
+    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = get_health_dashboard.storm_id;
+    SELECT m.* INTO measures FROM stormops.storm_measures(storm_id) AS m;
+    SELECT jsonb_agg(jsonb_build_object('issue', i.issue, 'severity', i.severity, 'since', i.since, 'evidence', i.evidence,
+            'steps', (SELECT jsonb_agg(r.action ORDER BY r.step) FROM stormops.runbook(i.issue) AS r))
+            ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.since),
+        CASE WHEN bool_or(i.severity = 'critical') THEN 'critical' WHEN bool_or(i.severity = 'warning') THEN 'degraded' ELSE 'healthy' END
+    INTO issues, worst
+    FROM (
+        SELECT s.issue, s.severity, s.evidence,
+            -- Since it was first seen; if no check has run yet, since what it rests on was there.
+            coalesce((SELECT a.raised_at FROM stormops.alerts AS a
+                WHERE a.tenant_id = stormops.current_tenant() AND a.alert_key = s.issue || ':' || s.subject AND a.resolved_at IS NULL),
+                CASE WHEN s.issue IN ('low_lift', 'no_outcomes', 'no_control') THEN (measures.funnel ->> 'decided_at')::timestamptz END,
+                CASE WHEN s.issue IN ('uplift_drift', 'no_policy') THEN (
+                    SELECT l.scored_at FROM stormops.lead_uplift AS l
+                    WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = get_health_dashboard.storm_id
+                    ORDER BY l.property_id LIMIT 1) END,
+                storm.created_at) AS since
+        FROM stormops.storm_issues(storm_id, measures.uplift, measures.lift) AS s
+        UNION ALL
+        SELECT t.issue, t.severity, t.evidence, t.since FROM stormops.tenant_issues() AS t
+    ) AS i;
+    RETURN jsonb_build_object(
+        'storm_id', storm_id, 'storm', storm.name, 'storm_status', storm.status, 'checked_at', now(),
+        'health_status', coalesce(worst, 'healthy'), 'issues', coalesce(issues, '[]'),
+        'funnel', measures.funnel, 'uplift', measures.uplift, 'conversion', measures.lift,
+        'tables', coalesce((SELECT jsonb_object_agg(c.table_name, jsonb_build_object('total_rows', c.total_rows,
+            'recent_rows_24h', c.recent_rows_24h, 'last_row_at', c.last_at))
+            FROM stormops.tenant_row_counts() AS c WHERE c.tenant_id = stormops.current_tenant()), '{}'),
+        'data_quality', coalesce((SELECT to_jsonb(o) - 'tenant_id' FROM stormops.quality_objective(stormops.current_tenant()) AS o),
+            '{"met": null, "rows_judged": 0}'),
+        'expectations', (SELECT jsonb_build_object('active', count(*), 'failing', count(*) FILTER (WHERE e.judged_status = 'failed'),
+            'last_judged_at', max(e.judged_at)) FROM stormops.expectations AS e WHERE e.tenant_id = stormops.current_tenant() AND e.active));
+END
+$$;
+COMMENT ON FUNCTION stormops.get_health_dashboard(uuid) IS 'How a storm is doing: health_status (healthy, degraded: some warning, critical), issues (worst first; each with issue, severity info, warning or critical, since, evidence and the runbook''s steps), funnel, uplift (against the baseline "default", if there is one), conversion, tables (by the counters), data_quality (the objective), expectations. A storm without scores, policy, outcomes or control says so in issues. Errors: 0B000; 22004; P0002 no such storm in this tenant.';
+
+CREATE FUNCTION stormops.sparkline(counts numeric[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT string_agg(CASE WHEN v.n IS NULL THEN ' '
+        ELSE substr('▁▂▃▄▅▆▇█', 1 + CASE WHEN v.top > 0 THEN floor(7 * greatest(v.n, 0) / v.top) ELSE 0 END::integer, 1) END, '' ORDER BY v.place)
+    FROM (SELECT u.n, u.place, max(u.n) OVER () AS top FROM unnest($1) WITH ORDINALITY AS u (n, place)) AS v
+$$;
+COMMENT ON FUNCTION stormops.sparkline(numeric[]) IS 'A line of blocks, one for each number, the highest for the greatest; a blank for NULL.';
+
+CREATE FUNCTION stormops.health_summary(
+    storm_id uuid, OUT what text, OUT value text, OUT status text, OUT trend text, OUT next_step text
+) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH d AS MATERIALIZED (
+        SELECT stormops.get_health_dashboard($1) AS j
+    ), days AS (
+        SELECT c.table_name, g.day, coalesce(sum(c.inserted), 0) AS inserted
+        FROM (SELECT (now() AT TIME ZONE 'UTC')::date - n AS day FROM generate_series(0, 13) AS n) AS g
+        JOIN (
+            SELECT r.table_name, (r.bucket AT TIME ZONE 'UTC')::date AS day, r.inserted FROM stormops.row_counts AS r
+            WHERE r.tenant_id = stormops.current_tenant()
+            UNION ALL
+            SELECT r.table_name, (r.happened_at AT TIME ZONE 'UTC')::date, r.inserted FROM stormops.row_count_deltas AS r
+            WHERE r.tenant_id = stormops.current_tenant()
+        ) AS c ON c.day = g.day
+        GROUP BY c.table_name, g.day
+    ), trends AS (
+        SELECT t.table_name, stormops.sparkline(array_agg(coalesce(y.inserted, 0) ORDER BY g.n DESC)) AS trend
+        FROM (SELECT DISTINCT x.table_name FROM days AS x) AS t CROSS JOIN generate_series(0, 13) AS g (n)
+        LEFT JOIN days AS y ON y.table_name = t.table_name AND y.day = (now() AT TIME ZONE 'UTC')::date - g.n
+        GROUP BY t.table_name
+    )
+    SELECT l.what, l.value, l.status, l.trend, l.next_step
+    FROM (
+        SELECT 1 AS part, 0::bigint AS place, 'storm' AS what, d.j ->> 'storm' AS value, d.j ->> 'health_status' AS status,
+            NULL AS trend, NULL AS next_step FROM d
+        UNION ALL
+        SELECT 2, 1, 'scored', d.j #>> '{funnel,scored}', NULL, NULL, NULL FROM d
+        UNION ALL
+        SELECT 2, 2, 'treat / hold / excluded', concat_ws(' / ', d.j #>> '{funnel,treat}', d.j #>> '{funnel,hold}', d.j #>> '{funnel,excluded}'), NULL, NULL, NULL
+        FROM d WHERE d.j #>> '{funnel,treat}' IS NOT NULL
+        UNION ALL
+        SELECT 2, 3, 'uplift, mean', to_char((d.j #>> '{uplift,mean}')::numeric, 'FM0.000'),
+            CASE WHEN (d.j #>> '{uplift,mean_out_of_band}')::boolean THEN 'out of 0.10 to 0.30' ELSE 'ok' END,
+            stormops.sparkline(ARRAY(SELECT 1 + (d.j #>> ARRAY['uplift', q])::numeric FROM unnest('{q05,q25,median,q75,q95}'::text[]) AS q)), NULL
+        FROM d WHERE (d.j #>> '{uplift,n}')::bigint > 0
+        UNION ALL
+        SELECT 2, 4, 'lift', to_char((d.j #>> '{conversion,lift}')::numeric, 'FM0.000') || format(' (%s to %s)',
+            to_char((d.j #>> '{conversion,lift_low}')::numeric, 'FM0.000'), to_char((d.j #>> '{conversion,lift_high}')::numeric, 'FM0.000')),
+            d.j #>> '{conversion,verdict}', NULL, NULL
+        FROM d WHERE d.j #>> '{conversion,lift}' IS NOT NULL
+        UNION ALL
+        SELECT 3, row_number() OVER (ORDER BY t.key), t.key, format('%s rows, %s recent', t.value ->> 'total_rows', t.value ->> 'recent_rows_24h'),
+            NULL, s.trend, NULL
+        FROM d CROSS JOIN LATERAL jsonb_each(d.j -> 'tables') AS t LEFT JOIN trends AS s ON s.table_name = t.key
+        UNION ALL
+        SELECT 4, i.place, 'issue', i.issue ->> 'issue', i.issue ->> 'severity', NULL, i.issue #>> '{steps,0}'
+        FROM d CROSS JOIN LATERAL jsonb_array_elements(d.j -> 'issues') WITH ORDINALITY AS i (issue, place)
+    ) AS l
+    ORDER BY l.part, l.place
+$$;
+COMMENT ON FUNCTION stormops.health_summary(uuid) IS 'The dashboard as rows for psql: what, value, status, trend (rows that came on each of the last fourteen days, UTC; for uplift its quantiles), next_step of an issue. Errors as get_health_dashboard().';

@@ -1,0 +1,222 @@
+-- What an operator asks at three in the morning, and how one tenant is served.
+
+CREATE FUNCTION stormops.platform_counts(
+    OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT open_alerts bigint, OUT critical_alerts bigint,
+    OUT unfolded_counts bigint, OUT objective_missed bigint, OUT partition_runway_days integer, OUT unpartitioned_rows boolean,
+    OUT invoices_overdue bigint, OUT installation jsonb
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    SELECT count(*) FILTER (WHERE t.status = 'active'), count(*) FILTER (WHERE t.status = 'suspended'), count(*) FILTER (WHERE t.status = 'closed')
+    INTO active_tenants, suspended_tenants, closed_tenants FROM stormops.tenants AS t;
+    SELECT count(*), count(*) FILTER (WHERE a.severity = 'critical') INTO open_alerts, critical_alerts
+    FROM (
+        SELECT t.severity FROM stormops.alerts AS t WHERE t.resolved_at IS NULL
+        UNION ALL SELECT p.severity FROM stormops.platform_alerts AS p WHERE p.resolved_at IS NULL
+    ) AS a;
+    SELECT count(*) INTO unfolded_counts FROM stormops.row_count_deltas;
+    SELECT count(*) INTO objective_missed FROM stormops.quality_objective(NULL) AS o WHERE NOT o.met;
+    SELECT (max(to_date(right(c.relname, 7), 'YYYY_MM')) + interval '1 month')::date - (now() AT TIME ZONE 'UTC')::date
+    INTO partition_runway_days
+    FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = to_regclass('stormops.policy_decisions_log') AND c.relname ~ '_\d{4}_\d{2}$';
+    SELECT EXISTS (SELECT FROM stormops.policy_decisions_log_default) INTO unpartitioned_rows;
+    -- These come with other parts of the platform, where they are installed.
+    IF (SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = to_regclass('stormops.invoices') AND a.attname IN ('status', 'due_at')) = 2 THEN
+        EXECUTE 'SELECT count(*) FROM stormops.invoices AS i WHERE i.status IN (''final'', ''finalized'', ''finalised'', ''open'') AND i.due_at < now()'
+        INTO invoices_overdue;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.platform_counts() IS 'Of get_system_health(): what only the tables'' owner sees. installation is left to the caller.';
+
+CREATE FUNCTION stormops.get_system_health(
+    OUT health_status text, OUT issues jsonb,
+    OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT db_size_bytes bigint,
+    OUT open_alerts bigint, OUT critical_alerts bigint, OUT objective_missed bigint,
+    OUT oldest_transaction_seconds numeric, OUT oldest_xmin_age integer, OUT hidden_sessions bigint,
+    OUT replicas bigint, OUT replication_lag_bytes numeric, OUT retained_wal_bytes numeric,
+    OUT scheduled_jobs bigint, OUT failed_schedules bigint, OUT missed_schedules bigint,
+    OUT partition_runway_days integer, OUT xid_age integer, OUT cache_hit_ratio numeric, OUT connections bigint, OUT max_connections integer,
+    OUT deadlocks bigint, OUT unfolded_counts bigint, OUT invoices_overdue bigint, OUT installation_failing bigint, OUT slow_statements jsonb
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    counts record;
+    position_now pg_lsn;
+    statements text;
+    default_rows boolean;
+BEGIN
+    IF NOT stormops.may_monitor() THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator or a monitor may see the system''s health',
+            HINT = 'A superuser grants that: SELECT stormops.grant_usage(role, ''monitor'');';
+    END IF;
+    SELECT c.* INTO counts FROM stormops.platform_counts() AS c;
+    active_tenants := counts.active_tenants;
+    suspended_tenants := counts.suspended_tenants;
+    closed_tenants := counts.closed_tenants;
+    open_alerts := counts.open_alerts;
+    critical_alerts := counts.critical_alerts;
+    objective_missed := counts.objective_missed;
+    unfolded_counts := counts.unfolded_counts;
+    partition_runway_days := counts.partition_runway_days;
+    default_rows := counts.unpartitioned_rows;
+    invoices_overdue := counts.invoices_overdue;
+    db_size_bytes := pg_database_size(current_database());
+    SELECT extract(epoch FROM max(now() - a.xact_start)), max(greatest(age(a.backend_xmin), age(a.backend_xid))),
+        count(*) FILTER (WHERE a.state IS NULL AND a.query = '<insufficient privilege>'), count(*) FILTER (WHERE a.backend_type = 'client backend' OR a.backend_type IS NULL)
+    INTO oldest_transaction_seconds, oldest_xmin_age, hidden_sessions, connections
+    FROM pg_stat_activity AS a WHERE a.pid <> pg_backend_pid();
+    SELECT greatest(oldest_xmin_age, max(age(p.transaction))), greatest(oldest_transaction_seconds, extract(epoch FROM max(now() - p.prepared)))
+    INTO oldest_xmin_age, oldest_transaction_seconds FROM pg_prepared_xacts AS p;
+    position_now := CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END;
+    SELECT count(*), max(position_now - r.replay_lsn) INTO replicas, replication_lag_bytes FROM pg_stat_replication AS r;
+    SELECT max(position_now - s.restart_lsn) INTO retained_wal_bytes FROM pg_replication_slots AS s;
+    SELECT count(*), count(*) FILTER (WHERE s.outcome = 'failed'), count(*) FILTER (WHERE s.missed)
+    INTO scheduled_jobs, failed_schedules, missed_schedules FROM stormops.schedules() AS s;
+    SELECT max(age(d.datfrozenxid)) INTO xid_age FROM pg_database AS d;
+    SELECT round(d.blks_hit / nullif(d.blks_hit + d.blks_read, 0)::numeric, 4), d.deadlocks INTO cache_hit_ratio, deadlocks
+    FROM pg_stat_database AS d WHERE d.datname = current_database();
+    max_connections := current_setting('max_connections')::integer;
+    -- Statistics of statements name the database role, not the tenant: roles serve many.
+    SELECT format('%I.pg_stat_statements', n.nspname) INTO statements
+    FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
+    IF statements IS NOT NULL AND current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%' THEN
+        EXECUTE format('SELECT jsonb_agg(s) FROM (SELECT pg_get_userbyid(p.userid) AS role, left(p.query, 200) AS query, p.calls,'
+            ' round(p.mean_exec_time::numeric, 3) AS mean_ms, round(p.max_exec_time::numeric, 3) AS max_ms FROM %s AS p'
+            ' WHERE p.dbid = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())'
+            ' ORDER BY p.mean_exec_time DESC LIMIT 5) AS s', statements) INTO slow_statements;
+    END IF;
+    IF to_regprocedure('stormops.attest()') IS NOT NULL AND has_function_privilege('stormops.attest()', 'EXECUTE') THEN
+        EXECUTE 'SELECT count(*) FROM stormops.attest() AS a WHERE NOT (to_jsonb(a) ->> ''pass'')::boolean' INTO installation_failing;
+    END IF;
+
+    SELECT coalesce(jsonb_agg(jsonb_build_object('issue', i.issue, 'severity', i.severity, 'evidence', i.evidence,
+            'steps', to_jsonb(stormops.runbook_steps(i.issue))) ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.issue), '[]'),
+        CASE WHEN bool_or(i.severity = 'critical') THEN 'critical' WHEN bool_or(i.severity = 'warning') THEN 'degraded' ELSE 'healthy' END
+    INTO issues, health_status
+    FROM (VALUES
+        ('nothing_scheduled', 'info', scheduled_jobs = 0, jsonb_build_object('scheduled_jobs', scheduled_jobs)),
+        ('schedule_missed', 'critical', missed_schedules > 0, jsonb_build_object('missed_schedules', missed_schedules)),
+        ('schedule_failed', 'warning', failed_schedules > 0, jsonb_build_object('failed_schedules', failed_schedules)),
+        ('partition_runway', 'warning', partition_runway_days < 14 OR default_rows,
+            jsonb_build_object('days', partition_runway_days, 'rows_without_partition', default_rows)),
+        ('long_transaction', 'warning', oldest_transaction_seconds > 3600, jsonb_build_object('seconds', oldest_transaction_seconds)),
+        ('xid_age', 'critical', xid_age > 1000000000, jsonb_build_object('xid_age', xid_age, 'limit', 2000000000)),
+        ('replication_lag', 'warning', replication_lag_bytes > 1e9 OR retained_wal_bytes > 1e10,
+            jsonb_build_object('lag_bytes', replication_lag_bytes, 'retained_wal_bytes', retained_wal_bytes)),
+        ('connections', 'warning', connections > 0.9 * max_connections, jsonb_build_object('connections', connections, 'max_connections', max_connections)),
+        ('unfolded_counts', 'warning', unfolded_counts > 1000000, jsonb_build_object('unfolded_counts', unfolded_counts)),
+        ('invoices_overdue', 'warning', invoices_overdue > 0, jsonb_build_object('invoices_overdue', invoices_overdue)),
+        ('installation', 'critical', installation_failing > 0, jsonb_build_object('failing', installation_failing)),
+        ('data_quality', 'warning', objective_missed > 0, jsonb_build_object('tenants', objective_missed))
+    ) AS i (issue, severity, holds, evidence)
+    WHERE i.holds;
+    health_status := coalesce(health_status, 'healthy');
+END
+$$;
+COMMENT ON FUNCTION stormops.get_system_health() IS 'The installation in one row: health_status and issues as in get_health_dashboard(); tenants by status; db_size_bytes; alerts of all tenants and the platform; objective_missed (tenants with 1 % of failing rows or more); oldest_transaction_seconds and oldest_xmin_age (transactions) of other sessions, prepared ones included; hidden_sessions whose transactions the role may not see (GRANT pg_monitor shows them; then replication_lag_bytes too); retained_wal_bytes by slots; schedules; partition_runway_days until the decision log''s last partition ends; xid_age; cache_hit_ratio of this database, 0 to 1; unfolded_counts; slow_statements: the five slowest by mean, by database role, where pg_stat_statements is there, else NULL; invoices_overdue and installation_failing (attest()): NULL where that part is not installed. For operators and monitors. Error: 42501.';
+
+CREATE FUNCTION stormops.platform_findings(OUT finding jsonb) RETURNS SETOF jsonb
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH h AS MATERIALIZED (
+        SELECT stormops.get_system_health() AS s
+    )
+    SELECT jsonb_build_object('tenant_id', NULL, 'key', b.issue, 'issue', b.issue, 'severity', i.issue ->> 'severity',
+        'failing', i.issue IS NOT NULL, 'evidence', coalesce(i.issue -> 'evidence', '{}'))
+    FROM h CROSS JOIN (SELECT DISTINCT r.issue FROM stormops.shipped_runbook() AS r) AS b
+    LEFT JOIN LATERAL jsonb_array_elements((h.s).issues) AS i (issue) ON i.issue ->> 'issue' = b.issue
+    WHERE i.issue ->> 'severity' IS DISTINCT FROM 'info'
+    UNION ALL
+    -- A table that is no longer as shipped.
+    SELECT jsonb_build_object('tenant_id', NULL, 'key', 'schema_drift:' || t.table_name, 'issue', 'schema_drift', 'severity', 'critical',
+        'failing', d.changes <> '[]', 'evidence', jsonb_build_object('table', t.table_name, 'changes', d.changes))
+    FROM stormops.counted_tables() AS t
+    CROSS JOIN LATERAL (SELECT jsonb_path_query_array(stormops.schema_drift(t.table_name), '$[*] ? (@.change != "added")') AS changes) AS d
+$$;
+COMMENT ON FUNCTION stormops.platform_findings() IS 'Of the platform itself, for its alerts: whether each issue of get_system_health() holds, and whether a table has drifted.';
+
+CREATE FUNCTION stormops.get_tenant_metrics(
+    tenant_id uuid DEFAULT NULL, days integer DEFAULT 7,
+    OUT "tenant" uuid, OUT events numeric, OUT model_calls numeric, OUT storage numeric, OUT usage jsonb, OUT "rows" jsonb, OUT rows_added bigint,
+    OUT quality jsonb, OUT open_alerts bigint, OUT service_levels jsonb
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    target uuid := CASE WHEN tenant_id IS NOT NULL AND stormops.may_monitor() THEN tenant_id ELSE stormops.target_tenant(tenant_id, false) END;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    IF days IS NULL OR days NOT BETWEEN 1 AND 60 THEN
+        RAISE EXCEPTION USING ERRCODE = CASE WHEN days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            MESSAGE = 'days must be 1 to 60', HINT = 'SELECT * FROM stormops.get_tenant_metrics(tenant_id, 7);';
+    END IF;
+    IF NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = target) THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('tenant %s does not exist', target),
+            HINT = 'SELECT * FROM stormops.list_tenants();';
+    END IF;
+    tenant := target;
+    SELECT coalesce(sum(u.n), 0), coalesce(sum(u.total) FILTER (WHERE u.metric_name = 'model_call'), 0),
+        max(u.latest) FILTER (WHERE u.metric_name = 'storage_mb'),
+        coalesce(jsonb_object_agg(u.metric_name, jsonb_build_object('events', u.n, 'total', u.total)), '{}')
+    INTO events, model_calls, storage, usage
+    FROM (
+        SELECT m.metric_name, count(*) AS n, sum(m.metric_value) AS total,
+            (array_agg(m.metric_value ORDER BY m.recorded_at DESC))[1] AS latest
+        FROM stormops.tenant_usage AS m
+        WHERE m.tenant_id = target AND m.recorded_at >= now() - make_interval(days => days)
+        GROUP BY m.metric_name
+    ) AS u;
+    SELECT coalesce(jsonb_object_agg(c.table_name, c.total_rows), '{}') INTO "rows"
+    FROM stormops.tenant_row_counts() AS c WHERE c.tenant_id = target;
+    SELECT coalesce(sum(b.inserted), 0) INTO rows_added
+    FROM (
+        SELECT c.inserted FROM stormops.row_counts AS c WHERE c.tenant_id = target AND c.bucket >= date_trunc('day', now(), 'UTC') - make_interval(days => days)
+        UNION ALL SELECT d.inserted FROM stormops.row_count_deltas AS d
+        WHERE d.tenant_id = target AND d.happened_at >= date_trunc('day', now(), 'UTC') - make_interval(days => days)
+    ) AS b;
+    SELECT to_jsonb(o) - 'tenant_id' INTO quality FROM stormops.quality_objective(target) AS o;
+    SELECT count(*) INTO open_alerts FROM stormops.alerts AS a WHERE a.tenant_id = target AND a.resolved_at IS NULL;
+    SELECT coalesce(jsonb_object_agg(l.call, jsonb_build_object('calls', l.calls, 'p50_ms', l.p50, 'p95_ms', l.p95, 'p99_ms', l.p99)), '{}')
+    INTO service_levels FROM stormops.service_levels(target, days) AS l;
+END
+$$;
+COMMENT ON FUNCTION stormops.get_tenant_metrics(uuid, integer) IS 'How one tenant is served, over so many days (1 to 60), in one row: events (metered), model_calls (sum of model_call), storage (the last storage_mb; NULL if none), usage (events and total of each metric), rows (of each table now, by the counters), rows_added, quality (the objective over 24 hours; NULL if nothing was judged), open_alerts, service_levels (as service_levels()). For operators and monitors any tenant, for its admins their own. Errors: 0B000; 22004; 22023 days; 42501; P0002 no such tenant.';
+
+CREATE FUNCTION stormops.service_levels(
+    tenant_id uuid, days integer, OUT call text, OUT calls bigint, OUT p50 numeric, OUT p95 numeric, OUT p99 numeric
+) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH classes AS (
+        SELECT c.table_name, c.class, sum(c.calls) AS calls
+        FROM (
+            SELECT h.table_name, h.class, h.calls FROM stormops.call_durations AS h
+            WHERE h.tenant_id = $1 AND h.day >= (now() AT TIME ZONE 'UTC')::date - $2
+            UNION ALL
+            SELECT d.table_name, stormops.duration_class(d.took_ms), 1 FROM stormops.row_count_deltas AS d
+            WHERE d.tenant_id = $1 AND d.took_ms IS NOT NULL AND d.happened_at >= date_trunc('day', now(), 'UTC') - make_interval(days => $2)
+        ) AS c
+        GROUP BY c.table_name, c.class
+    ), ranked AS (
+        SELECT t.call, c.class, sum(c.calls) OVER (PARTITION BY t.call ORDER BY c.class) AS up_to, sum(c.calls) OVER (PARTITION BY t.call) AS calls,
+            round((10.0 ^ (c.class / 20.0 - 3))::numeric, 3) AS milliseconds
+        FROM classes AS c JOIN stormops.counted_tables() AS t ON t.table_name = c.table_name WHERE t.call IS NOT NULL
+    )
+    SELECT r.call, max(r.calls)::bigint, min(r.milliseconds) FILTER (WHERE r.up_to >= 0.50 * r.calls),
+        min(r.milliseconds) FILTER (WHERE r.up_to >= 0.95 * r.calls), min(r.milliseconds) FILTER (WHERE r.up_to >= 0.99 * r.calls)
+    FROM ranked AS r GROUP BY r.call
+$$;
+COMMENT ON FUNCTION stormops.service_levels(uuid, integer) IS 'How long a tenant''s calls took that wrote something: p50, p95, p99 in milliseconds, each at most 12 % too high (classes of a histogram). Measured by the counters'' triggers from the start of the client''s statement to the end of its insertion, commit excluded: apply_policy, record_outcomes, create_experiment, assign_experiment, record_usage, add_user. Calls that fail or only read are not measured.';
