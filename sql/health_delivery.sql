@@ -22,8 +22,8 @@ BEGIN
         'dedup_key', a.alert_id, 'event', e.event, 'severity', a.severity, 'issue', a.issue,
         'summary', format('%s: %s', a.source, replace(a.issue, '_', ' ')), 'source', a.source,
         'since', to_char(a.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'details', a.evidence,
-        'steps', (SELECT coalesce(jsonb_agg(b.action ORDER BY b.step), '[]')
-                  FROM stormops.shipped_runbook() AS b WHERE b.issue = a.issue))
+        'steps', stormops.runbook_steps(a.issue) || ARRAY(SELECT s.action FROM stormops.runbook_steps AS s
+                                                          WHERE s.tenant_id = a.tenant_id AND s.issue = a.issue ORDER BY s.step))
     FROM (
         SELECT a.tenant_id, t.org_name AS source, a.alert_id, a.issue, a.severity, a.evidence, a.raised_at,
             a.acknowledged_at, a.silenced_until, a.resolved_at

@@ -2,7 +2,7 @@
 -- show each tenant its own, without the secrets. No foreign key between them: its lock would make
 -- whoever changes a route wait for a delivery that is under way.
 CREATE TABLE IF NOT EXISTS stormops.alert_routes (
-    route_id     uuid PRIMARY KEY DEFAULT stormops.new_id(),
+    route_id     uuid PRIMARY KEY,
     for_tenant   uuid REFERENCES stormops.tenants,
     name         text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
     kind         text NOT NULL CHECK (kind IN ('pagerduty', 'slack', 'webhook')),
@@ -23,7 +23,7 @@ COMMENT ON COLUMN stormops.alert_routes.min_severity IS 'Alerts below it are not
 COMMENT ON COLUMN stormops.alert_routes.created_at IS 'When it was first set.';
 
 CREATE TABLE IF NOT EXISTS stormops.alert_deliveries (
-    delivery_id     uuid PRIMARY KEY DEFAULT stormops.new_id(),
+    delivery_id     uuid PRIMARY KEY,
     route_id        uuid NOT NULL,
     for_tenant      uuid REFERENCES stormops.tenants,
     alert_id        uuid NOT NULL,

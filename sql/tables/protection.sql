@@ -78,7 +78,7 @@ BEGIN
         VALUES ('storms', 'storm_id'), ('properties', 'property_id'), ('customer_journeys', 'journey_id'),
                ('experiments', 'experiment_id'), ('tenant_usage', 'usage_id'), ('tenant_events', 'event_id'),
                ('data_quality_metrics', 'metric_id'), ('policy_outcomes', 'outcome_id'), ('users', 'user_id'),
-               ('tenants', 'tenant_id'), ('expectations', 'expectation_id')
+               ('alert_routes', 'route_id'), ('alert_deliveries', 'delivery_id'), ('tenants', 'tenant_id'), ('expectations', 'expectation_id')
     LOOP
         EXECUTE format('ALTER TABLE stormops.%I ALTER COLUMN %I SET DEFAULT stormops.new_id()', c.column1, c.column2);
     END LOOP;
