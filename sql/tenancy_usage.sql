@@ -45,13 +45,35 @@ CREATE FUNCTION stormops.role_matrix(
         ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
         ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
         ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()'),
-        ('tenant_usage', 'SELECT', 'admin', NULL, NULL),
-        ('tenant_usage', 'INSERT', 'viewer', NULL, NULL),
+        ('metrics', 'SELECT', 'viewer', NULL, NULL),
+        ('metrics', 'INSERT', 'admin', NULL, 'declare_metric()'),
+        ('tenant_usage', 'SELECT', 'admin', '{tenant_id,usage_id,metric_name,metric_value,dimensions,idempotency_key,recorded_at}', NULL),
+        ('tenant_usage', 'INSERT', 'viewer', '{tenant_id,usage_id,metric_name,metric_value,dimensions,idempotency_key,recorded_at}', NULL),
+        ('usage_keys', 'SELECT', 'admin', NULL, NULL),
+        ('usage_keys', 'INSERT', 'viewer', NULL, 'record_usage(), record_usages()'),
+        ('usage_rollups', 'SELECT', 'admin', NULL, NULL),
+        ('usage_unique_values', 'SELECT', 'admin', NULL, NULL),
+        ('quotas', 'SELECT', 'viewer', NULL, NULL),
+        ('quota_counters', 'SELECT', 'admin', NULL, NULL),
+        ('quota_alerts', 'SELECT', 'admin', NULL, NULL),
         ('data_quality_metrics', 'SELECT', 'viewer', NULL, NULL),
         ('data_quality_metrics', 'INSERT', 'crew_chief', NULL, NULL)
     ) AS m (table_name, command, least_role, columns, through)
 $$;
-COMMENT ON FUNCTION stormops.role_matrix() IS 'Who may do what: table x command -> the least role. columns: those that UPDATE may change, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+COMMENT ON FUNCTION stormops.role_matrix() IS 'Who may do what: table x command -> the least role. columns: those that the command may name, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+
+CREATE FUNCTION stormops.installation_tables() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT ARRAY[
+        'usage_grants',
+        'metering_progress',
+        'tier_settings',
+        'tier_quotas'
+    ]
+$$;
+COMMENT ON FUNCTION stormops.installation_tables() IS 'The tables that hold no tenant''s rows. Nobody is granted a right to them; their owner''s functions read and write them.';
 
 CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -146,6 +168,20 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('cluster_contrast(jsonb,jsonb,double precision,double precision,bigint)', '{app,trusted_app}'),
         ('experiment_summary(text,text,text,text,double precision,double precision,double precision,double precision)', '{app,trusted_app}'),
         ('experiment_report(uuid,text,double precision)', '{app,trusted_app}'),
+        ('default_metrics()', '{app,trusted_app,operator}'),
+        ('declare_metric(text,text,text,text,text[],uuid)', '{app,trusted_app,operator}'),
+        ('record_usage(text,numeric,jsonb,text,timestamp with time zone)', '{app,trusted_app}'),
+        ('record_usages(jsonb)', '{app,trusted_app}'),
+        ('get_tenant_usage(uuid,integer)', '{app,trusted_app,operator}'),
+        ('check_quota(text,uuid)', '{app,trusted_app,operator}'),
+        ('rollup_usage()', '{operator}'),
+        ('usage_watermark()', '{operator,monitor}'),
+        ('verify_rollups()', '{operator}'),
+        ('measure_storage()', '{operator}'),
+        ('drop_usage_before(date)', '{operator}'),
+        ('set_quota(uuid,text,numeric,text,text)', '{operator}'),
+        ('set_tier_quota(text,text,numeric,text,text)', '{operator}'),
+        ('expire_trials()', '{operator}'),
         ('provision_tenant(text,text,text)', '{operator}'),
         ('suspend_tenant(uuid,text)', '{operator}'),
         ('reactivate_tenant(uuid,text)', '{operator}'),

@@ -26,14 +26,15 @@ BEGIN
         WHERE cl.relnamespace = 'stormops'::regnamespace
             AND cl.relkind IN ('r', 'p', 'v')
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
-                 OR cl.relispartition OR cl.relname IN ('usage_grants', 'policy_decisions', 'storm_results'))
+                 OR cl.relname = ANY (stormops.installation_tables())
+                 OR cl.relispartition OR cl.relname IN ('policy_decisions', 'storm_results'))
         ORDER BY cl.relispartition, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);
         CONTINUE WHEN t.relkind = 'v';
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
-        -- The list of grants is no tenant's; its owner reads it.
-        CONTINUE WHEN t.relname = 'usage_grants';
+        -- What is no tenant's, as the list of grants, its owner reads.
+        CONTINUE WHEN t.relname = ANY (stormops.installation_tables());
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
         -- A partition named directly has no policy, and so shows nobody a row.
         CONTINUE WHEN NOT t.of_tenant;
@@ -90,6 +91,12 @@ BEGIN
 
     CREATE OR REPLACE TRIGGER legal_truncate BEFORE TRUNCATE ON stormops.tenants
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.legal_step();
+
+    CREATE OR REPLACE TRIGGER admit_usage AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.admit_usage();
+    -- The owner's functions claim keys themselves, since to them a repeat is no error.
+    CREATE OR REPLACE TRIGGER claim_keys AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
+        FOR EACH STATEMENT WHEN (current_user <> 'stormops_owner') EXECUTE FUNCTION stormops.claim_keys();
 
     PERFORM stormops.maintain_partitions();
 
