@@ -26,7 +26,7 @@ BEGIN
         ERRCODE = CASE WHEN fault LIKE '%must be given' THEN 'null_value_not_allowed'
             WHEN fault LIKE '%was used%' THEN 'unique_violation' ELSE 'invalid_parameter_value' END,
         MESSAGE = 'usage is not valid: ' || fault,
-        DETAIL = coalesce(format('Element %s. ', place), '') || 'Nothing was recorded.',
+        DETAIL = coalesce('Element ' || place || '. ', '') || 'Nothing was recorded.',
         HINT = CASE WHEN fault LIKE '%was used%' THEN 'Give each event a key of its own; the same event keeps its key.'
             ELSE 'SELECT * FROM stormops.record_usage(''model_call'', 1, ''{"model": "v1"}'', idempotency_key => ''call-17'');' END;
 END
@@ -183,7 +183,7 @@ BEGIN
         END IF;
         FOR q IN
             SELECT e.period, e.quota, e.aggregation FROM stormops.effective_quotas(m.tenant_id, m.metric_name) AS e
-            WHERE e.kind = 'hard' AND e.quota IS NOT NULL
+            WHERE e.kind = 'hard' AND e.quota IS NOT NULL AND e.aggregation IN ('SUM', 'COUNT', 'MAX')
             ORDER BY e.period
         LOOP
             FOR p IN
