@@ -4,8 +4,8 @@ CREATE FUNCTION stormops.guard_invoice() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
-BEGIN
-    IF CASE TG_OP
+DECLARE
+    fixed boolean := CASE TG_OP
         -- A restore, which sets row_security off, brings invoices as they were.
         WHEN 'INSERT' THEN NEW.status <> 'draft' AND current_setting('row_security') = 'on'
         WHEN 'UPDATE' THEN
@@ -15,7 +15,9 @@ BEGIN
                 OR to_jsonb(OLD) - '{status,voided_at,voided_by,reason}'::text[] <> to_jsonb(NEW) - '{status,voided_at,voided_by,reason}'::text[])
         WHEN 'DELETE' THEN OLD.status <> 'draft'
         ELSE true
-    END THEN
+    END;
+BEGIN
+    IF fixed THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'a finalized invoice is never changed or deleted',
             HINT = 'SELECT * FROM stormops.credit_invoice(invoice_id, amount, reason); or void_invoice(invoice_id, reason).';
     END IF;

@@ -23,7 +23,7 @@ CREATE FUNCTION stormops.adjustments(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    SET enable_nestloop = off -- as price_segments()
+    SET enable_nestloop = off SET jit = off -- as price_segments()
     AS $$
     WITH closed AS MATERIALIZED (
         SELECT i.*

@@ -25,7 +25,7 @@ CREATE FUNCTION stormops.rated_quantities(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    SET enable_nestloop = off -- as price_segments()
+    SET enable_nestloop = off SET jit = off -- as price_segments()
     AS $$
     WITH segment AS MATERIALIZED (
         SELECT s.*, stormops.month_start(s.period) AS month, stormops.month_start((s.period + interval '1 month')::date) AS next_month,
@@ -76,7 +76,7 @@ CREATE FUNCTION stormops.rate(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    SET enable_nestloop = off -- as price_segments()
+    SET enable_nestloop = off SET jit = off -- as price_segments()
     AS $$
     WITH price AS MATERIALIZED (
         SELECT p.*, b.minor_unit, coalesce(CASE WHEN p.for_tenant IS NOT NULL THEN 'tenant' END, p.tier) AS whom

@@ -195,3 +195,35 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION stormops.set_price_book(uuid, text) IS 'By which book a tenant is invoiced from now on; what is finalized stays. For operators. Errors: P0002 no such tenant or book; 55000 it has invoices in another currency.';
+
+CREATE FUNCTION stormops.tenant_prices(
+    tenant_id uuid DEFAULT NULL, at timestamptz DEFAULT pg_catalog.now(),
+    OUT metric_name text, OUT model text, OUT unit_prices numeric[], OUT up_to numeric[], OUT package_size numeric,
+    OUT included_quantity numeric, OUT currency text, OUT whom text, OUT valid_from timestamptz, OUT valid_to timestamptz
+) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    target uuid := stormops.target_tenant($1, false);
+    book text;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.existing_tenant(target);
+    book := coalesce((SELECT a.price_book FROM stormops.billing_accounts AS a WHERE a.tenant_id = target), 'default');
+    RETURN QUERY
+        SELECT p.metric_name, p.model, p.unit_prices, p.up_to, p.package_size, p.included_quantity, b.currency,
+            coalesce(CASE WHEN p.for_tenant IS NOT NULL THEN 'tenant' END, p.tier), p.valid_from, p.valid_to
+        FROM (
+            SELECT DISTINCT ON (p.metric_name) p.*
+            FROM stormops.tier_history(ARRAY[target]) AS t
+            JOIN stormops.prices AS p ON p.price_book = book AND coalesce(p.for_tenant, target) = target AND coalesce(p.tier, t.tier) = t.tier
+            WHERE t.from_time <= at AND t.to_time > at AND p.valid_from <= at AND coalesce(p.valid_to, 'infinity') > at
+            ORDER BY p.metric_name, p.for_tenant NULLS LAST, p.tier NULLS LAST
+        ) AS p
+        JOIN stormops.price_books AS b ON b.price_book = p.price_book
+        ORDER BY p.metric_name;
+END
+$$;
+COMMENT ON FUNCTION stormops.tenant_prices(uuid, timestamptz) IS 'The prices that hold for a tenant at a moment. whom: a tier, "tenant" for a price of its own, NULL for everybody''s. For operators any tenant, else the one in context (NULL), for its admins. Errors: 42501; P0002 no such tenant.';

@@ -14,6 +14,11 @@ BEGIN
     PERFORM stormops.visit_all_tenants();
     SELECT e.* INTO owed FROM stormops.existing_invoice($1, false) AS e;
     SELECT n.* INTO i FROM stormops.invoices AS n WHERE n.tenant_id = owed.tenant_id AND n.invoice_id = $1;
+    IF stormops.month_start(i.period) < (SELECT p.kept_from FROM stormops.metering_progress AS p) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the raw events of %s were dropped', to_char(i.period, 'YYYY-MM')),
+            HINT = 'Verify an invoice before stormops.drop_usage_before() takes what proves it.';
+    END IF;
     SELECT count(*) INTO lines FROM stormops.invoice_lines AS l WHERE l.tenant_id = i.tenant_id AND l.invoice_id = $1;
     SELECT count(*) INTO events
     FROM stormops.metrics AS m
@@ -52,7 +57,7 @@ BEGIN
     what := CASE WHEN verified THEN NULL ELSE what END;
 END
 $$;
-COMMENT ON FUNCTION stormops.verify_invoice(uuid) IS 'Computes an invoice anew from the raw events up to its watermark, by the prices of its book, with what was billed before it, and compares every value of every line. Returns verified, the number of lines and of raw events of the month, first_difference (the line; 0: the total or the number of events) and what differs. Writes nothing. For operators. Errors: P0002 no such invoice.';
+COMMENT ON FUNCTION stormops.verify_invoice(uuid) IS 'Computes an invoice anew from the raw events up to its watermark, by the prices of its book, with what was billed before it, and compares every value of every line. Returns verified, the number of lines and of raw events of the month, first_difference (the line; 0: the total or the number of events) and what differs. Writes nothing. For operators. Errors: P0002 no such invoice; 55000 the raw events were dropped.';
 
 CREATE FUNCTION stormops.rate_again(
     period text, price_book text,

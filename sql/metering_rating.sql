@@ -83,8 +83,9 @@ CREATE FUNCTION stormops.price_segments(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    -- The arrays' lengths are not known when this is planned: on a guess of ten it would loop over thousands.
-    SET enable_nestloop = off
+    -- The arrays' lengths are not known when this is planned: on a guess of ten it would loop over thousands. Loops
+    -- that cannot be avoided then look so dear that each call would be compiled.
+    SET enable_nestloop = off SET jit = off
     AS $$
     WITH asked AS MATERIALIZED (
         SELECT a.*, stormops.month_start(a.period) AS from_time, stormops.month_start((a.period + interval '1 month')::date) AS to_time

@@ -5,7 +5,7 @@ use pgrx::spi::{self, Spi};
 
 /// The statements that make the tables, adopt those that are there, and put all of them under
 /// their policies. Each file may run again at any time.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 14] = [
     include_str!("../sql/tables/adoption.sql"),
     include_str!("../sql/tables/tenancy.sql"),
     include_str!("../sql/tables/field.sql"),
@@ -13,6 +13,10 @@ const SCRIPTS: [&str; 10] = [
     include_str!("../sql/tables/experiment.sql"),
     include_str!("../sql/tables/policy.sql"),
     include_str!("../sql/tables/metering.sql"),
+    include_str!("../sql/tables/metering_rollups.sql"),
+    include_str!("../sql/tables/metering_quotas.sql"),
+    include_str!("../sql/tables/metering_prices.sql"),
+    include_str!("../sql/tables/metering_invoices.sql"),
     include_str!("../sql/tables/health.sql"),
     include_str!("../sql/tables/views.sql"),
     include_str!("../sql/tables/protection.sql"),
@@ -47,5 +51,21 @@ extension_sql_file!(
 extension_sql_file!("../sql/experiment.sql", requires = ["experiment_aggregates"]);
 extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
 extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
-extension_sql_file!("../sql/portability.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/metering.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/metering_ingest.sql", requires = ["metering"]);
+extension_sql_file!("../sql/metering_quotas.sql", requires = ["metering_ingest"]);
+extension_sql_file!("../sql/metering_rollups.sql", requires = ["metering_quotas"]);
+extension_sql_file!("../sql/metering_usage.sql", requires = ["metering_rollups"]);
+extension_sql_file!("../sql/metering_storage.sql", requires = ["metering_usage"]);
+extension_sql_file!("../sql/metering_partitions.sql", requires = ["metering_storage"]);
+extension_sql_file!("../sql/tenancy_tiers.sql", requires = ["metering_partitions"]);
+extension_sql_file!("../sql/metering_prices.sql", requires = ["tenancy_tiers"]);
+extension_sql_file!("../sql/metering_rating.sql", requires = ["metering_prices"]);
+extension_sql_file!("../sql/metering_lines.sql", requires = ["metering_rating"]);
+extension_sql_file!("../sql/metering_invoices.sql", requires = ["metering_lines"]);
+extension_sql_file!("../sql/metering_finalization.sql", requires = ["metering_invoices"]);
+extension_sql_file!("../sql/metering_documents.sql", requires = ["metering_finalization"]);
+extension_sql_file!("../sql/metering_proof.sql", requires = ["metering_documents"]);
+extension_sql_file!("../sql/metering_overview.sql", requires = ["metering_proof"]);
+extension_sql_file!("../sql/portability.sql", requires = ["metering_overview"]);
 extension_sql_file!("../sql/finalize.sql", finalize);

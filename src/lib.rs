@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 mod experiment;
 mod install;
+mod metering;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod policy;

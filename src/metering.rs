@@ -1,9 +1,10 @@
-//! Invoices as people read them, and the forecast of usage. Quantities and amounts are SQL, in `sql/metering_*.sql`.
+//! Usage, prices, invoices. What is here is what SQL cannot say: who is still writing, a document for people, a forecast.
 //!
-//! The modules are plain Rust, tested without a server; `functions` shows them to SQL.
+//! `invoice*` and `forecast` are plain Rust, tested without a server; `functions` shows them to SQL.
 
 mod forecast;
 mod functions;
 mod invoice;
 mod invoice_html;
 mod invoice_text;
+mod writers;

@@ -26,14 +26,15 @@ BEGIN
         WHERE cl.relnamespace = 'stormops'::regnamespace
             AND cl.relkind IN ('r', 'p', 'v')
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
-                 OR cl.relispartition OR cl.relname IN ('usage_grants', 'policy_decisions', 'storm_results'))
+                 OR cl.relname = ANY (stormops.installation_tables())
+                 OR cl.relispartition OR cl.relname IN ('policy_decisions', 'storm_results'))
         ORDER BY cl.relispartition, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);
         CONTINUE WHEN t.relkind = 'v';
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
-        -- The list of grants is no tenant's; its owner reads it.
-        CONTINUE WHEN t.relname = 'usage_grants';
+        -- What is no tenant's, as the list of grants, its owner reads.
+        CONTINUE WHEN t.relname = ANY (stormops.installation_tables());
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
         -- A partition named directly has no policy, and so shows nobody a row.
         CONTINUE WHEN NOT t.of_tenant;
@@ -76,7 +77,7 @@ BEGIN
         VALUES ('storms', 'storm_id'), ('properties', 'property_id'), ('customer_journeys', 'journey_id'),
                ('experiments', 'experiment_id'), ('tenant_usage', 'usage_id'), ('tenant_events', 'event_id'),
                ('data_quality_metrics', 'metric_id'), ('policy_outcomes', 'outcome_id'), ('users', 'user_id'),
-               ('tenants', 'tenant_id')
+               ('tenants', 'tenant_id'), ('prices', 'price_id'), ('invoices', 'invoice_id')
     LOOP
         EXECUTE format('ALTER TABLE stormops.%I ALTER COLUMN %I SET DEFAULT stormops.new_id()', c.column1, c.column2);
     END LOOP;
@@ -90,6 +91,29 @@ BEGIN
 
     CREATE OR REPLACE TRIGGER legal_truncate BEFORE TRUNCATE ON stormops.tenants
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.legal_step();
+
+    CREATE OR REPLACE TRIGGER admit_usage AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.admit_usage();
+    -- The owner's functions claim keys themselves, since to them a repeat is no error.
+    CREATE OR REPLACE TRIGGER claim_keys AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
+        FOR EACH STATEMENT WHEN (current_user <> 'stormops_owner') EXECUTE FUNCTION stormops.claim_keys();
+
+    CREATE OR REPLACE TRIGGER guard_price BEFORE INSERT OR UPDATE OR DELETE ON stormops.prices
+        FOR EACH ROW EXECUTE FUNCTION stormops.guard_price();
+    CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.prices
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_price();
+    CREATE OR REPLACE TRIGGER guard_invoice BEFORE INSERT OR UPDATE OR DELETE ON stormops.invoices
+        FOR EACH ROW EXECUTE FUNCTION stormops.guard_invoice();
+    CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoices
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice();
+    CREATE OR REPLACE TRIGGER guard_insert AFTER INSERT ON stormops.invoice_lines REFERENCING NEW TABLE AS come
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    CREATE OR REPLACE TRIGGER guard_update AFTER UPDATE ON stormops.invoice_lines REFERENCING OLD TABLE AS gone NEW TABLE AS come
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    CREATE OR REPLACE TRIGGER guard_delete AFTER DELETE ON stormops.invoice_lines REFERENCING OLD TABLE AS gone
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoice_lines
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
 
     PERFORM stormops.maintain_partitions();
 

@@ -4,7 +4,11 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use super::{forecast, invoice::Invoice, invoice_html, invoice_text};
-use crate::experiment::refuse;
+use crate::tenancy::context::raise;
+
+fn refuse(message: &'static str, hint: &str) -> ! {
+    raise(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, hint)
+}
 
 fn invoice(invoice: JsonB) -> Invoice {
     serde_json::from_value(invoice.0)
