@@ -7,6 +7,10 @@ COMMENT ON FUNCTION stormops.tidy_name(text) IS 'The name with single blanks bet
 COMMENT ON FUNCTION stormops.email_key(text) IS 'The address with its domain in lower case; NULL if it is not name@domain.tld of at most 254 characters (RFC 5321).';
 COMMENT ON FUNCTION stormops.calling_role() IS 'The database role in force outside every SECURITY DEFINER function: who called.';
 COMMENT ON FUNCTION stormops.visit_all_tenants() IS 'Lets the function of stormops_owner that calls it see every tenant''s rows until it returns. Errors: 42501 from anywhere else.';
+COMMENT ON FUNCTION stormops.await_writers(oid) IS 'Waits until every transaction has ended that holds a lock of a table for writing now; blocks nobody.';
+COMMENT ON FUNCTION stormops.print_invoice(jsonb) IS 'The text of a document of invoice_json(). Error: 22023 it is none.';
+COMMENT ON FUNCTION stormops.print_invoice_html(jsonb) IS 'The page of a document of invoice_json(). Error: 22023 it is none.';
+COMMENT ON FUNCTION stormops.forecast_days(double precision[], integer, double precision) IS 'What the days left will bring, from the totals of complete days, oldest first: expected, and the prediction interval low to high; n; method: weekday means from two weeks of days on, else the daily mean. Independent days of one variance around their mean, Student''s t. Low and high are NULL of a single day. Error: 22023.';
 COMMENT ON FUNCTION stormops.announce_standing() IS 'Trigger: tells every backend to read the tenant''s standing afresh once this transaction commits.';
 COMMENT ON FUNCTION stormops.install() IS 'Makes what is missing of StormOps'' tables, adopts those that are there, and restores policies, defaults and triggers; keeps every row. Runs as part of CREATE EXTENSION; for superusers.';
 COMMENT ON FUNCTION stormops.current_user_id() IS 'The user on whose behalf this session works (app.current_user_id). NULL: the application itself. Errors as current_tenant(); 28000 if the user is not a member of the tenant.';

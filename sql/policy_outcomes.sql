@@ -152,10 +152,10 @@ BEGIN
             format('Decisions of the runs of %s (UTC).', to_char(month, 'YYYY-MM')));
         made := made + 1;
     END LOOP;
-    RETURN made;
+    RETURN made + stormops.maintain_usage_partitions(months_ahead);
 END
 $$;
-COMMENT ON FUNCTION stormops.maintain_partitions(integer) IS 'Makes the decision log''s partitions of this month, of so many ahead and of whatever the default partition has, and moves that there. Returns how many it made. Run it monthly; a missing partition loses nothing. Error: 22023.';
+COMMENT ON FUNCTION stormops.maintain_partitions(integer) IS 'Makes the partitions of the decision log and of tenant_usage for this month, for so many ahead and for whatever their default partitions have, and moves that there. Returns how many it made. Run it monthly; a missing partition loses nothing. Error: 22023.';
 
 CREATE FUNCTION stormops.decisions_partition(month date) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -45,8 +45,20 @@ CREATE FUNCTION stormops.role_matrix(
         ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
         ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
         ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()'),
-        ('tenant_usage', 'SELECT', 'admin', NULL, NULL),
-        ('tenant_usage', 'INSERT', 'viewer', NULL, NULL),
+        ('metrics', 'SELECT', 'viewer', NULL, NULL),
+        ('metrics', 'INSERT', 'admin', NULL, 'declare_metric()'),
+        ('tenant_usage', 'SELECT', 'admin', '{tenant_id,usage_id,metric_name,metric_value,dimensions,idempotency_key,recorded_at}', NULL),
+        ('tenant_usage', 'INSERT', 'viewer', '{tenant_id,usage_id,metric_name,metric_value,dimensions,idempotency_key,recorded_at}', NULL),
+        ('usage_keys', 'SELECT', 'admin', NULL, NULL),
+        ('usage_keys', 'INSERT', 'viewer', NULL, 'record_usage(), record_usages()'),
+        ('usage_rollups', 'SELECT', 'admin', NULL, NULL),
+        ('usage_unique_values', 'SELECT', 'admin', NULL, NULL),
+        ('quotas', 'SELECT', 'viewer', NULL, NULL),
+        ('quota_counters', 'SELECT', 'admin', NULL, NULL),
+        ('quota_alerts', 'SELECT', 'admin', NULL, NULL),
+        ('billing_accounts', 'SELECT', 'admin', NULL, NULL),
+        ('invoices', 'SELECT', 'admin', NULL, NULL),
+        ('invoice_lines', 'SELECT', 'admin', NULL, NULL),
         ('data_quality_metrics', 'SELECT', 'viewer', NULL, NULL),
         ('data_quality_metrics', 'INSERT', 'crew_chief', NULL, NULL),
         ('row_count_deltas', 'SELECT', 'viewer', NULL, NULL),
@@ -65,7 +77,27 @@ CREATE FUNCTION stormops.role_matrix(
         ('runbook_steps', 'DELETE', 'admin', NULL, NULL)
     ) AS m (table_name, command, least_role, columns, through)
 $$;
-COMMENT ON FUNCTION stormops.role_matrix() IS 'Who may do what: table x command -> the least role. columns: those that UPDATE may change, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+COMMENT ON FUNCTION stormops.role_matrix() IS 'Who may do what: table x command -> the least role. columns: those that the command may name, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+
+CREATE FUNCTION stormops.installation_tables() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT ARRAY[
+        'usage_grants',
+        'metering_progress',
+        'tier_settings',
+        'tier_quotas',
+        'price_books',
+        'prices',
+        'invoice_numbers',
+        'platform_alerts',
+        'scheduled_jobs',
+        'alert_routes',
+        'alert_deliveries'
+    ]
+$$;
+COMMENT ON FUNCTION stormops.installation_tables() IS 'The tables that hold no tenant''s rows. Nobody is granted a right to them; their owner''s functions read and write them.';
 
 CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -171,6 +203,46 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('health_report_data(uuid)', '{app,trusted_app}'),
         ('health_report_html(uuid)', '{app,trusted_app}'),
         ('draw_health_report(jsonb)', '{app,trusted_app}'),
+        ('default_metrics()', '{app,trusted_app,operator}'),
+        ('declare_metric(text,text,text,text,text[],uuid)', '{app,trusted_app,operator}'),
+        ('record_usage(text,numeric,jsonb,text,timestamp with time zone)', '{app,trusted_app}'),
+        ('record_usages(jsonb)', '{app,trusted_app}'),
+        ('get_tenant_usage(uuid,integer)', '{app,trusted_app,operator}'),
+        ('check_quota(text,uuid)', '{app,trusted_app,operator}'),
+        ('rollup_usage()', '{operator}'),
+        ('usage_watermark()', '{operator,monitor}'),
+        ('verify_rollups()', '{operator}'),
+        ('measure_storage()', '{operator}'),
+        ('drop_usage_before(date)', '{operator}'),
+        ('set_quota(uuid,text,numeric,text,text)', '{operator}'),
+        ('set_tier_quota(text,text,numeric,text,text)', '{operator}'),
+        ('expire_trials()', '{operator}'),
+        ('set_tier(uuid,text,text)', '{operator}'),
+        ('currencies()', '{app,trusted_app,operator}'),
+        ('create_price_book(text,text,text)', '{operator}'),
+        ('set_price(text,text,numeric,jsonb,numeric,numeric,text,uuid,text,timestamp with time zone,timestamp with time zone)', '{operator}'),
+        ('prices(text)', '{operator}'),
+        ('tenant_prices(uuid,timestamp with time zone)', '{app,trusted_app,operator}'),
+        ('set_price_book(uuid,text)', '{operator}'),
+        ('generate_invoice(uuid,text)', '{operator}'),
+        ('generate_invoices(text)', '{operator}'),
+        ('preview_invoice(uuid,text)', '{app,trusted_app,operator}'),
+        ('finalize_invoice(uuid)', '{operator}'),
+        ('void_invoice(uuid,text)', '{operator}'),
+        ('credit_invoice(uuid,numeric,text)', '{operator}'),
+        ('list_invoices(text,uuid)', '{operator}'),
+        ('invoice_json(uuid)', '{app,trusted_app,operator}'),
+        ('invoice_text(uuid)', '{app,trusted_app,operator}'),
+        ('invoice_html(uuid)', '{app,trusted_app,operator}'),
+        ('print_invoice(jsonb)', '{app,trusted_app,operator}'),
+        ('print_invoice_html(jsonb)', '{app,trusted_app,operator}'),
+        ('verify_invoice(uuid)', '{operator}'),
+        ('rate_again(text,text)', '{operator}'),
+        ('usage_overview(text)', '{operator,monitor}'),
+        ('top_movers(text,integer)', '{operator,monitor}'),
+        ('forecast_usage(timestamp with time zone,double precision)', '{operator,monitor}'),
+        ('forecast_days(double precision[],integer,double precision)', '{operator,monitor}'),
+        ('tenant_margins(text,text)', '{operator}'),
         ('provision_tenant(text,text,text)', '{operator}'),
         ('suspend_tenant(uuid,text)', '{operator}'),
         ('reactivate_tenant(uuid,text)', '{operator}'),

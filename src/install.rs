@@ -13,6 +13,10 @@ pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("../sql/tables/experiment.sql"),
     include_str!("../sql/tables/policy.sql"),
     include_str!("../sql/tables/metering.sql"),
+    include_str!("../sql/tables/metering_rollups.sql"),
+    include_str!("../sql/tables/metering_quotas.sql"),
+    include_str!("../sql/tables/metering_prices.sql"),
+    include_str!("../sql/tables/metering_invoices.sql"),
     include_str!("../sql/tables/health.sql"),
     include_str!("../sql/tables/health_counts.sql"),
     include_str!("../sql/tables/health_alerts.sql"),
@@ -51,8 +55,23 @@ extension_sql_file!(
 extension_sql_file!("../sql/experiment.sql", requires = ["experiment_aggregates"]);
 extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
 extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
-extension_sql_file!("../sql/portability.sql", requires = ["conversion_rates"]);
-extension_sql_file!("../sql/health_counts.sql", requires = ["portability"]);
+extension_sql_file!("../sql/metering.sql", requires = ["conversion_rates"]);
+extension_sql_file!("../sql/metering_ingest.sql", requires = ["metering"]);
+extension_sql_file!("../sql/metering_quotas.sql", requires = ["metering_ingest"]);
+extension_sql_file!("../sql/metering_rollups.sql", requires = ["metering_quotas"]);
+extension_sql_file!("../sql/metering_usage.sql", requires = ["metering_rollups"]);
+extension_sql_file!("../sql/metering_storage.sql", requires = ["metering_usage"]);
+extension_sql_file!("../sql/metering_partitions.sql", requires = ["metering_storage"]);
+extension_sql_file!("../sql/tenancy_tiers.sql", requires = ["metering_partitions"]);
+extension_sql_file!("../sql/metering_prices.sql", requires = ["tenancy_tiers"]);
+extension_sql_file!("../sql/metering_rating.sql", requires = ["metering_prices"]);
+extension_sql_file!("../sql/metering_lines.sql", requires = ["metering_rating"]);
+extension_sql_file!("../sql/metering_invoices.sql", requires = ["metering_lines"]);
+extension_sql_file!("../sql/metering_finalization.sql", requires = ["metering_invoices"]);
+extension_sql_file!("../sql/metering_documents.sql", requires = ["metering_finalization"]);
+extension_sql_file!("../sql/metering_proof.sql", requires = ["metering_documents"]);
+extension_sql_file!("../sql/metering_overview.sql", requires = ["metering_proof"]);
+extension_sql_file!("../sql/health_counts.sql", requires = ["metering_overview"]);
 extension_sql_file!("../sql/health_tables.sql", requires = ["health_counts"]);
 extension_sql_file!("../sql/health_expectations.sql", requires = ["health_tables"]);
 extension_sql_file!("../sql/health_judging.sql", requires = ["health_expectations"]);
@@ -65,4 +84,5 @@ extension_sql_file!("../sql/health_schedules.sql", requires = ["health_system"])
 extension_sql_file!("../sql/health_routes.sql", requires = ["health_schedules"]);
 extension_sql_file!("../sql/health_delivery.sql", requires = ["health_routes"]);
 extension_sql_file!("../sql/health_report.sql", requires = ["health_delivery"]);
+extension_sql_file!("../sql/portability.sql", requires = ["health_report"]);
 extension_sql_file!("../sql/finalize.sql", finalize);

@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 mod experiment;
 mod health;
 mod install;
+mod metering;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod policy;

@@ -1,7 +1,7 @@
 //! Tenants, their context and their standing.
 
 mod announce;
-mod context;
+pub mod context;
 mod guard;
 mod ids;
 mod names;

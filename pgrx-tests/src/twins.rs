@@ -7,7 +7,7 @@ use crate::{Db, provision};
 
 /// Table, columns and values of a row, every parent before its children. `{t}` is the tenant, `{n}` the number of the
 /// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}` and `{run}` are its parents.
-const ROWS: [(&str, &str, &str); 21] = [
+const ROWS: &[(&str, &str, &str)] = &[
     ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
     ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
     ("storms", "storm_id, event_id, name", "'{id}', 'E-{n}', 'Storm {n}'"),
@@ -47,7 +47,30 @@ const ROWS: [(&str, &str, &str); 21] = [
         "outcome_id, storm_id, property_id, run_id, converted, occurred_at, late, idempotency_key",
         "'{id}', '{storm}', '{property}', '{run}', true, '2024-01-03', false, 'O-{n}'",
     ),
+    ("metrics", "metric_name, unit, aggregation", "'metric_{n}', 'unit', 'SUM'"),
     ("tenant_usage", "usage_id, metric_name, metric_value, idempotency_key", "'{id}', 'model_call', 1, 'U-{n}'"),
+    (
+        "usage_keys",
+        "idempotency_key, usage_id, metric_name, metric_value, recorded_at",
+        "'K-{n}', '{id}', 'metric_{n}', 1, '2024-01-01'",
+    ),
+    (
+        "usage_rollups",
+        "metric_name, grain, bucket, aggregation, quantity, event_count",
+        "'metric_{n}', 'day', '2024-01-01 00:00:00+00', 'SUM', 1, 1",
+    ),
+    (
+        "usage_unique_values",
+        "metric_name, grain, bucket, dimensions, digest",
+        "'metric_{n}', 'day', '2024-01-01 00:00:00+00', '{}', sha256('{n}')",
+    ),
+    ("quotas", "metric_name, period, kind, quota, set_by", "'metric_{n}', 'month', 'soft', 10, 'test'"),
+    ("quota_counters", "metric_name, period, period_start, used", "'metric_{n}', 'month', '2024-01-01 00:00:00+00', 1"),
+    (
+        "quota_alerts",
+        "metric_name, period, period_start, threshold, kind, quota, used",
+        "'metric_{n}', 'month', '2024-01-01 00:00:00+00', 80, 'soft', 10, 8",
+    ),
     ("data_quality_metrics", "metric_id, table_name, metric_name, status", "'{id}', 'storms', 'volume', 'ok'"),
     ("row_count_deltas", "table_name, delta_id, inserted, deleted", "'twins', '{id}', 1, 0"),
     ("row_counts", "table_name, bucket, inserted, deleted", "'twins', '2024-01-0{n}', 1, 0"),

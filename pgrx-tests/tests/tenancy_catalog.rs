@@ -51,13 +51,18 @@ fn list(query: &str) -> Vec<String> {
 
 rules! {
     every_table_is_a_tenants_and_published:
-        "SELECT name FROM relation WHERE relname NOT IN ('usage_grants', 'platform_alerts', 'scheduled_jobs') AND (tenant_given IS NOT TRUE
+        "SELECT name FROM relation WHERE relname <> ALL (stormops.installation_tables()) AND (tenant_given IS NOT TRUE
             OR NOT relispartition AND relname NOT IN (
                 SELECT table_name FROM stormops.role_matrix() WHERE command = 'SELECT'))"
-    /// The list of grants and the platform's own rows are no tenant's, and their owner must read them.
+    /// The tables of the installation hold no tenant's row, and their owner must read them.
     row_security_is_forced_on_every_table_and_partition:
         "SELECT name FROM relation WHERE NOT relrowsecurity
-            OR NOT relforcerowsecurity AND relname NOT IN ('usage_grants', 'platform_alerts', 'scheduled_jobs')"
+            OR NOT relforcerowsecurity AND relname <> ALL (stormops.installation_tables())"
+    tables_of_the_installation_hold_no_tenants_row_and_are_nobodys_but_the_owners:
+        "SELECT r.name FROM relation AS r WHERE relname = ANY (stormops.installation_tables()) AND (tenant IS NOT NULL
+            OR EXISTS (SELECT FROM aclexplode(r.relacl) AS a WHERE a.grantee <> r.relowner))
+        UNION ALL SELECT oid::regclass FROM pg_class AS c WHERE relnamespace = 'stormops'::regnamespace
+            AND relkind = 'S' AND EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee <> c.relowner)"
     every_table_has_one_permissive_policy_and_it_is_tenant_equality:
         "SELECT r.name FROM relation AS r LEFT JOIN policy AS p ON p.polrelid = r.oid AND p.permissive
         WHERE NOT r.relispartition AND r.tenant IS NOT NULL
@@ -72,9 +77,11 @@ rules! {
             EXISTS (SELECT FROM policy AS p WHERE p.polrelid = r.oid)
             OR EXISTS (SELECT FROM aclexplode(r.relacl) AS a WHERE a.grantee <> r.relowner))"
     /// tenants.name_key is unique over all tenants so that nobody takes the name of another; no tenant inserts there.
+    /// The BRIN over tenant_usage.usage_seq finds what is new for the owner's rollups; no tenant may read that column.
     every_key_and_index_begins_with_the_tenant:
         "SELECT name FROM key WHERE tenant IS NOT NULL AND columns[1] <> tenant
-            AND name <> 'stormops.tenants_name_key_key'"
+            AND name <> 'stormops.tenants_name_key_key'
+            AND name !~ '^stormops.tenant_usage(_default|_[0-9_]{7})?_(new|usage_seq_idx)$'"
     every_reference_carries_the_tenant_and_cascades_nothing:
         "SELECT name FROM reference WHERE conkey[1] <> tenant OR confdeltype <> 'a' OR confupdtype <> 'a'
             OR NOT convalidated OR confkey[1] <> (SELECT r.tenant FROM relation AS r WHERE r.oid = confrelid)"
@@ -86,10 +93,11 @@ rules! {
         LEFT JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
         WHERE c.relnamespace = 'stormops'::regnamespace 
             AND (pg_get_userbyid(c.relowner) <> 'stormops_owner' OR d.objid IS NOT NULL)"
-    /// A matview has no row security, a sequence counts all tenants, a rule rewrites what was judged.
+    /// A matview has no row security, a rule rewrites what was judged; a sequence counts all tenants: the only one is
+    /// that of a column which nobody may read.
     there_are_only_tables_views_and_indexes:
         "SELECT oid::regclass FROM pg_class WHERE relnamespace = 'stormops'::regnamespace
-            AND relkind NOT IN ('r', 'p', 'v', 'i', 'I')
+            AND relkind NOT IN ('r', 'p', 'v', 'i', 'I') AND oid <> 'stormops.usage_order'::regclass
         UNION ALL SELECT ev_class::regclass FROM pg_rewrite JOIN pg_class AS c ON c.oid = ev_class
         WHERE c.relnamespace = 'stormops'::regnamespace AND rulename <> '_RETURN'"
     every_trigger_runs_a_function_of_the_extension:
@@ -173,7 +181,9 @@ fn only_measurements_and_probabilities_are_floating_point() {
     let amounts = "customer_journeys.value expectations.highest expectations.lowest expectations.threshold \
         policy_modes.budget policy_modes.contact_cost policy_modes.margin \
         policy_outcomes.value policy_runs.expected_value properties.building_value properties.contact_cost \
-        properties.job_margin row_count_deltas.took_ms storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value";
+                properties.job_margin quota_alerts.quota quota_alerts.used quota_counters.used quotas.quota \
+        row_count_deltas.took_ms storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value tier_quotas.quota usage_keys.metric_value \
+        usage_rollups.quantity";
     assert_eq!(columns("numeric"), amounts.split(' ').collect::<Vec<_>>());
     // policy_decisions_log.value is an expectation: a score, which is a double, times a margin.
     let measurements = "data_quality_metrics.metric_value data_quality_metrics.threshold lead_uplift.baseline \

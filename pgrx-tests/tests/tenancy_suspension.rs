@@ -150,7 +150,7 @@ fn a_closed_tenant_does_nothing_and_looks_like_none() {
     let twins = Twins::new("closed");
     step(&twins, "close");
     let (before, mut client) = (twins.contents(twins.a), inside(&twins));
-    let reads = twins.tables.iter().map(|table| format!("TABLE stormops.{table}"));
+    let reads = twins.tables.iter().map(|table| format!("SELECT FROM stormops.{table}"));
     let calls = ["export_tenant_data()".into(), format!("preview_policy('{}')", id(1)), "current_tenant()".into()];
     let calls = calls.map(|call: String| format!("SELECT * FROM stormops.{call}"));
     let mut told = Vec::new();

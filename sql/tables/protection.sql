@@ -7,8 +7,6 @@ DECLARE
     c record;
     member record;
     condition text;
-    -- No tenant's, and granted to nobody; their owner's functions read them.
-    unowned constant text[] := '{usage_grants,platform_alerts,scheduled_jobs,alert_routes,alert_deliveries}';
 BEGIN
     -- Called immutable so that it is answered when a query is planned, and costs no row anything.
     -- Safe: the extension's going takes policies from every table, and so ends every plan.
@@ -28,14 +26,15 @@ BEGIN
         WHERE cl.relnamespace = 'stormops'::regnamespace
             AND cl.relkind IN ('r', 'p', 'v')
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
-                 OR cl.relispartition OR cl.relname = ANY (unowned)
-                 OR cl.relname IN ('policy_decisions', 'storm_results'))
+                 OR cl.relname = ANY (stormops.installation_tables())
+                 OR cl.relispartition OR cl.relname IN ('policy_decisions', 'storm_results'))
         ORDER BY cl.relispartition, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);
         CONTINUE WHEN t.relkind = 'v';
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
-        CONTINUE WHEN t.relname = ANY (unowned);
+        -- What is no tenant's, as the list of grants, its owner reads.
+        CONTINUE WHEN t.relname = ANY (stormops.installation_tables());
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
         -- A partition named directly has no policy, and so shows nobody a row.
         CONTINUE WHEN NOT t.of_tenant;
@@ -78,7 +77,8 @@ BEGIN
         VALUES ('storms', 'storm_id'), ('properties', 'property_id'), ('customer_journeys', 'journey_id'),
                ('experiments', 'experiment_id'), ('tenant_usage', 'usage_id'), ('tenant_events', 'event_id'),
                ('data_quality_metrics', 'metric_id'), ('policy_outcomes', 'outcome_id'), ('users', 'user_id'),
-               ('alert_routes', 'route_id'), ('alert_deliveries', 'delivery_id'), ('tenants', 'tenant_id'), ('expectations', 'expectation_id')
+               ('tenants', 'tenant_id'), ('prices', 'price_id'), ('invoices', 'invoice_id'),
+               ('expectations', 'expectation_id'), ('alert_routes', 'route_id'), ('alert_deliveries', 'delivery_id')
     LOOP
         EXECUTE format('ALTER TABLE stormops.%I ALTER COLUMN %I SET DEFAULT stormops.new_id()', c.column1, c.column2);
     END LOOP;
@@ -95,6 +95,28 @@ BEGIN
 
     CREATE OR REPLACE TRIGGER legal_expectation BEFORE INSERT OR UPDATE OF table_name, rule, columns ON stormops.expectations
         FOR EACH ROW EXECUTE FUNCTION stormops.legal_expectation();
+    CREATE OR REPLACE TRIGGER admit_usage AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.admit_usage();
+    -- The owner's functions claim keys themselves, since to them a repeat is no error.
+    CREATE OR REPLACE TRIGGER claim_keys AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
+        FOR EACH STATEMENT WHEN (current_user <> 'stormops_owner') EXECUTE FUNCTION stormops.claim_keys();
+
+    CREATE OR REPLACE TRIGGER guard_price BEFORE INSERT OR UPDATE OR DELETE ON stormops.prices
+        FOR EACH ROW EXECUTE FUNCTION stormops.guard_price();
+    CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.prices
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_price();
+    CREATE OR REPLACE TRIGGER guard_invoice BEFORE INSERT OR UPDATE OR DELETE ON stormops.invoices
+        FOR EACH ROW EXECUTE FUNCTION stormops.guard_invoice();
+    CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoices
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice();
+    CREATE OR REPLACE TRIGGER guard_insert AFTER INSERT ON stormops.invoice_lines REFERENCING NEW TABLE AS come
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    CREATE OR REPLACE TRIGGER guard_update AFTER UPDATE ON stormops.invoice_lines REFERENCING OLD TABLE AS gone NEW TABLE AS come
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    CREATE OR REPLACE TRIGGER guard_delete AFTER DELETE ON stormops.invoice_lines REFERENCING OLD TABLE AS gone
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoice_lines
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
 
     PERFORM stormops.maintain_partitions();
 

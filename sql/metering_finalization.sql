@@ -1,0 +1,226 @@
+-- What is final stays: triggers that hold for everybody, numbers without a gap, corrections by credit note.
+
+CREATE FUNCTION stormops.guard_invoice() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    fixed boolean := CASE TG_OP
+        -- A restore, which sets row_security off, brings invoices as they were.
+        WHEN 'INSERT' THEN NEW.status <> 'draft' AND current_setting('row_security') = 'on'
+        WHEN 'UPDATE' THEN
+            OLD.status = 'void' OR OLD.status = 'draft' AND NEW.status = 'void'
+            OR (OLD.tenant_id, OLD.invoice_id, OLD.kind, OLD.period) IS DISTINCT FROM (NEW.tenant_id, NEW.invoice_id, NEW.kind, NEW.period)
+            OR OLD.status = 'finalized' AND (NEW.status <> 'void'
+                OR to_jsonb(OLD) - '{status,voided_at,voided_by,reason}'::text[] <> to_jsonb(NEW) - '{status,voided_at,voided_by,reason}'::text[])
+        WHEN 'DELETE' THEN OLD.status <> 'draft'
+        ELSE true
+    END;
+BEGIN
+    IF fixed THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'a finalized invoice is never changed or deleted',
+            HINT = 'SELECT * FROM stormops.credit_invoice(invoice_id, amount, reason); or void_invoice(invoice_id, reason).';
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END
+$$;
+COMMENT ON FUNCTION stormops.guard_invoice() IS 'Trigger: draft, then finalized, then perhaps void; nothing else changes once it is finalized, whoever tries. Error: 55000.';
+
+CREATE FUNCTION stormops.guard_invoice_lines() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    fixed boolean := TG_OP = 'TRUNCATE';
+BEGIN
+    -- One statement's lines are looked at together: an invoice run writes all tenants'.
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        fixed := EXISTS (SELECT FROM gone AS l JOIN stormops.invoices AS i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
+            WHERE i.status <> 'draft');
+    END IF;
+    IF NOT fixed AND (TG_OP = 'UPDATE' OR TG_OP = 'INSERT' AND current_setting('row_security') = 'on') THEN
+        fixed := EXISTS (SELECT FROM come AS l JOIN stormops.invoices AS i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
+            WHERE i.status <> 'draft');
+    END IF;
+    IF fixed THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the lines of a finalized invoice are never changed',
+            HINT = 'SELECT * FROM stormops.credit_invoice(invoice_id, amount, reason); or void_invoice(invoice_id, reason).';
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION stormops.guard_invoice_lines() IS 'Trigger: lines come, change and go with a draft only, whoever tries. Error: 55000.';
+
+CREATE FUNCTION stormops.existing_invoice(
+    invoice_id uuid, for_update boolean, OUT tenant_id uuid, OUT kind text, OUT period date, OUT status text, OUT total numeric
+)
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+BEGIN
+    SELECT i.tenant_id, i.kind, i.period, i.status, i.total INTO tenant_id, kind, period, status, total
+    FROM stormops.tenants AS t JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id WHERE i.invoice_id = $1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('invoice %s does not exist', coalesce($1::text, 'NULL')),
+            HINT = 'SELECT * FROM stormops.list_invoices(period);';
+    END IF;
+    IF for_update THEN
+        -- Read again under the lock: another session may just have taken a step.
+        SELECT i.status INTO status FROM stormops.invoices AS i
+        WHERE i.tenant_id = existing_invoice.tenant_id AND i.invoice_id = $1 FOR UPDATE;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.existing_invoice(uuid, boolean) IS 'The invoice of an id, locked if it is to be changed. Error: P0002 there is none.';
+
+CREATE FUNCTION stormops.take_number(tenant_id uuid, invoice_id uuid, OUT invoice_number bigint, OUT finalized_at timestamptz)
+    LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    -- Whoever else finalizes waits at this row until we commit, or takes the number that we gave back.
+    WITH next AS (
+        UPDATE stormops.invoice_numbers AS n SET last_number = n.last_number + 1 WHERE n.series = 'invoice' RETURNING n.last_number
+    )
+    UPDATE stormops.invoices AS i
+    SET status = 'finalized', invoice_number = n.last_number, finalized_at = clock_timestamp(), finalized_by = stormops.calling_role()
+    FROM next AS n
+    WHERE i.tenant_id = $1 AND i.invoice_id = $2
+    RETURNING i.invoice_number, i.finalized_at
+$$;
+COMMENT ON FUNCTION stormops.take_number(uuid, uuid) IS 'Finalizes a draft with the next number of the installation.';
+
+CREATE FUNCTION stormops.finalize_invoice(invoice_id uuid, OUT invoice_number bigint, OUT finalized_at timestamptz)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    invoice record;
+    stale text;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    -- Waits for a run that refreshes drafts, and for a price that is being set.
+    LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
+    SELECT * INTO invoice FROM stormops.existing_invoice($1, true);
+    IF invoice.status <> 'draft' THEN
+        IF invoice.status = 'finalized' THEN
+            SELECT i.invoice_number, i.finalized_at INTO invoice_number, finalized_at FROM stormops.invoices AS i
+            WHERE i.tenant_id = invoice.tenant_id AND i.invoice_id = $1;
+            RETURN;
+        END IF;
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the invoice is void',
+            HINT = 'SELECT * FROM stormops.generate_invoice(tenant_id, period); drafts another for its month.';
+    END IF;
+    -- Other steps of this tenant's invoices wait here, so that two drafts never bill the same late events.
+    PERFORM FROM stormops.tenants AS t WHERE t.tenant_id = invoice.tenant_id FOR NO KEY UPDATE;
+    SELECT CASE
+        WHEN EXISTS (
+            SELECT FROM stormops.invoices AS o
+            WHERE o.tenant_id = i.tenant_id AND o.kind = 'invoice' AND greatest(o.finalized_at, o.voided_at) >= i.generated_at)
+            THEN 'another invoice of the tenant was finalized or voided since this one was drafted'
+        WHEN EXISTS (
+            SELECT FROM stormops.prices AS p WHERE p.price_book = i.price_book AND p.created_at >= i.generated_at
+                AND p.valid_from < stormops.month_start((i.period + interval '1 month')::date))
+            THEN 'a price of the month was set since this one was drafted'
+    END INTO stale
+    FROM stormops.invoices AS i WHERE i.tenant_id = invoice.tenant_id AND i.invoice_id = $1;
+    IF stale IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = stale,
+            HINT = 'SELECT * FROM stormops.generate_invoice(tenant_id, period); refreshes the draft.';
+    END IF;
+    SELECT n.* INTO invoice_number, finalized_at FROM stormops.take_number(invoice.tenant_id, $1) AS n;
+END
+$$;
+COMMENT ON FUNCTION stormops.finalize_invoice(uuid) IS 'Makes a draft final, with the next number of the installation: no gap, since a rolled back call gives its number back. One that is final already is returned as it is. Returns invoice_number, finalized_at. For operators. Errors: P0002 no such invoice; 55000 void, or the draft is older than another invoice''s step or a price of the month.';
+
+CREATE FUNCTION stormops.void_invoice(invoice_id uuid, reason text, OUT invoice_number bigint, OUT voided_at timestamptz)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    invoice record;
+    fault text;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.given_reason($2);
+    LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
+    SELECT * INTO invoice FROM stormops.existing_invoice($1, true);
+    PERFORM FROM stormops.tenants AS t WHERE t.tenant_id = invoice.tenant_id FOR NO KEY UPDATE;
+    fault := CASE
+        WHEN invoice.kind <> 'invoice' OR invoice.status <> 'finalized' THEN 'only a finalized invoice can be voided'
+        WHEN EXISTS (
+            SELECT FROM stormops.invoices AS c
+            WHERE c.tenant_id = invoice.tenant_id AND c.corrects = $1) THEN 'the invoice has credit notes'
+        WHEN EXISTS (
+            SELECT FROM stormops.invoice_lines AS l JOIN stormops.invoices AS o ON o.tenant_id = l.tenant_id AND o.invoice_id = l.invoice_id
+            WHERE l.tenant_id = invoice.tenant_id AND l.adjusts = $1 AND o.status = 'finalized') THEN 'a later invoice adjusts this one'
+    END;
+    IF fault IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = fault,
+            HINT = 'credit_invoice(invoice_id, amount, reason) corrects it; of invoices that adjust each other void the latest first.';
+    END IF;
+    UPDATE stormops.invoices AS i SET status = 'void', reason = $2, voided_at = clock_timestamp(), voided_by = stormops.calling_role()
+    WHERE i.tenant_id = invoice.tenant_id AND i.invoice_id = $1
+    RETURNING i.invoice_number, i.voided_at INTO invoice_number, voided_at;
+END
+$$;
+COMMENT ON FUNCTION stormops.void_invoice(uuid, text) IS 'Declares a finalized invoice not due; it keeps its number and its lines, and its month may be invoiced anew. Returns invoice_number, voided_at. For operators. Errors: 22004, 22023 no reason; P0002 no such invoice; 55000 not final, credited, or adjusted by a later one.';
+
+CREATE FUNCTION stormops.given_reason(reason text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF reason IS NULL OR btrim(reason) = '' OR char_length(reason) > 500 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN reason IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            MESSAGE = 'a reason must be given', HINT = 'It has 1 to 500 characters and is kept with the invoice.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.given_reason(text) IS 'Errors 22004, 22023 unless there is a reason of 1 to 500 characters.';
+
+CREATE FUNCTION stormops.credit_invoice(
+    invoice_id uuid, amount numeric, reason text, OUT credit_note_id uuid, OUT invoice_number bigint, OUT total numeric, OUT left_to_credit numeric
+)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    invoice stormops.invoices;
+    credited numeric;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.given_reason($3);
+    LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
+    PERFORM stormops.existing_invoice($1, true);
+    SELECT i.* INTO invoice FROM stormops.tenants AS t JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id WHERE i.invoice_id = $1;
+    IF invoice.kind <> 'invoice' OR invoice.status <> 'finalized' THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'only a finalized invoice can be credited',
+            HINT = 'A draft is generated anew.';
+    END IF;
+    SELECT -coalesce(sum(c.total), 0) INTO credited FROM stormops.invoices AS c WHERE c.tenant_id = invoice.tenant_id AND c.corrects = $1;
+    IF $2 IS NULL OR NOT ($2 > 0 AND $2 <= invoice.total - credited) OR $2 <> round($2, invoice.minor_unit) THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('a credit is above 0, at most what is left of the invoice, and has %s digits after the point', invoice.minor_unit),
+            DETAIL = format('Left: %s %s.', invoice.total - credited, invoice.currency),
+            HINT = 'SELECT * FROM stormops.credit_invoice(invoice_id, 12.50, ''outage of 3 March'');';
+    END IF;
+    total := -round($2, invoice.minor_unit);
+    left_to_credit := invoice.total - credited + total;
+    INSERT INTO stormops.invoices AS i (tenant_id, kind, period, org_name, price_book, currency, minor_unit, total, usage_seq, event_count,
+        corrects, reason, generated_at, generated_by)
+    VALUES (invoice.tenant_id, 'credit_note', invoice.period, invoice.org_name, invoice.price_book, invoice.currency, invoice.minor_unit,
+        total, invoice.usage_seq, 0, $1, $3, clock_timestamp(), stormops.calling_role())
+    RETURNING i.invoice_id INTO credit_note_id;
+    INSERT INTO stormops.invoice_lines (tenant_id, invoice_id, line, kind, metric_name, from_time, to_time, rule, quantity, unit_price, amount)
+    VALUES (invoice.tenant_id, credit_note_id, 1, 'credit', 'credit', stormops.month_start(invoice.period),
+        stormops.month_start((invoice.period + interval '1 month')::date), format('credit to invoice %s', invoice.invoice_number),
+        -1, -total, total);
+    SELECT n.invoice_number INTO invoice_number FROM stormops.take_number(invoice.tenant_id, credit_note_id) AS n;
+END
+$$;
+COMMENT ON FUNCTION stormops.credit_invoice(uuid, numeric, text) IS 'Issues a final credit note over a part of a finalized invoice, or over all that is left of it. Returns credit_note_id, its number in the invoices'' series, total (negative) and left_to_credit. For operators. Errors: 22004, 22023 no reason, amount not above 0, above what is left, or finer than the currency; P0002 no such invoice; 55000 not final.';

@@ -1,0 +1,204 @@
+-- How events come in: by record_usage(), record_usages() and plain INSERT, under the same rules.
+
+CREATE FUNCTION stormops.usage_fault(metric_name text, value numeric, dimensions jsonb, idempotency_key text, at timestamptz) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT CASE
+        WHEN $1 IS NULL OR $2 IS NULL THEN 'metric_name and value must be given'
+        WHEN char_length($1) NOT BETWEEN 1 AND 100 THEN 'metric_name has not 1 to 100 characters'
+        WHEN $2 NOT BETWEEN 0 AND 1e15 THEN 'value is not between 0 and 1e15' -- NaN is above
+        WHEN scale($2) > 20 THEN 'value has more than 20 decimal places'
+        WHEN pg_column_size($3) > 8192 THEN 'dimensions take more than 8 kB'
+        WHEN jsonb_typeof($3) <> 'object' THEN 'dimensions are not a JSON object'
+        WHEN char_length($4) NOT BETWEEN 1 AND 200 THEN 'idempotency_key has not 1 to 200 characters'
+        WHEN $5 > now() + interval '5 minutes' THEN 'at lies more than 5 minutes in the future'
+        WHEN $5 < '2000-01-01 00:00:00+00' THEN 'at lies before 2000'
+    END
+$$;
+COMMENT ON FUNCTION stormops.usage_fault(text, numeric, jsonb, text, timestamptz) IS 'What is wrong with an event by itself; NULL: nothing.';
+
+CREATE FUNCTION stormops.refuse_usage(fault text, place bigint DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = CASE WHEN fault LIKE '%must be given' THEN 'null_value_not_allowed'
+            WHEN fault LIKE '%was used%' THEN 'unique_violation' ELSE 'invalid_parameter_value' END,
+        MESSAGE = 'usage is not valid: ' || fault,
+        DETAIL = coalesce('Element ' || place || '. ', '') || 'Nothing was recorded.',
+        HINT = CASE WHEN fault LIKE '%was used%' THEN 'Give each event a key of its own; the same event keeps its key.'
+            ELSE 'SELECT * FROM stormops.record_usage(''model_call'', 1, ''{"model": "v1"}'', idempotency_key => ''call-17'');' END;
+END
+$$;
+COMMENT ON FUNCTION stormops.refuse_usage(text, bigint) IS 'Errors: 22004, 22023, 23505 a key used for another event.';
+
+CREATE FUNCTION stormops.record_usage(
+    metric_name text, value numeric, dimensions jsonb DEFAULT '{}', idempotency_key text DEFAULT NULL,
+    at timestamptz DEFAULT pg_catalog.now(), OUT usage_id uuid, OUT status text
+)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    fault text := stormops.usage_fault(metric_name, value, dimensions, idempotency_key, at);
+    earlier record;
+BEGIN
+    IF fault IS NOT NULL THEN
+        PERFORM stormops.refuse_usage(fault);
+    END IF;
+    usage_id := stormops.new_id();
+    status := 'recorded';
+    dimensions := coalesce(dimensions, '{}');
+    at := coalesce(at, now());
+    IF idempotency_key IS NOT NULL THEN
+        INSERT INTO stormops.usage_keys (idempotency_key, usage_id, metric_name, metric_value, recorded_at)
+        VALUES (idempotency_key, usage_id, metric_name, value, at)
+        ON CONFLICT ON CONSTRAINT usage_keys_pkey DO NOTHING;
+        IF NOT FOUND THEN
+            SELECT k.* INTO earlier FROM stormops.usage_keys AS k
+            WHERE k.tenant_id = stormops.current_tenant() AND k.idempotency_key = record_usage.idempotency_key;
+            IF (earlier.metric_name, earlier.metric_value) IS DISTINCT FROM (metric_name, value) THEN
+                PERFORM stormops.refuse_usage('idempotency_key was used for another event');
+            END IF;
+            usage_id := earlier.usage_id;
+            status := 'duplicate';
+            RETURN;
+        END IF;
+    END IF;
+    INSERT INTO stormops.tenant_usage (usage_id, metric_name, metric_value, dimensions, idempotency_key, recorded_at)
+    VALUES (usage_id, metric_name, value, dimensions, idempotency_key, at);
+END
+$$;
+COMMENT ON FUNCTION stormops.record_usage(text, numeric, jsonb, text, timestamptz) IS 'Records one event of the tenant in context, as part of the transaction. value: 0 to 1e15, at most 20 decimal places, in the metric''s unit; dimensions: a JSON object of at most 8 kB; at: when it was used, from 2000 to five minutes ahead. Returns usage_id and status: recorded, or duplicate (the key came before with the same metric and value: not counted again; usage_id is the first''s). Errors: 0B000 no tenant; 22004; 22023 out of range, metric not declared, before the time from which events are kept; 23505 a key used for another metric or value; 53400 hard quota; 55000 suspended or closed.';
+
+CREATE FUNCTION stormops.record_usages(events jsonb, OUT recorded bigint, OUT duplicates bigint)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+    AS $$
+DECLARE
+    place bigint;
+    fault text;
+BEGIN
+    IF events IS NULL OR jsonb_typeof(events) <> 'array' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN events IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            MESSAGE = 'events must be a JSON array',
+            HINT = 'Each element: {"metric_name": "model_call", "value": 1, "dimensions": {}, "idempotency_key": …, "at": …}.';
+    END IF;
+    WITH given AS MATERIALIZED (
+        SELECT o.place, o.metric_name, o.value, coalesce(o.dimensions, '{}') AS dimensions, o.idempotency_key,
+            coalesce(o.at, now()) AS at, stormops.new_id() AS usage_id
+        FROM ROWS FROM (jsonb_to_recordset(events) AS (
+            metric_name text, value numeric, dimensions jsonb, idempotency_key text, at timestamptz
+        )) WITH ORDINALITY AS o (metric_name, value, dimensions, idempotency_key, at, place)
+    ), faulty AS (
+        SELECT g.place, stormops.usage_fault(g.metric_name, g.value, g.dimensions, g.idempotency_key, g.at) AS fault
+        FROM given AS g
+        WHERE stormops.usage_fault(g.metric_name, g.value, g.dimensions, g.idempotency_key, g.at) IS NOT NULL
+        ORDER BY g.place LIMIT 1
+    ), claimed AS (
+        INSERT INTO stormops.usage_keys AS k (idempotency_key, usage_id, metric_name, metric_value, recorded_at)
+        SELECT g.idempotency_key, g.usage_id, g.metric_name, g.value, g.at
+        FROM given AS g
+        WHERE g.idempotency_key IS NOT NULL AND NOT EXISTS (SELECT FROM faulty)
+        ORDER BY g.idempotency_key COLLATE "C" -- two at once wait for each other in one direction only
+        ON CONFLICT ON CONSTRAINT usage_keys_pkey DO NOTHING
+        RETURNING k.usage_id
+    ), written AS (
+        INSERT INTO stormops.tenant_usage (usage_id, metric_name, metric_value, dimensions, idempotency_key, recorded_at)
+        SELECT g.usage_id, g.metric_name, g.value, g.dimensions, g.idempotency_key, g.at
+        FROM given AS g
+        WHERE NOT EXISTS (SELECT FROM faulty)
+            AND (g.idempotency_key IS NULL OR g.usage_id IN (SELECT c.usage_id FROM claimed AS c))
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM written), f.place, f.fault INTO recorded, place, fault
+    FROM (SELECT) AS one LEFT JOIN faulty AS f ON true;
+    duplicates := jsonb_array_length(events) - recorded;
+    IF fault IS NULL AND duplicates > 0 THEN
+        -- A key that was there already, from this array or another session a moment ago too, must have meant the same.
+        SELECT o.place, 'idempotency_key was used for another event' INTO place, fault
+        FROM ROWS FROM (jsonb_to_recordset(events) AS (metric_name text, value numeric, idempotency_key text))
+            WITH ORDINALITY AS o (metric_name, value, idempotency_key, place)
+        JOIN stormops.usage_keys AS k ON k.tenant_id = stormops.current_tenant() AND k.idempotency_key = o.idempotency_key
+        WHERE (k.metric_name, k.metric_value) IS DISTINCT FROM (o.metric_name, o.value)
+        ORDER BY o.place LIMIT 1;
+    END IF;
+    IF fault IS NOT NULL THEN
+        PERFORM stormops.refuse_usage(fault, place);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.record_usages(jsonb) IS 'Records many events of the tenant in context, all or none. events: an array of {metric_name, value, dimensions ({}), idempotency_key (NULL), at (now)}; rules and errors as record_usage(). Returns recorded and duplicates (the same key with the same content: not counted again). INSERT INTO tenant_usage … SELECT does the same for rows, where a repeated key is an error.';
+
+CREATE FUNCTION stormops.claim_keys() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    INSERT INTO stormops.usage_keys (tenant_id, idempotency_key, usage_id, metric_name, metric_value, recorded_at)
+    SELECT n.tenant_id, n.idempotency_key, n.usage_id, n.metric_name, n.metric_value, n.recorded_at
+    FROM new_usage AS n
+    WHERE n.idempotency_key IS NOT NULL
+    ORDER BY n.tenant_id, n.idempotency_key COLLATE "C"; -- two at once wait for each other in one direction only
+    RETURN NULL;
+EXCEPTION
+    WHEN unique_violation THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'idempotency_key was used before',
+            DETAIL = 'Nothing was recorded.',
+            HINT = 'stormops.record_usage() takes a repeat of the same event as a duplicate.';
+END
+$$;
+COMMENT ON FUNCTION stormops.claim_keys() IS 'Trigger: keeps idempotency keys unique within the tenant, over all partitions. Error: 23505.';
+
+CREATE FUNCTION stormops.admit_usage() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    m record;
+    q record;
+    p record;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    FOR m IN
+        SELECT n.tenant_id, n.metric_name, min(n.recorded_at) AS first_at
+        FROM new_usage AS n
+        GROUP BY n.tenant_id, n.metric_name
+        ORDER BY n.tenant_id, n.metric_name
+    LOOP
+        -- Writers share this lock; set_quota() waits for it, so that nobody writes past a new quota unseen.
+        PERFORM FROM stormops.metrics AS d
+        WHERE d.tenant_id = m.tenant_id AND d.metric_name = m.metric_name
+        FOR KEY SHARE;
+        IF NOT FOUND THEN
+            PERFORM stormops.undeclared_metric(m.tenant_id, m.metric_name);
+        END IF;
+        IF m.first_at < (SELECT g.kept_from FROM stormops.metering_progress AS g) THEN
+            PERFORM stormops.refuse_usage('its time is one whose raw events were dropped');
+        END IF;
+        FOR q IN
+            SELECT e.period, e.quota, e.aggregation FROM stormops.effective_quotas(m.tenant_id, m.metric_name) AS e
+            WHERE e.kind = 'hard' AND e.quota IS NOT NULL AND e.aggregation IN ('SUM', 'COUNT', 'MAX')
+            ORDER BY e.period
+        LOOP
+            FOR p IN
+                SELECT date_trunc(q.period, n.recorded_at, 'UTC') AS starts,
+                    CASE q.aggregation WHEN 'SUM' THEN sum(n.metric_value) WHEN 'COUNT' THEN count(*) ELSE max(n.metric_value) END AS used
+                FROM new_usage AS n
+                WHERE n.tenant_id = m.tenant_id AND n.metric_name = m.metric_name
+                GROUP BY 1
+                ORDER BY 1
+            LOOP
+                PERFORM stormops.charge_quota(m.tenant_id, m.metric_name, q.period, p.starts, q.aggregation, p.used, q.quota);
+            END LOOP;
+        END LOOP;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION stormops.admit_usage() IS 'Trigger: refuses events of undeclared metrics, those older than what is kept, and those beyond a hard quota. Errors: 22023; 53400.';
