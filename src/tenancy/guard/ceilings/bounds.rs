@@ -37,7 +37,7 @@ macro_rules! ceilings {
     ($($number:literal: $of:literal $default:literal $unit:expr, $zero_is_no_limit:literal;)*) => {[$(
         Ceiling {
             of: c_str!($of),
-            name: c_str!(concat!("stormops.max_", $of)),
+            name: c_str!(concat!("stormops.ceiling_", $of)),
             description: c_str!(concat!("The highest ", $of, " of roles that work in tenants; 0: no ceiling.")),
             value: GucSetting::<i32>::new($default),
             unit: $unit,
@@ -100,7 +100,7 @@ pub fn init() {
             }
         }
         GucRegistry::define_float_guc_with_hooks(
-            c"stormops.max_hash_mem_multiplier",
+            c"stormops.ceiling_hash_mem_multiplier",
             c"The highest hash_mem_multiplier of roles that work in tenants; 0: no ceiling.",
             WHY,
             &MULTIPLIER,
