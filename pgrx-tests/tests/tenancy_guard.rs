@@ -8,7 +8,7 @@ use stormops_tests::{Db, SUPERUSER, cluster, sqlstate};
 const TENANTS: [&str; 2] = ["app", "tapp"];
 
 /// Each guard and what it refuses. The last of each is one command that a function may give, too.
-const GUARDS: [(&str, &[&str]); 9] = [
+const GUARDS: [(&str, &[&str]); 10] = [
     (
         "explain",
         &[
@@ -20,7 +20,16 @@ const GUARDS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("cursors", &["BEGIN; DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT", "DECLARE c CURSOR WITH HOLD FOR SELECT"]),
-    ("notify", &["LISTEN stormops", "NOTIFY stormops", "NOTIFY stormops, 'x'", "SELECT pg_notify('stormops', 'x')"]),
+    (
+        "notify",
+        &[
+            "LISTEN stormops",
+            "NOTIFY stormops",
+            "NOTIFY stormops, 'x'",
+            "SELECT pg_logical_emit_message(false, 'a', 'b')",
+            "SELECT pg_notify('stormops', 'x')",
+        ],
+    ),
     (
         "locks",
         &[
@@ -28,6 +37,13 @@ const GUARDS: [(&str, &[&str]); 9] = [
             "LOCK TABLE own.storms IN ACCESS EXCLUSIVE MODE",
             "LOCK TABLE own.list",
             "SELECT pg_advisory_lock(7)",
+            "CREATE TRIGGER t BEFORE INSERT ON stormops.storms EXECUTE FUNCTION own.f()",
+            "CREATE RULE r AS ON INSERT TO stormops.storms DO NOTHING",
+            "CREATE TEMP TABLE t (a uuid REFERENCES stormops.storms) ON COMMIT DROP",
+            "CREATE TABLE own.t (a uuid, FOREIGN KEY (a) REFERENCES stormops.storms)",
+            "ALTER TABLE own.list ADD COLUMN a uuid REFERENCES stormops.storms",
+            "ALTER TABLE own.list ADD FOREIGN KEY (a) REFERENCES stormops.storms (tenant_id)",
+            "ALTER TABLE own.parts ATTACH PARTITION stormops.storms DEFAULT",
             "SELECT pg_try_advisory_xact_lock_shared(7, 7)",
         ],
     ),
@@ -59,6 +75,7 @@ const GUARDS: [(&str, &[&str]); 9] = [
             "TABLE pg_stat_activity",
             "TABLE pg_locks",
             "TABLE pg_prepared_xacts",
+            "TABLE pg_prepared_statements",
             "TABLE pg_stat_progress_vacuum",
             "SELECT pg_cancel_backend(0)",
             "SELECT pg_terminate_backend(0)",
@@ -72,6 +89,17 @@ const GUARDS: [(&str, &[&str]); 9] = [
             "TABLE pg_statio_user_indexes",
             "TABLE pg_stat_database",
             "SELECT currtid2('stormops.storms', '(0,1)')",
+        ],
+    ),
+    (
+        "role",
+        &[
+            "ALTER ROLE CURRENT_USER PASSWORD 'x'",
+            "ALTER ROLE CURRENT_USER SET row_security = off",
+            "ALTER ROLE CURRENT_USER RESET ALL",
+            "GRANT app TO nobody",
+            "REASSIGN OWNED BY CURRENT_USER TO CURRENT_USER",
+            "DROP OWNED BY CURRENT_USER",
         ],
     ),
 ];
@@ -119,8 +147,10 @@ fn every_guard_refuses_tenants_alone_and_each_can_be_switched_off() {
         for role in TENANTS {
             let mut client = twins.db.superuser();
             for (guard, statements) in GUARDS {
-                for sql in statements {
-                    let as_tenant = format!("{switch}; SET ROLE {role}; {sql}");
+                // Of the guards that stay on, one statement each.
+                let rest = if guard == off { 0 } else { statements.len() - 1 };
+                for sql in &statements[rest..] {
+                    let as_tenant = format!("BEGIN; {switch}; SET ROLE {role}; {sql}");
                     let answer = run(&mut client, &as_tenant);
                     assert_eq!(refused(&answer, guard), guard != off, "{as_tenant}: {answer:?}");
                     client.batch_execute("ROLLBACK").expect("a session");
@@ -216,7 +246,7 @@ fn nobody_else_is_bound_and_nothing_else_is_refused() {
         let mut client = twins.db.as_role(role);
         for (guard, statements) in GUARDS {
             for sql in statements {
-                let answer = run(&mut client, sql);
+                let answer = run(&mut client, &format!("BEGIN; {sql}"));
                 assert!(!refused(&answer, guard), "{role}: {sql}: {answer:?}");
             }
         }

@@ -62,7 +62,7 @@ fn only_a_superuser_switches_a_guard_or_moves_a_ceiling() {
     let settings = "SELECT name, CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END FROM pg_settings
         WHERE name ~ '^stormops[.](guard|ceiling)_'";
     let settings = db.superuser().query(settings, &[]).expect("settings");
-    assert_eq!(settings.len(), 16);
+    assert_eq!(settings.len(), 17);
     for row in settings {
         let (name, off): (&str, &str) = (row.get(0), row.get(1));
         for role in ["app", "tapp", "op", "mon"] {

@@ -8,6 +8,7 @@
 mod ceilings;
 mod commands;
 mod functions;
+mod locks;
 mod resumption;
 mod switches;
 

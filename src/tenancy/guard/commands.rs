@@ -86,6 +86,13 @@ unsafe extern "C-unwind" fn judge(command: *mut pg_sys::Node, context: pg_sys::P
                     refuse_tenants(Guard::PreparedTransactions);
                 }
             }
+            // A role may do these to itself, and does them to every tenant that it works for.
+            NodeTag::T_AlterRoleStmt
+            | NodeTag::T_AlterRoleSetStmt
+            | NodeTag::T_GrantRoleStmt
+            | NodeTag::T_DropOwnedStmt
+            | NodeTag::T_ReassignOwnedStmt => refuse_tenants(Guard::Role),
+            _ if super::locks::locks_first(command) => refuse_tenants(Guard::Locks),
             // Part of another command that was judged: the sequence of a serial column, say.
             _ if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND => {}
             _ if leaves_behind(command) => refuse_tenants(Guard::TemporaryTables),

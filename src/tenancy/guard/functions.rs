@@ -19,6 +19,8 @@ fn guard_of(function: &str) -> Option<Guard> {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| function.starts_with(prefix));
     Some(match function {
         "pg_notify" => Guard::Notify,
+        // To whoever decodes the log, as a notification.
+        _ if begins(&["pg_logical_emit_message"]) => Guard::Notify,
         // Giving locks back is harmless, and what pools do.
         _ if begins(&["pg_advisory_lock", "pg_advisory_xact_lock", "pg_try_advisory"]) => Guard::Locks,
         // be_lo_open, be_loread, be_lo_get and all others.
@@ -29,6 +31,7 @@ fn guard_of(function: &str) -> Option<Guard> {
         | "pg_blocking_pids"
         | "pg_safe_snapshot_blocking_pids"
         | "pg_prepared_xact"
+        | "pg_prepared_statement"
         | "pg_stat_get_activity"
         | "pg_stat_get_progress_info" => Guard::Sessions,
         _ if begins(&["pg_stat_get_backend"]) => Guard::Sessions,

@@ -15,6 +15,7 @@ pub enum Guard {
     LargeObjects,
     Sessions,
     Counters,
+    Role,
 }
 
 struct Switch {
@@ -25,7 +26,7 @@ struct Switch {
 }
 
 /// In the order of `Guard`.
-const SWITCHES: [Switch; 9] = [
+const SWITCHES: [Switch; 10] = [
     Switch {
         setting: c"stormops.guard_explain",
         description: c"Refuses EXPLAIN to roles that work in tenants, and keeps debug_print_plan off.",
@@ -40,13 +41,13 @@ const SWITCHES: [Switch; 9] = [
     },
     Switch {
         setting: c"stormops.guard_notify",
-        description: c"Refuses LISTEN, NOTIFY and pg_notify() to roles that work in tenants.",
+        description: c"Refuses LISTEN, NOTIFY, pg_notify() and pg_logical_emit_message() to roles that work in tenants.",
         message: "all tenants share the channels of LISTEN and NOTIFY",
         hint: "Keep a queue in a table, or listen as a role that works in no tenant.",
     },
     Switch {
         setting: c"stormops.guard_locks",
-        description: c"Refuses LOCK TABLE and advisory locks to roles that work in tenants.",
+        description: c"Refuses LOCK TABLE, commands that lock a table of all tenants first, and advisory locks to roles that work in tenants.",
         message: "this lock would stop other tenants",
         hint: "Lock rows instead: SELECT … FOR UPDATE.",
     },
@@ -70,8 +71,8 @@ const SWITCHES: [Switch; 9] = [
     },
     Switch {
         setting: c"stormops.guard_sessions",
-        description: c"Refuses to roles that work in tenants to see, cancel and end other sessions.",
-        message: "other sessions of this role work for other tenants",
+        description: c"Refuses to roles that work in tenants to see, cancel and end what others run.",
+        message: "this would show or stop what other tenants run",
         hint: "Ask as a role that works in no tenant; cancel a query through its own connection.",
     },
     Switch {
@@ -80,9 +81,15 @@ const SWITCHES: [Switch; 9] = [
         message: "these counters count the rows of all tenants",
         hint: "Ask as a role that works in no tenant.",
     },
+    Switch {
+        setting: c"stormops.guard_role",
+        description: c"Refuses to roles that work in tenants to change themselves: password, defaults, members, DROP OWNED.",
+        message: "this would change the role for all tenants that it works for",
+        hint: "An administrator does it.",
+    },
 ];
 
-static VALUES: [GucSetting<bool>; 9] = [const { GucSetting::<bool>::new(true) }; 9];
+static VALUES: [GucSetting<bool>; 10] = [const { GucSetting::<bool>::new(true) }; 10];
 
 pub fn init() {
     for (switch, value) in SWITCHES.iter().zip(&VALUES) {
