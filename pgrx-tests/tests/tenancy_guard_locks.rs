@@ -1,8 +1,8 @@
 //! Commands that are refused in the end, but stand in the queue for a table's lock until then, and all tenants behind
 //! them.
 
+use stormops_tests::fails_with;
 use stormops_tests::twins::Twins;
-use stormops_tests::{enter, fails_with};
 
 const WAITED: &str = "55P03";
 
@@ -10,11 +10,12 @@ const WAITED: &str = "55P03";
 fn a_refusal_does_not_wait_for_the_lock_of_all_tenants() {
     let twins = Twins::new("queue");
     let own = "CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO app; SET ROLE app;
-        CREATE TABLE own.list (a uuid, b uuid, c uuid)";
+        CREATE TABLE own.list (a uuid, b uuid, c uuid);
+        CREATE TABLE own.parts (LIKE stormops.policy_decisions_log) PARTITION BY LIST (tenant_id)";
     twins.db.superuser().batch_execute(own).expect("a schema");
-    let mut other = twins.db.as_role("tapp");
-    enter(&mut other, twins.b);
-    other.batch_execute("BEGIN; UPDATE stormops.storms SET name = 'held'").expect("a write that goes on");
+    let mut other = twins.db.superuser();
+    let writes = "BEGIN; LOCK TABLE stormops.storms, stormops.policy_decisions_log IN ROW EXCLUSIVE MODE";
+    other.batch_execute(writes).expect("what the write of another tenant holds");
     for command in [
         "CREATE TRIGGER t BEFORE INSERT ON stormops.storms FOR EACH ROW EXECUTE FUNCTION own.f()",
         "CREATE RULE r AS ON INSERT TO stormops.storms DO INSTEAD NOTHING",
@@ -22,6 +23,8 @@ fn a_refusal_does_not_wait_for_the_lock_of_all_tenants() {
         "CREATE TEMP TABLE probe (a uuid REFERENCES stormops.storms) ON COMMIT DROP",
         "ALTER TABLE own.list ADD FOREIGN KEY (a, b) REFERENCES stormops.storms",
         "ALTER TABLE own.list ADD COLUMN d uuid REFERENCES stormops.storms",
+        "ALTER TABLE own.parts ATTACH PARTITION stormops.policy_decisions_log DEFAULT",
+        "CREATE TABLE own.part PARTITION OF stormops.policy_decisions_log DEFAULT",
         "LOCK TABLE stormops.storms IN SHARE MODE",
     ] {
         for (guard, expected) in [("on", "42501"), ("off", WAITED)] {

@@ -16,6 +16,11 @@ pub unsafe fn locks_first(command: *mut pg_sys::Node) -> bool {
                 is_shared((*trigger).relation) || is_shared((*trigger).constrrel)
             }
             NodeTag::T_RuleStmt => is_shared((*command.cast::<pg_sys::RuleStmt>()).relation),
+            // A partition, or a child, of a table of all tenants.
+            NodeTag::T_CreateStmt => {
+                let parents = (*command.cast::<pg_sys::CreateStmt>()).inhRelations;
+                PgList::<pg_sys::RangeVar>::from_pg(parents).iter_ptr().any(|parent| is_shared(parent))
+            }
             // The foreign keys of CREATE TABLE come here, too.
             NodeTag::T_AlterTableStmt => {
                 let steps = (*command.cast::<pg_sys::AlterTableStmt>()).cmds;
