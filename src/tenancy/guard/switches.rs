@@ -4,7 +4,6 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CStr;
 
 #[derive(Clone, Copy)]
-#[cfg_attr(test, derive(Debug, PartialEq))]
 pub enum Guard {
     Explain,
     Cursors,
