@@ -7,6 +7,12 @@ CREATE ROLE demo_operator LOGIN;
 CREATE ROLE demo_app LOGIN;
 \endif
 SELECT stormops.grant_usage('demo_operator', 'operator'), stormops.grant_usage('demo_app', 'trusted_app') \gset
+CREATE TABLE houses (
+    external_id text, address text, neighborhood text, longitude float8, latitude float8,
+    roof_style text, roof_material text, year_built int, roof_year int, building_value numeric
+);
+\copy houses FROM 'examples/ames.csv' WITH (FORMAT csv, HEADER)
+GRANT SELECT ON houses TO demo_app;
 
 \echo
 \echo '1. The operator provisions three roofing companies.'
@@ -23,11 +29,6 @@ SELECT org_name, tier, status, users, trial_ends_at::date AS trial_ends FROM sto
 \echo '   every run but for the ids: old and weathered roofs gain most from a visit.'
 \echo
 \c - demo_app
-CREATE TEMP TABLE houses (
-    external_id text, address text, neighborhood text, longitude float8, latitude float8,
-    roof_style text, roof_material text, year_built int, roof_year int, building_value numeric
-);
-\copy houses FROM 'examples/ames.csv' WITH (FORMAT csv, HEADER)
 \set company north
 \set tenant :north_tenant_id
 \ir demo_company.sql

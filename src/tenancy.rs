@@ -12,6 +12,6 @@ pub use context::raise;
 
 /// Defines the settings and the hooks. Called once, when the library loads.
 pub fn init() {
+    guard::init(); // before the context reserves the prefix
     context::init();
-    guard::init();
 }

@@ -57,6 +57,12 @@ impl Db {
         self.as_role(SUPERUSER)
     }
 
+    /// Switches a guard of tenants' sessions off for the sessions to come: for tests that look at plans, say.
+    pub fn without_guard(&self, guard: &str) {
+        let off = format!("ALTER DATABASE \"{}\" SET stormops.guard_{guard} = off", self.name);
+        self.superuser().batch_execute(&off).expect("a superuser");
+    }
+
     /// What psql prints, unaligned, for a script that must succeed.
     pub fn psql(&self, role: &str, script: &str) -> String {
         let mut psql = cluster().program("psql", role, &self.name);

@@ -30,6 +30,7 @@ fn assign(session: &mut Client, experiment: Uuid) -> i64 {
 #[test]
 fn assignment_is_deterministic_stable_and_as_weighted() {
     let db = Db::new("assign");
+    db.without_guard("temporary_tables");
     let mut session = seeded(&db, 41);
     let storm = scored_storm(&mut session, "hail", 8_000);
     let experiment = create(&db, &mut session, storm, r#"'three', '{"a": 0.2, "b": 0.3, "control": 0.5}'"#);
@@ -244,6 +245,7 @@ fn two_calls_at_once_assign_once() {
 #[test]
 fn aggregates_run_in_parallel() {
     let db = Db::new("parallel");
+    db.without_guard("explain");
     let mut session = seeded(&db, 56);
     db.superuser()
         .batch_execute(

@@ -133,6 +133,7 @@ fn a_prepared_plan_follows_the_tenant() {
 #[test]
 fn parallel_workers_are_in_the_same_tenant() {
     let twins = Twins::new("parallel");
+    twins.db.without_guard("explain");
     let force = "SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')";
     let force: String = twins.db.superuser().query_one(force, &[]).expect("a setting of this server").get(0);
     let in_workers = |user: &str, sql: &str| {

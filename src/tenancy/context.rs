@@ -191,6 +191,20 @@ fn standing() -> Standing {
     standing
 }
 
+/// For a cursor that goes on: an error if the tenant that this transaction works in was closed since,
+/// or its acting user removed.
+pub fn recheck() {
+    let Some(pinned) = PIN.0.get() else { return };
+    if CHECKED.0.get() == GetCurrentStatementStartTimestamp() {
+        return;
+    }
+    if TENANT.0.get() == Some(pinned) {
+        standing();
+    } else if let Err(refusal) = standing::read(pinned, None) {
+        refuse(&refusal); // the setting names no tenant now, or one that no policy has let in
+    }
+}
+
 /// The user of the tenant on whose behalf this session works; NULL: the application itself.
 #[pg_extern(stable, parallel_safe)]
 fn current_user_id() -> Option<pgrx::Uuid> {

@@ -1,127 +1,83 @@
-//! What privileges cannot refuse: a cursor that outlives its transaction, and with it its tenant,
-//! and a lock on a table that all tenants share.
+//! The guard of tenants' sessions: what SQL privileges cannot refuse.
 //!
-//! It watches commands, never settings: those are guarded by their own context and check hook.
+//! It watches commands (`commands`), the server's own functions (`functions`) and cursors that go
+//! on (`resumption`). Settings it never watches: their own check hooks keep them (`ceilings`).
 
-#![expect(unsafe_code, reason = "a hook of the server, and its parse trees")]
+#![expect(unsafe_code, reason = "reads the backend's own state and its catalogue caches")]
+
+mod ceilings;
+mod commands;
+mod functions;
+mod locks;
+mod resumption;
+mod switches;
 
 use pgrx::direct_function_call;
-use pgrx::pg_sys::{self, NodeTag};
 use pgrx::prelude::*;
-use std::ffi::{c_char, c_int};
-use std::sync::OnceLock;
 
-static NEXT: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
+use switches::Guard;
 
+/// Defines the settings and sets the hooks. Called once, when the library loads, and before the
+/// settings' prefix is reserved.
 pub fn init() {
-    // SAFETY: the hook is a plain global, set once when the library loads.
-    unsafe {
-        NEXT.get_or_init(|| pg_sys::ProcessUtility_hook);
-        pg_sys::ProcessUtility_hook = Some(hook);
+    switches::init();
+    ceilings::init();
+    commands::init();
+    functions::init();
+    resumption::init();
+}
+
+/// Raises an error in a tenants' session, unless a superuser switched this guard off.
+fn refuse_tenants(guard: Guard) {
+    if guard.is_on() && serves_tenants() {
+        let (message, hint) = guard.refusal();
+        let hint = format!("{hint} A superuser may switch this off: {}.", guard.setting());
+        super::context::raise(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, &hint);
     }
 }
 
-/// Not guarded by pgrx, and without anything to drop: an error of the server jumps over this
-/// frame with all its fields, where a guard would raise it again with fewer.
-unsafe extern "C-unwind" fn hook(
-    statement: *mut pg_sys::PlannedStmt,
-    query: *const c_char,
-    read_only: bool,
-    context: pg_sys::ProcessUtilityContext::Type,
-    params: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    destination: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-) {
-    unsafe extern "C-unwind" {
-        fn standard_ProcessUtility(
-            statement: *mut pg_sys::PlannedStmt,
-            query: *const c_char,
-            read_only: bool,
-            context: pg_sys::ProcessUtilityContext::Type,
-            params: pg_sys::ParamListInfo,
-            environment: *mut pg_sys::QueryEnvironment,
-            destination: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        );
-    }
-    // SAFETY: the server hands over a valid statement, and this hands it on.
-    unsafe {
-        judge((*statement).utilityStmt);
-        match NEXT.get() {
-            Some(Some(next)) => {
-                next(statement, query, read_only, context, params, environment, destination, completion);
-            }
-            _ => standard_ProcessUtility(
-                statement,
-                query,
-                read_only,
-                context,
-                params,
-                environment,
-                destination,
-                completion,
-            ),
-        }
-    }
-}
-
-/// Raises an error for a command that a tenant's role may not give.
-#[pg_guard]
-unsafe extern "C-unwind" fn judge(command: *mut pg_sys::Node) {
-    // SAFETY: the type tag says which node it is.
-    unsafe {
-        match (*command).type_ {
-            NodeTag::T_DeclareCursorStmt => {
-                let options = (*command.cast::<pg_sys::DeclareCursorStmt>()).options;
-                if options & pg_sys::CURSOR_OPT_HOLD as c_int != 0 && works_in_tenants() {
-                    refuse(
-                        "a cursor WITH HOLD would carry a tenant's rows out of its transaction",
-                        "Declare it without WITH HOLD and fetch in the same transaction.",
-                    );
-                }
-            }
-            NodeTag::T_LockStmt => {
-                let tables = (*command.cast::<pg_sys::LockStmt>()).relations;
-                let tables = pgrx::PgList::<pg_sys::RangeVar>::from_pg(tables);
-                if tables.iter_ptr().any(|table| is_shared(table)) && works_in_tenants() {
-                    refuse("a lock on this table would stop every tenant", "Lock rows instead: SELECT … FOR UPDATE.");
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// True for a table of StormOps.
-unsafe fn is_shared(table: *const pg_sys::RangeVar) -> bool {
-    // SAFETY: catalogue lookups by name, of a table that may be missing.
-    unsafe {
-        let flags = pg_sys::RVROption::RVR_MISSING_OK;
-        let table = pg_sys::RangeVarGetRelidExtended(table, pg_sys::NoLock as c_int, flags, None, std::ptr::null_mut());
-        let schema = pg_sys::get_namespace_oid(c"stormops".as_ptr(), true);
-        schema != pg_sys::InvalidOid && pg_sys::get_rel_namespace(table) == schema
-    }
+/// True where tenants' rows are seen through the policies: the role in force does, or the session
+/// is of such a role, whatever ordinary role it set since. Inside a SECURITY DEFINER function the
+/// function's owner counts.
+fn serves_tenants() -> bool {
+    let (mut user, mut flags) = (pg_sys::InvalidOid, 0);
+    // SAFETY: plain reads of the backend's own state.
+    let (session, superuser) = unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut flags);
+        (pg_sys::GetSessionUserId(), pg_sys::superuser_arg(user))
+    };
+    let inside_definer = flags as u32 & pg_sys::SECURITY_LOCAL_USERID_CHANGE != 0;
+    !superuser && (works_in_tenants(user) || !inside_definer && session != user && works_in_tenants(session))
 }
 
 /// True for a role that sees tenants' rows through the policies: not their owner, not a superuser.
-/// By the catalogue caches, since LOCK runs without a snapshot.
-fn works_in_tenants() -> bool {
+/// By the catalogue caches, since some commands run without a snapshot.
+fn works_in_tenants(role: pg_sys::Oid) -> bool {
     // SAFETY: functions of the server that read its caches.
     unsafe {
-        if pg_sys::superuser() || pg_sys::GetUserId() == super::visit::owner() {
+        if pg_sys::superuser_arg(role) || role == super::visit::owner() {
             return false;
         }
-        let name = "stormops.current_tenant()".into_datum();
-        direct_function_call::<pg_sys::Oid>(pg_sys::to_regprocedure, &[name])
-            .and_then(|function| {
-                let question = [function.into_datum(), "EXECUTE".into_datum()];
-                direct_function_call::<bool>(pg_sys::has_function_privilege_id, &question)
-            })
-            .unwrap_or(false)
+        let function = current_tenant();
+        let question = [role.into_datum(), function.into_datum(), "EXECUTE".into_datum()];
+        function != pg_sys::InvalidOid
+            && direct_function_call::<bool>(pg_sys::has_function_privilege_id_id, &question).unwrap_or(false)
     }
 }
 
-fn refuse(message: &'static str, hint: &str) -> ! {
-    super::context::raise(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, hint)
+/// The function of that name; invalid in a database without the extension. Found by its key, since
+/// a lookup as SQL's would ask whether this role may look into the schema.
+fn current_tenant() -> pg_sys::Oid {
+    // SAFETY: a lookup in a catalogue cache.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"stormops".as_ptr(), true);
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
+            pg_sys::Anum_pg_proc_oid as i16,
+            c"current_tenant".as_ptr().into(),
+            pg_sys::buildoidvector(std::ptr::null(), 0).into(),
+            schema.into(),
+            pg_sys::Datum::null(),
+        )
+    }
 }
