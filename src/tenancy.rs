@@ -4,6 +4,7 @@ mod announce;
 mod context;
 mod guard;
 mod ids;
+mod merge;
 mod names;
 mod standing;
 mod visit;
@@ -12,4 +13,5 @@ mod visit;
 pub fn init() {
     context::init();
     guard::init();
+    merge::init();
 }
