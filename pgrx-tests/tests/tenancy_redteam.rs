@@ -8,7 +8,12 @@ use stormops_tests::{cluster, twins};
 /// One pair for all: attacks take turns, since what they do to roles is the cluster's.
 fn pair() -> std::sync::MutexGuard<'static, Pair> {
     static PAIR: OnceLock<Mutex<Pair>> = OnceLock::new();
-    PAIR.get_or_init(|| Mutex::new(Pair::new(Schema::Ours))).lock().unwrap_or_else(|broken| broken.into_inner())
+    let pair = PAIR.get_or_init(|| Mutex::new(Pair::new(Schema::Ours)));
+    pair.lock().unwrap_or_else(|broken| {
+        let mut pair = broken.into_inner();
+        pair.renew();
+        pair
+    })
 }
 
 fn verdicts(attacks: &[Attack]) -> Vec<Verdict> {

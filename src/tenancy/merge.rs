@@ -86,7 +86,7 @@ unsafe fn reads_its_target(query: *const pg_sys::Query) -> bool {
             let Some(rights) = rights.get_ptr((*target).perminfoindex as usize - 1) else { return false };
             (*rights).requiredPerms
         };
-        u64::from(required) & u64::from(pg_sys::ACL_SELECT) != 0
+        required & pg_sys::ACL_SELECT as pg_sys::AclMode != 0
             || pg_sys::check_enable_rls((*target).relid, pg_sys::InvalidOid, true)
                 != pg_sys::CheckEnableRlsResult::RLS_ENABLED as c_int
     }

@@ -20,8 +20,23 @@ UPDATE stormops.properties SET address = 'mine'; COMMIT;
 UPDATE stormops.customer_journeys SET touch = 'mine'; COMMIT;
 DELETE FROM stormops.:table; COMMIT;
 
+--# 87c | S1 | app, tapp | refused 42501 a MERGE that reads no column
+-- PostgreSQL filters the target of a MERGE by the SELECT policies only if it reads a column of it.
+CREATE FUNCTION mallory.seen(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'a row'; RETURN false; END $$;
+MERGE INTO stormops.customer_journeys USING (SELECT 'x'::text AS x) AS x ON true WHEN MATCHED AND mallory.seen(x) THEN DELETE;
+MERGE INTO stormops.storms USING (SELECT 'x'::text AS x) AS x ON true WHEN MATCHED AND mallory.seen(x) THEN UPDATE SET name = 'mine';
+
+--# 87d | S1 | app, tapp | refused 42501 a MERGE that reads no column
+-- The same out of a stored body, which is analysed when it is made.
+CREATE FUNCTION mallory.seen(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'a row'; RETURN false; END $$;
+CREATE FUNCTION mallory.count() RETURNS void LANGUAGE sql BEGIN ATOMIC MERGE INTO stormops.storms USING (SELECT 'x'::text AS x) AS x ON true WHEN MATCHED AND mallory.seen(x) THEN DELETE; END;
+SELECT mallory.count();
+
+--# 87e | S1 | app, tapp | rows=0 | naive holds
+-- One that reads a column meets the own rows only.
+MERGE INTO stormops.storms AS s USING (SELECT 'x'::text AS x) AS x ON s.tenant_id = :'B' WHEN MATCHED THEN UPDATE SET name = 'mine';
+
 --# 87b | S1 | app, tapp | same | naive holds
-MERGE INTO stormops.storms USING (SELECT 1) AS x ON true WHEN MATCHED THEN UPDATE SET name = 'mine'; COMMIT;
 WITH gone AS (DELETE FROM stormops.customer_journeys RETURNING tenant_id) SELECT count(*) FROM gone WHERE tenant_id = :'B';
 SELECT tenant_id FROM stormops.storms FOR UPDATE;
 
@@ -140,7 +155,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stormops TO app, ta
 :never;
 
 --# 105c | S1 | app, tapp | refused 42501 | naive skips
--- Nor planted.
+-- Nor added.
 \superuser
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stormops TO app, tapp;
 \attacker

@@ -33,3 +33,12 @@ SELECT stormops.login(:'tokenB');
 -- Nobody signs for himself.
 SELECT stormops.create_signing_key();
 SELECT stormops.issue_token(:'B', :'id7');
+
+--# 78b | S1 | app | value=1
+-- Parallel workers know the tenant that a token named.
+SET LOCAL force_parallel_mode = on;
+SET LOCAL debug_parallel_query = on;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0;
+SELECT count(*) FROM stormops.properties;

@@ -131,7 +131,7 @@ impl Stage {
         };
         let tables = names(&mut superuser, &relations("relkind IN ('r', 'p') AND NOT relispartition"));
         let relation = names(&mut superuser, &relations("relkind IN ('r', 'p', 'v', 'm') AND NOT relispartition"));
-        let partition = names(&mut superuser, &relations("relispartition"));
+        let partition = names(&mut superuser, &relations("relkind IN ('r', 'p') AND relispartition"));
         let granted = |command: &str| {
             format!("c.relkind IN ('r', 'p') AND has_any_column_privilege('tapp', c.oid, '{command}')")
         };
