@@ -6,7 +6,7 @@ mod judge;
 mod session;
 mod stage;
 
-pub use attack::{Attack, Expected, attacks};
+pub use attack::{Attack, Expected, Naive, attacks};
 pub use judge::{Verdict, play};
 pub use stage::{Pair, Schema};
 

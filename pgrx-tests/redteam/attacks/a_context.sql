@@ -70,7 +70,7 @@ ALTER ROLE CURRENT_USER SET app.current_tenant = :'B';
 
 --# 11 | S2 | app | refused 42501/22023/0B000
 -- The startup packet.
-\connect -c app.current_tenant=:'B'
+\connect -c app.current_tenant=00000000-0000-7000-8000-0000000b0000
 SELECT count(*) FROM stormops.properties;
 
 --# 12 | OPS | superuser | rows=0 | naive holds
@@ -138,6 +138,8 @@ SELECT count(*) FROM stormops.properties;
 
 --# 23 | S1 | tapp | same
 -- One cursor, two tenants.
+SET LOCAL enable_indexscan = off;
+SET LOCAL enable_bitmapscan = off;
 DECLARE c CURSOR FOR SELECT address FROM stormops.properties;
 FETCH 1 FROM c;
 SET LOCAL app.current_tenant = :'B';

@@ -116,7 +116,8 @@ fn perform(stage: &Stage, attack: &Attack, attacker: &str) -> Vec<Line> {
             Step::Send(sql) => {
                 let by_right = !is_attacker(&speaker) || tenants.get(&speaker) == Some(&'B');
                 for sql in stage.expand(sql) {
-                    let answer = session.send(&sql);
+                    let mut answer = session.send(&sql);
+                    answer.text = answer.text.replace(&stage.db.name, "the database");
                     let mut line = line(&speaker, by_right, sql, answer);
                     line.last = number + 1 == attack.steps.len();
                     lines.push(line);

@@ -79,9 +79,15 @@ impl Session {
             let parameters = "SET ON PARAMETER app.current_tenant";
             stage.superuser().batch_execute(&format!("{verb} {parameters} {preposition} {}", self.role))
         };
-        lend("GRANT", "TO")?;
+        let may = "SELECT has_parameter_privilege($1, 'app.current_tenant', 'SET')";
+        let may: bool = stage.superuser().query_one(may, &[&self.role])?.get(0);
+        if !may {
+            lend("GRANT", "TO")?;
+        }
         let pinned = self.client.batch_execute(&format!("BEGIN; {set}; SELECT stormops.current_tenant()"));
-        lend("REVOKE", "FROM")?;
+        if !may {
+            lend("REVOKE", "FROM")?;
+        }
         // An open transaction hears of it when it next takes a lock.
         self.client.batch_execute("SELECT FROM pg_parameter_acl")?;
         pinned

@@ -45,10 +45,29 @@ impl Pair {
         Self { schema, templates, x, y, mutation: String::new() }
     }
 
-    /// Fresh copies, in which a superuser then takes a defence away.
+    /// A superuser takes a defence away, in the present copies and in those that replace them.
     pub fn mutate(&mut self, mutation: &str) {
         mutation.clone_into(&mut self.mutation);
-        self.renew();
+        for stage in [&self.x, &self.y] {
+            stage.superuser().batch_execute(mutation).unwrap_or_else(|e| panic!("{mutation}: {e:?}"));
+        }
+        self.reopen();
+    }
+
+    /// And gives it back: by this statement, or with fresh copies.
+    pub fn restore(&mut self, undo: &str) {
+        self.mutation.clear();
+        for stage in [&self.x, &self.y] {
+            stage.superuser().batch_execute(undo).unwrap_or_else(|e| panic!("{undo}: {e:?}"));
+        }
+        if undo.is_empty() { self.renew() } else { self.reopen() }
+    }
+
+    /// What an attack may name has changed.
+    fn reopen(&mut self) {
+        for stage in [&mut self.x, &mut self.y] {
+            stage.look();
+        }
     }
 
     pub fn renew(&mut self) {
@@ -84,6 +103,9 @@ fn template(schema: Schema, with_victim: bool) -> Db {
         script.push(mark);
     }
     script.push(include_str!("../../redteam/times.sql").to_owned());
+    if schema == Schema::Naive {
+        script.push("REFRESH MATERIALIZED VIEW stormops.mv_properties".to_owned());
+    }
     superuser.batch_execute(&script.join(";\n")).expect("the rows of both");
     superuser.close().expect("a template that nobody is in");
     db
@@ -122,29 +144,36 @@ fn names(client: &mut Client, sql: &str) -> Vec<String> {
 
 impl Stage {
     fn open(db: Db, schema: Schema) -> Self {
-        let mut superuser = db.superuser();
+        let superuser = RefCell::new(db.superuser());
+        let mut stage =
+            Self { db, schema, superuser, tokens: None, expansions: vec![], fingerprint: String::new() };
+        stage.look();
+        stage.issue_tokens();
+        stage
+    }
+
+    fn look(&mut self) {
+        let superuser = self.superuser.get_mut();
         let relations = |condition: &str| {
             format!(
                 "SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace = 'stormops'::regnamespace AND {condition}
                 AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id') ORDER BY 1"
             )
         };
-        let tables = names(&mut superuser, &relations("relkind IN ('r', 'p') AND NOT relispartition"));
-        let relation = names(&mut superuser, &relations("relkind IN ('r', 'p', 'v', 'm') AND NOT relispartition"));
-        let partition = names(&mut superuser, &relations("relkind IN ('r', 'p') AND relispartition"));
-        let granted = |command: &str| {
-            format!("c.relkind IN ('r', 'p') AND has_any_column_privilege('tapp', c.oid, '{command}')")
-        };
-        let inserts = names(&mut superuser, &relations(&granted("INSERT")));
+        let tables = names(superuser, &relations("relkind IN ('r', 'p') AND NOT relispartition"));
+        let relation = names(superuser, &relations("relkind IN ('r', 'p', 'v', 'm') AND NOT relispartition"));
+        let partition = names(superuser, &relations("relkind IN ('r', 'p') AND relispartition"));
+        let granted = "c.relkind IN ('r', 'p') AND has_any_column_privilege('tapp', c.oid, 'INSERT')";
+        let inserts = names(superuser, &relations(granted));
         let inserts: Vec<&str> = rows().filter(|table| inserts.iter().any(|name| name == table)).collect();
         let count = |table: &String| {
             format!("SELECT '{table}', count(*), sum(hashtext(t::text)) FROM stormops.{table} AS t WHERE tenant_id = '{B}'")
         };
-        let fingerprint = format!(
+        self.fingerprint = format!(
             "SELECT string_agg(f::text, ' ' ORDER BY f) FROM ({}) AS f",
             tables.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
         );
-        let expansions = vec![
+        self.expansions = vec![
             // The keys that only the victim has, as the attacker's own rows.
             (":claim", inserts.iter().map(|table| insert(table, A, 2, 2)).collect()),
             // A row for the victim.
@@ -152,18 +181,14 @@ impl Stage {
             // Under a parent that only the victim has.
             (":hang", inserts.iter().flat_map(|table| insert_below(table, A, 3, 2)).collect()),
             (":own", inserts.iter().map(|table| insert(table, A, 3, 1)).collect()),
-            (":never", matrix(&mut superuser, "NOT granted AND command IN ('UPDATE', 'DELETE')")),
-            (":added", matrix(&mut superuser, "NOT granted AND command = 'INSERT' AND table_name <> 'tenants'")),
-            (":forbidden_rows", matrix(&mut superuser, "least_role <> 'viewer' AND plain AND command <> 'INSERT'")),
-            (":forbidden_insert", matrix(&mut superuser, "least_role <> 'viewer' AND plain AND command = 'INSERT'")),
+            (":never", matrix(superuser, "NOT granted AND command IN ('UPDATE', 'DELETE')")),
+            (":added", matrix(superuser, "NOT granted AND command = 'INSERT' AND table_name <> 'tenants'")),
+            (":forbidden_rows", matrix(superuser, "least_role <> 'viewer' AND plain AND command <> 'INSERT'")),
+            (":forbidden_insert", matrix(superuser, "least_role <> 'viewer' AND plain AND command = 'INSERT'")),
             (":table", tables),
             (":relation", relation),
             (":partition", partition),
         ];
-        let mut stage =
-            Self { db, schema, superuser: RefCell::new(superuser), tokens: None, expansions, fingerprint };
-        stage.issue_tokens();
-        stage
     }
 
     /// Where `app` gets its way in, once the library has one.
