@@ -15,13 +15,12 @@ fn the_naive_schema_leaks_class_by_class() {
 
     let (mut found, mut wrong) = (BTreeMap::<String, usize>::new(), Vec::new());
     for attack in attacks("attacks").iter().filter(|attack| attack.naive != Naive::Skips) {
-        for attacker in &attack.attackers {
-            let verdict = play(&mut pair, attack, attacker);
-            if verdict.leaks.is_empty() == (attack.naive == Naive::Leaks) {
-                wrong.push(format!("{:?} was due, but {}", attack.naive, verdict.describe()));
-            }
-            *found.entry(attack.class.clone()).or_default() += usize::from(!verdict.leaks.is_empty());
+        // All roles are alike there.
+        let verdict = play(&mut pair, attack, &attack.attackers[0]);
+        if verdict.leaks.is_empty() == (attack.naive == Naive::Leaks) {
+            wrong.push(format!("{:?} was due, but {}", attack.naive, verdict.describe()));
         }
+        *found.entry(attack.class.clone()).or_default() += usize::from(!verdict.leaks.is_empty());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for class in ["a_context", "c_functions", "d_views", "e_writes", "f_pools", "g_shared", "i_engine", "j_lifecycle", "k_numbers"] {

@@ -44,6 +44,10 @@ SELECT * FROM stormops.experiment_report(:'id2');
 SELECT stormops.remove_user(:'id2');
 SELECT stormops.set_user_role(:'id2', 'viewer');
 
+--# 44e | S1 | app, tapp | same | naive skips
+-- Every function that an application may call, new ones included, with the victim's ids.
+SELECT count(*), bool_or(x::text LIKE '%BRAVO-SECRET%') FROM :call AS x;
+
 --# 44d | S1 | app, tapp | refused 42501 | naive skips
 -- What only other functions call.
 SELECT stormops.visit_all_tenants();

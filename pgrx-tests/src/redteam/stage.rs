@@ -111,6 +111,32 @@ fn template(schema: Schema, with_victim: bool) -> Db {
     db
 }
 
+/// Every function that an application may call, with ids of the victim for arguments: those it must have, and all.
+fn calls(superuser: &mut Client) -> Vec<String> {
+    if names(superuser, "SELECT 'yes' WHERE to_regproc('stormops.usage_functions') IS NOT NULL").is_empty() {
+        return vec![];
+    }
+    let calls = format!(
+        "SELECT DISTINCT format('stormops.%I(%s)', p.proname, (
+            SELECT string_agg(CASE
+                WHEN format_type(a.type, NULL) = 'uuid' AND p.proargnames[a.place] LIKE '%tenant%' THEN '''{B}'''
+                WHEN format_type(a.type, NULL) = 'uuid' THEN '''{}'''
+                WHEN format_type(a.type, NULL) = 'text' THEN '''moderate'''
+                WHEN format_type(a.type, NULL) = 'jsonb' THEN '''{{}}'''
+                WHEN t.typcategory = 'N' THEN '1'
+                WHEN t.typcategory = 'B' THEN 'true'
+                ELSE 'NULL::' || format_type(a.type, NULL)
+            END, ', ' ORDER BY a.place)
+            FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place) JOIN pg_type AS t ON t.oid = a.type
+            WHERE a.place <= p.pronargs - k * p.pronargdefaults))
+        FROM stormops.usage_functions() AS f JOIN pg_proc AS p ON p.oid = ('stormops.' || f.signature)::regprocedure
+        CROSS JOIN generate_series(0, 1) AS k
+        WHERE f.kinds && '{{app,trusted_app}}' AND p.prokind = 'f' ORDER BY 1",
+        id(2)
+    );
+    names(superuser, &calls)
+}
+
 /// A statement for each command of the role matrix, granted to somebody or not, of which the condition holds.
 fn matrix(superuser: &mut Client, condition: &str) -> Vec<String> {
     if names(superuser, "SELECT 'yes' WHERE to_regproc('stormops.role_matrix') IS NOT NULL").is_empty() {
@@ -185,6 +211,7 @@ impl Stage {
             (":added", matrix(superuser, "NOT granted AND command = 'INSERT' AND table_name <> 'tenants'")),
             (":forbidden_rows", matrix(superuser, "least_role <> 'viewer' AND plain AND command <> 'INSERT'")),
             (":forbidden_insert", matrix(superuser, "least_role <> 'viewer' AND plain AND command = 'INSERT'")),
+            (":call", calls(superuser)),
             (":table", tables),
             (":relation", relation),
             (":partition", partition),
