@@ -4,6 +4,7 @@ mod announce;
 pub mod context;
 mod guard;
 mod ids;
+mod merge;
 mod names;
 mod standing;
 mod visit;
@@ -14,4 +15,5 @@ pub use context::raise;
 pub fn init() {
     guard::init(); // before the context reserves the prefix
     context::init();
+    merge::init();
 }

@@ -10,6 +10,8 @@ use postgres::{Client, Error};
 use uuid::Uuid;
 
 mod cluster;
+pub mod pool;
+pub mod redteam;
 pub mod twins;
 
 use cluster::TEMPLATE;
@@ -45,6 +47,12 @@ impl Db {
         let create = format!("CREATE DATABASE \"{name}\" TEMPLATE {template}");
         cluster().superuser().batch_execute(&create).expect("a new database");
         Self { name }
+    }
+
+    /// A copy, which nobody may be connected to the original for.
+    pub fn copy_of(&self) -> Self {
+        let name = self.name.rsplit_once('_').map_or(self.name.as_str(), |(name, _)| name);
+        Self::copy(name, &format!("\"{}\"", self.name))
     }
 
     #[track_caller]

@@ -139,6 +139,11 @@ impl Twins {
     }
 }
 
+/// The tables that have rows here, every parent before its children.
+pub fn rows() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.0)
+}
+
 /// The statement that inserts row `n` of a table, under the alias `r`, below parents of another number.
 pub fn insert(table: &str, tenant: Uuid, n: u8, parents: u8) -> String {
     PARENTS.iter().fold(template(table, tenant, n), |sql, parent| sql.replace(parent, &id(parents).to_string()))

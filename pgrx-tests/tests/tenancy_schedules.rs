@@ -1,0 +1,332 @@
+//! Many tenants on few pooled connections, in random order: no row ever under another tenant's pin.
+//!
+//! Each client works through one PgBouncer in transaction mode and gets whatever connection is free, with all that
+//! others left on it. Every row that it reads names its tenant; every row that it writes carries the pin as text.
+//! `STORMOPS_SEED=n` repeats the clients' choices (how they interleave is the machine's).
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fastrand::Rng;
+use postgres::{Client, SimpleQueryMessage};
+use stormops_tests::pool::Pool;
+use stormops_tests::{Db, provision};
+use uuid::Uuid;
+
+const TENANTS: usize = 12;
+const CLIENTS: usize = 8;
+const CONNECTIONS: usize = 3;
+const OPERATIONS: usize = 100_000;
+
+/// What a statement may fail with here: a name that another client left or did not, a savepoint that is gone, an error
+/// that was asked for, and the refusals that keep tenants apart.
+const ALLOWED: [&str; 13] = [
+    "22012", "25001", "25P02", "26000", "34000", "3B001", "42501", "42P03", "42P05", "42P07", "40P01", "25P01", "0B000",
+];
+
+struct Tenant {
+    id: Uuid,
+    token: Option<String>,
+}
+
+struct Player<'a> {
+    client: Client,
+    trusted: bool,
+    rng: Rng,
+    tenants: &'a [Tenant],
+    done: &'a AtomicUsize,
+    tail: VecDeque<String>,
+    pin: usize,
+    /// Rows written and committed; written in this transaction; that at its savepoint, if there is one.
+    kept: usize,
+    written: usize,
+    saved: Option<usize>,
+    failed: bool,
+}
+
+impl Player<'_> {
+    fn fail(&self, what: &str) -> ! {
+        let tail: Vec<&str> = self.tail.iter().map(String::as_str).collect();
+        panic!("{what}\nthe last statements of this client:\n{}", tail.join("\n"))
+    }
+
+    fn pin(&self) -> Uuid {
+        self.tenants[self.pin].id
+    }
+
+    fn other(&mut self) -> Uuid {
+        self.tenants[(self.pin + 1 + self.rng.usize(..TENANTS - 1)) % TENANTS].id
+    }
+
+    /// Sends a message of so many operations. Each row that comes back begins with its tenant, which must be the pin.
+    fn send(&mut self, operations: usize, sql: &str) -> Result<usize, String> {
+        self.done.fetch_add(operations, Ordering::Relaxed);
+        if self.tail.len() == 60 {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(format!("[{}] {sql}", self.pin()));
+        match self.client.simple_query(sql) {
+            Ok(messages) => {
+                let pin = self.pin().to_string();
+                let mut rows = 0;
+                for message in &messages {
+                    if let SimpleQueryMessage::Row(row) = message {
+                        rows += 1;
+                        if row.get(0) != Some(&pin) {
+                            self.fail(&format!("a row of {:?}", row.get(0)));
+                        }
+                    }
+                }
+                Ok(rows)
+            }
+            Err(error) => {
+                let Some(code) = error.code().map(|code| code.code().to_owned()) else {
+                    self.fail(&format!("{error:?}"))
+                };
+                self.tail.push_back(format!("  -> {code}"));
+                if !ALLOWED.contains(&code.as_str()) {
+                    self.fail(&format!("{error:?}"));
+                }
+                self.failed = true;
+                Err(code)
+            }
+        }
+    }
+
+    fn refused(&mut self, sql: &str, codes: &[&str]) {
+        match self.send(1, sql) {
+            Err(code) if codes.contains(&code.as_str()) || code == "25P02" => {}
+            answer => self.fail(&format!("{answer:?}, where one of {codes:?} was due")),
+        }
+    }
+
+    fn enter(&mut self) -> String {
+        self.pin = self.rng.usize(..TENANTS);
+        let tenant = &self.tenants[self.pin];
+        match &tenant.token {
+            // login() returns no row of a tenant's.
+            Some(token) if !self.trusted => {
+                format!("BEGIN; DO $$ BEGIN PERFORM stormops.login('{token}'); END $$; SELECT stormops.current_tenant()")
+            }
+            _ => format!("BEGIN; SET LOCAL app.current_tenant = '{}'; SELECT stormops.current_tenant()", tenant.id),
+        }
+    }
+
+    fn read(&mut self) -> String {
+        let table = ["storms", "properties", "users", "tenant_usage", "policy_modes"][self.rng.usize(..5)];
+        let condition = match self.rng.usize(..4) {
+            0 => format!(" WHERE tenant_id = '{}'", self.other()),
+            1 => format!(" WHERE tenant_id <> '{}'", self.pin()),
+            _ => String::new(),
+        };
+        format!("SELECT tenant_id FROM stormops.{table}{condition} LIMIT 20")
+    }
+
+    fn write(&self) -> String {
+        format!("INSERT INTO stormops.tenant_usage (metric_name, metric_value) VALUES ('{}', 1) RETURNING tenant_id", self.pin())
+    }
+
+    /// One message, as a client sends a short transaction.
+    fn short(&mut self) {
+        let mut sql = self.enter();
+        let (operations, error) = (self.rng.usize(2..8), self.rng.u8(..10) == 0);
+        let mut written = 0;
+        for _ in 0..operations {
+            let statement = if self.rng.bool() { self.read() } else { written += 1; self.write() };
+            sql += &format!("; {statement}");
+        }
+        if error {
+            sql += "; SELECT 1/0";
+        }
+        let committed = !error && self.rng.u8(..4) > 0;
+        sql += if committed { "; COMMIT" } else { "; ROLLBACK" };
+        if self.send(operations + 3, &sql).is_err() {
+            self.send(1, "ROLLBACK").expect("the end of a transaction");
+        } else if committed {
+            self.kept += written;
+        }
+        self.failed = false;
+    }
+
+    /// Statement by statement, with everything that can go wrong.
+    fn long(&mut self) {
+        let enter = self.enter();
+        if self.send(2, &enter).is_err() {
+            self.fail("cannot enter a tenant");
+        }
+        (self.written, self.saved, self.failed) = (0, None, false);
+        for _ in 0..self.rng.usize(1..14) {
+            self.operation();
+            if self.failed {
+                // A client that has a savepoint goes back to it; one that has none gives up.
+                let Some(written) = self.saved else { break };
+                if self.rng.u8(..4) == 0 {
+                    self.refused("SELECT tenant_id FROM stormops.storms", &["25P02"]);
+                }
+                self.failed = false;
+                if self.send(1, "ROLLBACK TO s").is_err() {
+                    self.fail("the savepoint is gone");
+                }
+                self.written = written;
+            }
+        }
+        let commit = !self.failed && self.rng.u8(..10) < 7;
+        if self.send(1, if commit { "COMMIT" } else { "ROLLBACK" }).is_err() {
+            self.fail("a transaction does not end");
+        }
+        if commit {
+            self.kept += self.written;
+        }
+        self.failed = false;
+    }
+
+    fn operation(&mut self) {
+        let statement = self.rng.u8(..6);
+        let other = self.other();
+        match self.rng.u8(..24) {
+            0..=4 => drop(self.read_one()),
+            5..=8 => {
+                let write = self.write();
+                self.written += self.send(1, &write).unwrap_or(0);
+            }
+            9 => {
+                let update = format!("UPDATE stormops.storms SET name = '{}' RETURNING tenant_id", self.pin());
+                self.send(1, &update).ok();
+            }
+            10 => {
+                if self.send(1, "SAVEPOINT s").is_ok() {
+                    self.saved = Some(self.written);
+                }
+            }
+            11 => {
+                if let Some(written) = self.saved
+                    && self.send(1, "ROLLBACK TO s").is_ok()
+                {
+                    self.written = written;
+                }
+            }
+            12 => {
+                if self.saved.is_some() && self.send(1, "RELEASE s").is_ok() {
+                    self.saved = None;
+                }
+            }
+            13 => self.refused("SELECT 1/0", &["22012"]),
+            14 => {
+                let cursor = "DECLARE c CURSOR FOR SELECT tenant_id FROM stormops.properties";
+                if self.send(1, cursor).is_ok() {
+                    self.send(3, "FETCH 3 FROM c; MOVE 2 FROM c; FETCH 3 FROM c; CLOSE c").ok();
+                }
+            }
+            15 => self.refused(
+                &format!("SET LOCAL app.current_tenant = '{other}'; SELECT tenant_id FROM stormops.storms"),
+                &["25001", "42501"],
+            ),
+            16 => self.refused(
+                &format!("SELECT s.tenant_id FROM (SELECT set_config('app.current_tenant', '{other}', true) AS v OFFSET 0) AS x, LATERAL (SELECT tenant_id FROM stormops.storms WHERE v IS NOT NULL) AS s"),
+                &["25001", "42501"],
+            ),
+            // Names of prepared statements stay on the connection: another tenant's client meets them.
+            17 => drop(self.send(1, &format!("PREPARE q{statement} AS SELECT tenant_id FROM stormops.properties LIMIT 9"))),
+            18 | 19 => drop(self.send(1, &format!("EXECUTE q{statement}"))),
+            20 => drop(self.send(1, &format!("DEALLOCATE q{statement}"))),
+            21 => drop(self.send(1, "LISTEN changes")),
+            22 => {
+                let scratch = "CREATE TEMP TABLE scratch ON COMMIT DROP AS SELECT tenant_id FROM stormops.properties";
+                if self.send(1, scratch).is_ok() {
+                    self.send(1, "SELECT tenant_id FROM pg_temp.scratch").ok();
+                }
+            }
+            _ => {
+                let attempt = self.rng.usize(..4);
+                let sql = match attempt {
+                    0 => "DECLARE h CURSOR WITH HOLD FOR SELECT tenant_id FROM stormops.storms".to_owned(),
+                    1 => "LOCK TABLE stormops.storms IN ACCESS EXCLUSIVE MODE".to_owned(),
+                    2 => format!("INSERT INTO stormops.tenant_usage (tenant_id, metric_name, metric_value) VALUES ('{other}', '{}', 1)", self.pin()),
+                    _ => format!("UPDATE stormops.storms SET tenant_id = '{other}'"),
+                };
+                self.refused(&sql, &["42501"]);
+            }
+        }
+    }
+
+    fn read_one(&mut self) -> Result<usize, String> {
+        let read = self.read();
+        self.send(1, &read)
+    }
+
+    fn play(&mut self) {
+        while self.done.load(Ordering::Relaxed) < OPERATIONS {
+            match self.rng.u8(..40) {
+                0 => drop(self.send(1, "DISCARD ALL")),
+                1 => self.refused("SELECT tenant_id FROM stormops.storms", &["0B000"]),
+                2..=20 => self.short(),
+                _ => self.long(),
+            }
+        }
+    }
+}
+
+#[test]
+fn no_row_is_ever_under_another_pin() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
+    let seed = std::env::var("STORMOPS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now);
+    println!("STORMOPS_SEED={seed}");
+
+    let db = Db::new("schedules");
+    let mut superuser = db.superuser();
+    let login: bool = superuser.query_one("SELECT to_regproc('stormops.login') IS NOT NULL", &[]).expect("an answer").get(0);
+    if login {
+        superuser.batch_execute("SELECT stormops.create_signing_key()").expect("a key");
+    }
+    let tenants: Vec<Tenant> = (0..TENANTS).map(|n| tenant(&db, n, login)).collect();
+    let pool = Pool::start(CONNECTIONS);
+    let done = AtomicUsize::new(0);
+    let kept: usize = std::thread::scope(|scope| {
+        let player = |n: usize| {
+            let trusted = !login || n % 2 == 0;
+            let client = pool.connect(if trusted { "tapp" } else { "app" }, &db.name);
+            let rng = Rng::with_seed(seed.wrapping_add(n as u64));
+            let (tenants, done) = (&tenants[..], &done);
+            let tail = VecDeque::new();
+            Player { client, trusted, rng, tenants, done, tail, pin: 0, kept: 0, written: 0, saved: None, failed: false }
+        };
+        let start = |n: usize| {
+            let mut player = player(n);
+            scope.spawn(move || {
+                player.play();
+                player.kept
+            })
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(start).collect();
+        clients.into_iter().map(|client| client.join().unwrap_or_else(|broken| std::panic::resume_unwind(broken))).sum()
+    });
+    println!("{} operations, {kept} rows written", done.into_inner());
+
+    let written = "SELECT count(*), count(*) FILTER (WHERE metric_name <> tenant_id::text) FROM stormops.tenant_usage";
+    let written = superuser.query_one(written, &[]).expect("counts");
+    assert_eq!((written.get::<_, i64>(0), written.get::<_, i64>(1)), (kept as i64, 0), "rows, and rows under another pin");
+    let misnamed = "SELECT count(*) FROM stormops.storms WHERE name NOT IN ('Storm', tenant_id::text)";
+    assert_eq!(superuser.query_one(misnamed, &[]).expect("a count").get::<_, i64>(0), 0, "updates under another pin");
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tapp'";
+    let connections: i64 = superuser.query_one(connections, &[]).expect("a count").get(0);
+    assert!((1..=CONNECTIONS as i64).contains(&connections), "{connections} connections: the pool did not pool");
+}
+
+fn tenant(db: &Db, n: usize, login: bool) -> Tenant {
+    let id = provision(db, &format!("Roofing {}", char::from(b'A' + n as u8)));
+    let rows = format!(
+        "INSERT INTO stormops.storms (tenant_id, storm_id, event_id, name) SELECT '{id}', md5(i::text)::uuid, i, 'Storm'
+        FROM generate_series(1, 2) AS i;
+        INSERT INTO stormops.properties (tenant_id, property_id, external_id) SELECT '{id}', md5(i::text)::uuid, i
+        FROM generate_series(1, 15) AS i"
+    );
+    db.superuser().batch_execute(&rows).expect("rows");
+    let token = login.then(|| {
+        let user = "SELECT user_id FROM stormops.users WHERE tenant_id = $1";
+        let user: Uuid = db.superuser().query_one(user, &[&id]).expect("the admin").get(0);
+        let issue = format!("SELECT stormops.issue_token('{id}', '{user}')");
+        db.as_role("op").query_one(&issue, &[]).expect("a token").get(0)
+    });
+    Tenant { id, token }
+}
