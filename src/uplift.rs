@@ -8,6 +8,7 @@ mod bins;
 mod calibration;
 mod curve;
 mod drift;
+mod means;
 mod p_values;
 mod ranking;
 mod rate;
@@ -25,6 +26,8 @@ pub use aggregate::init;
 mod fixture;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
+#[cfg(test)]
+mod simulations;
 
 #[cfg(test)]
 #[track_caller]
