@@ -15,6 +15,9 @@ mod rate;
 mod sample;
 mod score_answers;
 mod scores;
+mod stream_answers;
+mod streams;
+mod streams_state;
 mod sum;
 mod summary;
 mod trial;
@@ -23,7 +26,7 @@ mod trial_answers;
 pub use aggregate::init;
 
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use postgres::Client;
-use stormops_tests::Db;
+use stormops_tests::{Db, fails_with};
 
 /// A trial as CSV. What is missing is an error, never a pass.
 fn trial(name: &str) -> Vec<u8> {
@@ -200,4 +200,86 @@ fn ranking_of_hillstroms_customers() {
             ],
         );
     }
+}
+
+/// confseq's own thousand rows with the bounds that they have after each, to its own tolerance.
+#[test]
+fn bounded_lift_of_confseqs_trial() {
+    let columns =
+        "row int, t int, y float8, treatment int, point_estimate float8, upper_bound float8, lower_bound float8,
+        p_value float8";
+    let (_db, mut client) = loaded("bernoulli", columns, 1_000);
+    let looks = "SELECT max(abs(b.lift - point_estimate)) AS lift, max(abs(b.low - lower_bound)) AS low,
+            max(abs(b.high - upper_bound)) AS high,
+            -- Its p-value is of one side, ours of two.
+            max(abs(b.p_value - least(1, 2 * e.p_value))) FILTER (WHERE point_estimate > 0 AND e.p_value < 1) AS p,
+            count(*)::float8 AS looks
+        FROM (
+            SELECT *, stormops.bounded_lift_agg(y, treatment = 1, 0.5) OVER (ORDER BY t) AS state FROM bernoulli
+        ) AS e, stormops.bounded_lift(state, planned_n => 50, outcome_variance => 0.16) AS b";
+    let row = client.query_one(looks, &[]).expect("one row");
+    for column in ["lift", "low", "high", "p"] {
+        let error: f64 = row.get(column);
+        assert!(error < 1e-4, "{column} is off by {error:e}");
+    }
+    assert_eq!(row.get::<_, f64>("looks"), 1000.0);
+    let none = client.query_one("SELECT n, lift FROM stormops.bounded_lift(NULL)", &[]).expect("one row");
+    assert_eq!((none.get::<_, i64>(0), none.get::<_, Option<f64>>(1)), (0, None));
+    for refused in [
+        "SELECT stormops.bounded_lift_agg(1.5, true, 0.5)",
+        "SELECT stormops.bounded_lift_agg('NaN', true, 0.5)",
+        "SELECT stormops.bounded_lift_agg(1, true, 1)",
+        "SELECT stormops.bounded_accum('{0,0,0,0,0,0,0,0.5}', 1, true, 0.5)",
+        "SELECT * FROM stormops.bounded_lift('{0,0,0,0,0,0,0}')",
+        "SELECT * FROM stormops.bounded_lift('{1,0,0,0,0,0,0,0.5}')",
+        "SELECT * FROM stormops.bounded_lift(NULL, outcome_variance => 0.3)",
+        "SELECT * FROM stormops.bounded_lift(NULL, least_propensity => 0)",
+    ] {
+        fails_with(client.query(refused, &[]), "22023");
+    }
+}
+
+/// river 0.26.1 on the visits of 5,000 customers without e-mail, then of 5,000 with one: elements 5567 and 5747, from 0.
+#[test]
+fn changes_in_hillstroms_visits() {
+    let columns = "recency int, history_segment text, history float8, mens int, womens int, zip_code text, newbie int,
+        channel text, segment text, visit int, conversion int, spend float8, at int GENERATED ALWAYS AS IDENTITY";
+    let db = Db::new("visits");
+    let mut client = db.superuser();
+    client.batch_execute(&format!("CREATE TABLE hillstrom ({columns})")).expect("a table");
+    let copy = "COPY hillstrom (recency, history_segment, history, mens, womens, zip_code, newbie, channel, segment,
+        visit, conversion, spend) FROM STDIN (FORMAT csv, HEADER)";
+    let mut copy = client.copy_in(copy).expect("copy");
+    copy.write_all(&trial("hillstrom")).expect("rows");
+    copy.finish().expect("rows");
+    client
+        .batch_execute(
+            "CREATE TABLE stream AS SELECT array_agg(visit::float8 ORDER BY part, at) AS visits FROM (
+                (SELECT 1 AS part, at, visit FROM hillstrom WHERE segment = 'No E-Mail' ORDER BY at LIMIT 5000)
+                UNION ALL
+                (SELECT 2, at, visit FROM hillstrom WHERE segment = 'Mens E-Mail' ORDER BY at LIMIT 5000)) AS s",
+        )
+        .expect("a stream");
+    for (method, first) in [("adwin", 5567), ("page_hinkley", 5747)] {
+        let at = "SELECT at FROM stream, stormops.drift_points(visits, $1) LIMIT 1";
+        assert_eq!(client.query_one(at, &[&method]).expect("a change").get::<_, i64>(0) - 1, first);
+        // The same a part at a time, with what is kept between.
+        let parts = "SELECT c.changes[1], c.n, length(a.next_state)
+            FROM stream, stormops.watch_drift(NULL, visits[:4000], $1) AS a,
+                stormops.watch_drift(a.next_state, visits[4001:5500]) AS b,
+                stormops.watch_drift(b.next_state, visits[5501:]) AS c";
+        let row = client.query_one(parts, &[&method]).expect("a change");
+        assert_eq!((row.get::<_, i64>(0) - 1, row.get::<_, i64>(1)), (first, 10_000));
+        assert!(row.get::<_, i32>(2) < 2000);
+    }
+    for (sqlstate, refused) in [
+        ("22023", "SELECT stormops.drift_points('{1}', 'kswin')"),
+        ("22023", "SELECT stormops.drift_points('{1}', 'adwin', 1)"),
+        ("22023", "SELECT stormops.drift_points('{1}', 'page_hinkley', threshold => 0)"),
+        ("22P03", "SELECT stormops.watch_drift('\\x00', '{1}')"),
+    ] {
+        fails_with(client.query(refused, &[]), sqlstate);
+    }
+    let none = "SELECT count(*) FROM stormops.drift_points('{}') WHERE at > 0";
+    assert_eq!(client.query_one(none, &[]).expect("a row").get::<_, i64>(0), 0);
 }

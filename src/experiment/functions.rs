@@ -7,6 +7,7 @@ use super::proportions::Arm;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+mod bounded;
 pub mod means;
 mod planning;
 
