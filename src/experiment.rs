@@ -7,6 +7,7 @@ mod arm_agg;
 mod bayes;
 mod bernoulli;
 mod bernstein;
+mod boschloo;
 mod bounded_agg;
 mod clusters;
 mod compare;
