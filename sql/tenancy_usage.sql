@@ -150,6 +150,8 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('experiment_cells(uuid,text)', '{app,trusted_app}'),
         ('cluster_contrast(jsonb,jsonb,double precision,double precision,bigint)', '{app,trusted_app}'),
         ('experiment_summary(text,text,text,text,double precision,double precision,double precision,double precision)', '{app,trusted_app}'),
+        ('check_sample_ratio_by(uuid,text)', '{app,trusted_app}'),
+        ('experiment_looks(uuid,double precision)', '{app,trusted_app}'),
         ('experiment_report(uuid,text,double precision)', '{app,trusted_app}'),
         ('provision_tenant(text,text,text)', '{operator}'),
         ('suspend_tenant(uuid,text)', '{operator}'),

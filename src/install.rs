@@ -48,6 +48,7 @@ extension_sql_file!(
 extension_sql_file!("../sql/experiment_bounded.sql", requires = ["experiment_aggregates"]);
 extension_sql_file!("../sql/experiment.sql", requires = ["experiment_bounded"]);
 extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
-extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
+extension_sql_file!("../sql/experiment_checks.sql", requires = ["experiment_report"]);
+extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_checks"]);
 extension_sql_file!("../sql/portability.sql", requires = ["conversion_rates"]);
 extension_sql_file!("../sql/finalize.sql", finalize);
