@@ -8,6 +8,7 @@ CREATE FUNCTION stormops.check_sample_ratio_by(
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    SET jit = off -- compiling large statements costs more than it saves
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -87,6 +88,7 @@ CREATE FUNCTION stormops.experiment_looks(
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    SET jit = off -- compiling large statements costs more than it saves
     AS $$
 #variable_conflict use_column
 DECLARE
