@@ -5,7 +5,7 @@ CREATE FUNCTION stormops.experiment_units(
     experiment_id uuid,
     OUT property_id uuid, OUT arm text, OUT neighbourhood text, OUT roof_material text, OUT roof_style text,
     OUT assigned_at timestamptz, OUT converted boolean, OUT value numeric, OUT touched boolean, OUT early boolean,
-    OUT uplift double precision
+    OUT uplift double precision, OUT converted_at timestamptz
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
@@ -50,14 +50,14 @@ CREATE FUNCTION stormops.experiment_units(
         ORDER BY l.property_id, l.scored_at DESC, l.model_version DESC
     )
     SELECT u.property_id, u.arm, u.neighbourhood, p.roof_material, p.roof_style, u.assigned_at,
-        coalesce(o.converted, false), coalesce(o.value, 0), t.property_id IS NOT NULL, coalesce(o.early, false), s.uplift
+        coalesce(o.converted, false), coalesce(o.value, 0), t.property_id IS NOT NULL, coalesce(o.early, false), s.uplift, o.converted_at
     FROM units AS u
     JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = u.property_id
     LEFT JOIN outcomes AS o ON o.property_id = u.property_id
     LEFT JOIN touches AS t ON t.property_id = u.property_id
     LEFT JOIN scores AS s ON s.property_id = u.property_id
 $$;
-COMMENT ON FUNCTION stormops.experiment_units(uuid) IS 'The properties of an experiment: arm, and since the assignment and within outcome_days of it whether it converted (policy_outcomes, or a touch "conversion" of the storm in customer_journeys), the value, and whether it was touched outbound before that. early: has an outcome from before its assignment, which does not count. uplift: the score it had at its assignment. None without such an experiment.';
+COMMENT ON FUNCTION stormops.experiment_units(uuid) IS 'The properties of an experiment: arm, and since the assignment and within outcome_days of it whether it converted (policy_outcomes, or a touch "conversion" of the storm in customer_journeys), the value, and whether it was touched outbound before that. early: has an outcome from before its assignment, which does not count. uplift: the score it had at its assignment. converted_at: of its first conversion. None without such an experiment.';
 
 CREATE FUNCTION stormops.experiment_cells(
     experiment_id uuid, segment_by text,

@@ -114,6 +114,7 @@ COMMENT ON FUNCTION stormops.uplift_reference(uuid, text, text) IS 'What a storm
 
 CREATE FUNCTION stormops.check_uplift_distribution(
     storm_id uuid, baseline text DEFAULT NULL, alpha double precision DEFAULT 0.05, tolerance double precision DEFAULT 0.02,
+    design_effect double precision DEFAULT 1,
     OUT n bigint, OUT mean double precision, OUT sd double precision, OUT drift_detected boolean, OUT severity text,
     OUT mean_out_of_band boolean, OUT model_version text, OUT mean_low double precision, OUT mean_high double precision,
     OUT lowest double precision, OUT q05 double precision, OUT q25 double precision, OUT median double precision,
@@ -121,7 +122,7 @@ CREATE FUNCTION stormops.check_uplift_distribution(
     OUT reference text, OUT reference_n bigint, OUT reference_mean double precision, OUT reference_sd double precision,
     OUT mean_shift double precision, OUT wasserstein double precision, OUT wasserstein_sd double precision,
     OUT ks double precision, OUT psi double precision, OUT p_ks double precision, OUT p_chi2 double precision,
-    OUT p_welch double precision, OUT p_adjusted double precision, OUT low_power boolean,
+    OUT p_welch double precision, OUT p_mean double precision, OUT p_adjusted double precision, OUT low_power boolean,
     OUT detectable_shift double precision, OUT share_outside double precision
 )
     LANGUAGE plpgsql STABLE
@@ -142,11 +143,52 @@ BEGIN
     INTO n, mean, mean_low, mean_high, sd, lowest, q05, q25, median, q75, q95, highest, share_of_mode, mean_out_of_band
     FROM stormops.describe(this.scores) AS d;
     SELECT v.* INTO drift_detected, severity, mean_shift, wasserstein, wasserstein_sd, ks, psi, p_ks, p_chi2, p_welch,
-        p_adjusted, low_power, detectable_shift, share_outside, reference_n, reference_mean, reference_sd
-    FROM stormops.drift_verdict(this.scores, other.scores, alpha, tolerance) AS v;
+        p_mean, p_adjusted, low_power, detectable_shift, share_outside, reference_n, reference_mean, reference_sd
+    FROM stormops.drift_verdict(this.scores, other.scores, alpha, tolerance, design_effect) AS v;
 END
 $$;
-COMMENT ON FUNCTION stormops.check_uplift_distribution(uuid, text, double precision, double precision) IS 'How a storm''s scores are distributed, and whether that moved against the reference (uplift_reference()). One row: n, mean with 95 % interval, sd, quantiles; mean_out_of_band: the fixed rule, mean below 0.10 or above 0.30; drift_detected, severity and statistics as drift_verdict(), shifts in units of uplift. severity new_model: no scores of this model to compare with; set_baseline() or the next storm gives some. Errors: 0B000; 22004; 22023 alpha, tolerance; P0002 no such storm or baseline.';
+COMMENT ON FUNCTION stormops.check_uplift_distribution(uuid, text, double precision, double precision, double precision) IS 'How a storm''s scores are distributed, and whether that moved against the reference (uplift_reference()). One row: n, mean with 95 % interval, sd, quantiles; mean_out_of_band: the fixed rule, mean below 0.10 or above 0.30; drift_detected, severity and statistics as drift_verdict(), shifts in units of uplift. severity new_model: no scores of this model to compare with; set_baseline() or the next storm gives some. design_effect: score_design_effect() of the storm, taken for both sides; 1 takes neighbours as independent. Errors: 0B000; 22004; 22023 alpha, tolerance, design_effect; P0002 no such storm or baseline.';
+
+CREATE FUNCTION stormops.score_design_effect(
+    storm_id uuid, OUT n bigint, OUT clusters bigint, OUT design_effect double precision, OUT few_clusters boolean
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    tenant CONSTANT uuid := stormops.current_tenant();
+BEGIN
+    PERFORM stormops.existing_storm(storm_id);
+    WITH latest AS (
+        SELECT DISTINCT ON (l.property_id) l.property_id, l.uplift, l.model_version, l.scored_at
+        FROM stormops.lead_uplift AS l
+        WHERE l.tenant_id = tenant AND l.storm_id = score_design_effect.storm_id
+        ORDER BY l.property_id, l.scored_at DESC, l.model_version DESC
+    ), places AS (
+        SELECT l.uplift, coalesce(stormops.neighbourhood(p.longitude, p.latitude), p.property_id::text) AS cluster
+        FROM latest AS l
+        JOIN stormops.properties AS p ON p.tenant_id = tenant AND p.property_id = l.property_id
+        WHERE l.model_version = (
+            SELECT m.model_version FROM latest AS m ORDER BY m.scored_at DESC, m.model_version DESC LIMIT 1
+        )
+    ), cells AS (
+        SELECT count(*) AS members, sum(c.uplift - a.mean) AS excess, sum((c.uplift - a.mean) ^ 2) AS squares
+        FROM places AS c, (SELECT avg(uplift) AS mean FROM places) AS a
+        GROUP BY c.cluster
+    )
+    SELECT coalesce(sum(c.members), 0), count(*),
+        -- The variance of the mean by clusters, over that of independent scores.
+        greatest(1, sum(c.excess ^ 2) * count(*) / nullif(count(*) - 1, 0)
+            / nullif(sum(c.squares) * sum(c.members)::double precision / nullif(sum(c.members) - 1, 0), 0))
+    INTO n, clusters, design_effect FROM cells AS c;
+    few_clusters := clusters < 30;
+    IF clusters < 2 THEN
+        design_effect := NULL; -- greatest() takes no notice of a NULL
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.score_design_effect(uuid) IS 'By how much a storm''s scores say less than as many independent ones, since those of one neighbourhood (0.01 degree) are alike: the variance of their mean by neighbourhoods (CR1) over the plain one, at least 1; NULL of fewer than two. n scores, the latest of each property, of the model that scored last; clusters: neighbourhoods, and properties without coordinates. few_clusters: below 30 it is too small. For check_uplift_distribution(design_effect => …). Errors: 0B000; 22004; P0002.';
 
 CREATE FUNCTION stormops.uplift_drift(
     storm_id uuid, baseline text DEFAULT NULL,

@@ -78,13 +78,13 @@ COMMENT ON FUNCTION stormops.drift(stormops.score_sketch, stormops.score_sketch)
 
 CREATE FUNCTION stormops.drift_verdict(
     current stormops.score_sketch, reference stormops.score_sketch, alpha double precision DEFAULT 0.05,
-    tolerance double precision DEFAULT 0.02
+    tolerance double precision DEFAULT 0.02, design_effect double precision DEFAULT 1
 ) RETURNS TABLE (
     drift_detected boolean, severity text, mean_shift double precision, wasserstein double precision,
     wasserstein_sd double precision, ks double precision, psi double precision, p_ks double precision,
-    p_chi2 double precision, p_welch double precision, p_adjusted double precision, low_power boolean,
+    p_chi2 double precision, p_welch double precision, p_mean double precision, p_adjusted double precision, low_power boolean,
     detectable_shift double precision, share_outside double precision,
     reference_n bigint, reference_mean double precision, reference_sd double precision
 )
     LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'score_verdict_wrapper';
-COMMENT ON FUNCTION stormops.drift_verdict(stormops.score_sketch, stormops.score_sketch, double precision, double precision) IS 'One row: drift_detected = the least p-value of Kolmogorov-Smirnov, chi-square and Welch, adjusted for taking the least (Benjamini and Hochberg), is below alpha, and the shift matters: wasserstein_sd >= 0.1, psi >= 0.1 or |mean_shift| >= tolerance. severity: none; watch (significant, too small to matter); drift; low_power (fewer than 30 scores in a sample: only Kolmogorov-Smirnov and Welch, and nothing found); new_model (reference is NULL; drift_detected then too). detectable_shift: the least shift of the mean found with 80 % power. Error: 22023.';
+COMMENT ON FUNCTION stormops.drift_verdict(stormops.score_sketch, stormops.score_sketch, double precision, double precision, double precision) IS 'One row: drift_detected = the least p-value of Kolmogorov-Smirnov (p_ks), chi-square (p_chi2) and the mean''s shift by the common variance (p_mean), adjusted for taking the least (Benjamini and Hochberg), is below alpha, and the shift matters: wasserstein_sd >= 0.1, psi >= 0.1 or |mean_shift| >= tolerance. severity: none; watch (significant, too small to matter); drift; low_power (fewer than 30 scores in a sample: without chi-square, and nothing found); new_model (reference is NULL; drift_detected then too). design_effect (1 to a million): by how much correlated scores count less, see score_design_effect(). detectable_shift: the least shift of the mean found with 80 % power. Error: 22023.';

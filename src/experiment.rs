@@ -6,11 +6,15 @@
 mod arm_agg;
 mod bayes;
 mod bernoulli;
+mod bernstein;
+mod boschloo;
+mod bounded_agg;
 mod clusters;
 mod compare;
 mod functions;
 #[cfg(test)]
 mod goldens;
+mod in_place;
 mod moments;
 pub mod multiplicity;
 mod normal;

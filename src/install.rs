@@ -43,7 +43,8 @@ extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_lifecycle"]
 extension_sql_file!("../sql/field.sql", requires = ["tenancy_users"]);
 extension_sql_file!("../sql/uplift_scores.sql", requires = ["field"]);
 extension_sql_file!("../sql/uplift_trials.sql", requires = ["uplift_scores"]);
-extension_sql_file!("../sql/uplift.sql", requires = ["uplift_trials"]);
+extension_sql_file!("../sql/uplift_streams.sql", requires = ["uplift_trials"]);
+extension_sql_file!("../sql/uplift.sql", requires = ["uplift_streams"]);
 extension_sql_file!("../sql/uplift_outcomes.sql", requires = ["uplift"]);
 extension_sql_file!("../sql/policy.sql", requires = ["uplift_outcomes"]);
 extension_sql_file!("../sql/policy_runs.sql", requires = ["policy"]);
@@ -52,9 +53,11 @@ extension_sql_file!(
     "../sql/experiment_aggregates.sql",
     requires = ["policy_outcomes", stormops::experiment::arm_agg::arm_combine]
 );
-extension_sql_file!("../sql/experiment.sql", requires = ["experiment_aggregates"]);
+extension_sql_file!("../sql/experiment_bounded.sql", requires = ["experiment_aggregates"]);
+extension_sql_file!("../sql/experiment.sql", requires = ["experiment_bounded"]);
 extension_sql_file!("../sql/experiment_report.sql", requires = ["experiment"]);
-extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_report"]);
+extension_sql_file!("../sql/experiment_checks.sql", requires = ["experiment_report"]);
+extension_sql_file!("../sql/conversion_rates.sql", requires = ["experiment_checks"]);
 extension_sql_file!("../sql/metering.sql", requires = ["conversion_rates"]);
 extension_sql_file!("../sql/metering_ingest.sql", requires = ["metering"]);
 extension_sql_file!("../sql/metering_quotas.sql", requires = ["metering_ingest"]);

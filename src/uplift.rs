@@ -9,12 +9,16 @@ mod calibration;
 mod curve;
 mod drift;
 mod histogram;
+mod means;
 mod p_values;
 mod ranking;
 mod rate;
 mod sample;
 mod score_answers;
 mod scores;
+mod stream_answers;
+mod streams;
+mod streams_state;
 mod sum;
 mod summary;
 mod trial;
@@ -23,9 +27,11 @@ mod trial_answers;
 pub use aggregate::init;
 
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
+#[cfg(test)]
+mod simulations;
 
 #[cfg(test)]
 #[track_caller]

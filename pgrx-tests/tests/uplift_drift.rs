@@ -97,6 +97,59 @@ fn the_latest_score_of_a_property_counts() {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, String>(1)), (200, "v2".to_owned()));
 }
 
+/// Neighbours' scores are alike: a storm whose cells differ by chance moves its mean without any drift.
+#[test]
+fn neighbours_count_less() {
+    let db = Db::new("neighbours");
+    let (_, mut session) = tenant(&db, "Abc");
+    let first = scored(&mut session, "first", "v1", 3000, 0.20);
+    let effect = "SELECT clusters, design_effect, few_clusters, n FROM stormops.score_design_effect($1)";
+    let row = session.query_one(effect, &[&first]).expect("a row");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(3)), (3000, 3000), "each without coordinates is its own");
+    assert!((row.get::<_, f64>(1) - 1.0).abs() < 0.1 && !row.get::<_, bool>(2));
+    // Forty cells of 75 houses, each shifted by its own amount, the sum of which is not zero.
+    session
+        .execute(
+            "UPDATE properties SET longitude = -97 + 0.01 * mod(external_id::int, 40) + 0.005, latitude = 35.005",
+            &[],
+        )
+        .expect("coordinates");
+    let second = storm(&mut session, "second");
+    session
+        .execute(
+            "INSERT INTO lead_uplift (storm_id, property_id, model_version, uplift)
+             SELECT $1, p.property_id, 'v1', l.uplift + 0.06 * (mod(mod(p.external_id::int, 40) * 0.618033988749, 1) - 0.4)
+             FROM properties AS p JOIN lead_uplift AS l ON l.storm_id = $2 AND l.property_id = p.property_id",
+            &[&second, &first],
+        )
+        .expect("scores");
+    let row = session.query_one(effect, &[&second]).expect("a row");
+    assert_eq!(row.get::<_, i64>(0), 40);
+    // By hand: the variance of the mean by cells over the plain one, the same scores in plain SQL.
+    let by_hand: f64 = get(
+        &mut session,
+        "SELECT sum(s * s) * 40 / 39 / (sum(n) ^ 2) / (min(v) / sum(n)) FROM (
+            SELECT sum(x - m) AS s, count(*)::float8 AS n, min(v) AS v FROM (
+                SELECT uplift AS x, avg(uplift) OVER () AS m, variance(uplift) OVER () AS v,
+                    mod(p.external_id::int, 40) AS cell
+                FROM lead_uplift AS l JOIN properties AS p USING (tenant_id, property_id) WHERE storm_id = $1
+            ) AS x GROUP BY cell) AS c",
+        &[&second],
+    );
+    assert!(by_hand > 2.0 && (row.get::<_, f64>(1) / by_hand - 1.0).abs() < 1e-9, "{by_hand}");
+    let severity = "SELECT severity, p_adjusted FROM stormops.check_uplift_distribution($1, design_effect => $2)";
+    let p = |session: &mut Client, effect: f64| -> f64 {
+        session.query_one(severity, &[&second, &effect]).expect("a check").get(1)
+    };
+    assert!(p(&mut session, by_hand) > 100.0 * p(&mut session, 1.0));
+    for refused in [0.5, f64::NAN, 1e7] {
+        fails_with(session.query(severity, &[&second, &refused]), "22023");
+    }
+    let empty = storm(&mut session, "empty");
+    let row = session.query_one(effect, &[&empty]).expect("a row");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, Option<f64>>(1), row.get::<_, i64>(3)), (0, None, 0));
+}
+
 #[test]
 fn a_baseline_is_kept_and_replaced_by_crew_chiefs() {
     let db = Db::new("baseline");
@@ -126,8 +179,14 @@ fn a_baseline_is_kept_and_replaced_by_crew_chiefs() {
     fails_with(session.execute("UPDATE uplift_baselines SET n = 1", &[]), "42501");
 }
 
-const READERS: [&str; 5] =
-    ["check_uplift_distribution", "uplift_drift", "uplift_summary", "uplift_curve", "uplift_calibration"];
+const READERS: [&str; 6] = [
+    "check_uplift_distribution",
+    "uplift_drift",
+    "score_design_effect",
+    "uplift_summary",
+    "uplift_curve",
+    "uplift_calibration",
+];
 
 #[test]
 fn readers_see_one_tenant_and_write_nothing() {

@@ -5,60 +5,31 @@
 #![expect(unsafe_code, reason = "the state is updated in place, once for each row")]
 
 use super::functions::means::moments;
-use super::functions::{raise, refuse};
+use super::functions::raise;
+use super::in_place::{double, state};
 use super::moments::Moments;
-use pgrx::fcinfo::{pg_arg_is_null, pg_getarg_datum_raw};
+use pgrx::fcinfo::pg_getarg_datum_raw;
 use pgrx::prelude::*;
-
-/// The state as it lies in memory: an array of one dimension without NULLs.
-#[repr(C)]
-struct State {
-    header: u32,
-    dimensions: i32,
-    null_offset: i32,
-    element: pg_sys::Oid,
-    length: i32,
-    lower_bound: i32,
-    values: [f64; 7],
-}
-
-impl State {
-    fn is_sound(&self) -> bool {
-        // A plain four-byte length word, as array_in() and array construction give it.
-        let plain = if cfg!(target_endian = "big") { self.header } else { self.header >> 2 };
-        plain as usize == size_of::<Self>()
-            && (self.dimensions, self.null_offset, self.length) == (1, 0, 7)
-            && self.element == pg_sys::FLOAT8OID
-    }
-}
 
 /// The transition function, for one argument and for two. A row with a NULL does not count, as in `regr_slope()`.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub unsafe extern "C-unwind" fn stormops_arm_accum(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: Postgres calls with as many arguments as `nargs` says; the state is ours to change while an aggregate
-    // runs, and was allocated with the length that is_sound() reads before anything else is touched.
+    // SAFETY: Postgres calls with as many arguments as `nargs` says.
     unsafe {
-        let context = (*call).context;
-        let aggregates = !context.is_null()
-            && [pg_sys::NodeTag::T_AggState, pg_sys::NodeTag::T_WindowAggState].contains(&(*context).type_);
-        let state = pg_getarg_datum_raw(call, 0);
-        if !aggregates || pg_arg_is_null(call, 0) || !(*state.cast_mut_ptr::<State>()).is_sound() {
-            refuse("arm_accum() works inside arm_agg() only", "SELECT stormops.arm_agg(y, x) …");
-        }
-        let number = |argument| f64::from_bits(pg_getarg_datum_raw(call, argument).value() as u64);
+        let values = state::<7>(call, "arm_accum() works inside arm_agg() only", "SELECT stormops.arm_agg(y, x) …");
         let with_covariate = (*call).nargs == 3;
-        let missing = pg_arg_is_null(call, 1) || with_covariate && pg_arg_is_null(call, 2);
-        if !missing {
-            let values = &mut (*state.cast_mut_ptr::<State>()).values;
+        if let Some(y) = double(call, 1)
+            && let Some(x) = if with_covariate { double(call, 2) } else { Some(0.0) }
+        {
             let mut moments = from_values(values);
-            moments.push(number(1), if with_covariate { number(2) } else { 0.0 });
+            moments.push(y, x);
             if !(moments.m2_y + moments.m2_x + moments.c_xy).is_finite() {
                 overflow();
             }
             *values = to_values(&moments);
         }
-        state
+        pg_getarg_datum_raw(call, 0)
     }
 }
 

@@ -2,7 +2,7 @@
 //! leads. An estimate that is not there is None, never a made-up zero.
 
 use super::proportions::{Arm, fisher, newcombe, pooled_z};
-use super::{bayes, bernoulli, normal, power, relative, score, sequential};
+use super::{bayes, bernoulli, boschloo, normal, power, relative, score, sequential};
 
 /// What a comparison is judged by.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,8 @@ pub struct Contrast {
     pub relative_interval: Option<Interval>,
     pub p: f64,
     pub method: &'static str,
+    /// Boschloo's p-value, of arms in which Fisher's test judges.
+    pub boschloo_p: Option<f64>,
     pub always_valid: Interval,
     pub always_valid_p: f64,
     pub always_valid_method: &'static str,
@@ -105,6 +107,7 @@ fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
         relative_interval: relative::log_interval(treated, control, critical),
         p,
         method,
+        boschloo_p: (method == "fisher").then(|| boschloo::boschloo(treated, control)).flatten(),
         always_valid: looks.interval,
         always_valid_p: looks.p,
         always_valid_method: looks.method,

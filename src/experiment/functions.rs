@@ -7,6 +7,7 @@ use super::proportions::Arm;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+mod bounded;
 pub mod means;
 mod planning;
 
@@ -107,6 +108,7 @@ fn compare_proportions(
         name!(detectable_lift, Option<f64>),
         name!(probability_better, Option<f64>),
         name!(expected_loss, Option<f64>),
+        name!(boschloo_p, Option<f64>),
     ),
 > {
     let (treated, control) = (arm(treated_converted, treated_n), arm(control_converted, control_n));
@@ -140,5 +142,6 @@ fn compare_proportions(
         c.and_then(|c| c.detectable),
         c.map(|c| c.probability_better),
         c.map(|c| c.expected_loss),
+        c.and_then(|c| c.boschloo_p),
     ))
 }

@@ -119,6 +119,20 @@ mod tests {
         assert_near(bins.psi_p_value(0.001057436100288778).unwrap(), 0.05, 1e-9);
     }
 
+    /// Hillstrom's customers by the deciles of the old ones' history, new against old: the index as psi-inference 0.1.0
+    /// has it, and with half a row more in each bin; distances and chi-square of scipy 1.17.1.
+    #[test]
+    fn bins_of_hillstroms_customers() {
+        let new = [3925, 2336, 3389, 3146, 3051, 2225, 2086, 1810, 1075, 9101].map(f64::from);
+        let old = [4022, 2350, 3185, 3187, 3184, 3187, 3184, 3186, 3185, 3186].map(f64::from);
+        let bins = Bins(new.into_iter().zip(old).collect());
+        assert_near(bins.psi(), 0.3157752839599368, 1e-12);
+        assert_near(bins.psi_with(0.5), 0.3156767031388151, 1e-12);
+        assert_near(bins.jensen_shannon(), 0.23401142162857436, 1e-12);
+        assert_near(bins.hellinger(), 0.1967104923299024, 1e-12);
+        assert_near(bins.chi2(), 4680.795011256327, 1e-12);
+    }
+
     #[test]
     fn equal_scores_are_one_bin() {
         let bins = Bins::of(&Scores::of(&[0.2; 5]), &Scores::of(&[0.2; 7]));

@@ -21,11 +21,14 @@ pub struct Bin {
 pub fn bins(ranking: &Ranking, effects: &[f64], count: usize) -> Vec<Bin> {
     let n = ranking.n();
     let mut ends = vec![0; count];
-    let mut start = 0;
+    let (mut start, mut number) = (0, 0);
     for group in ranking.groups() {
-        let number = (2 * start + group.len()) * count / (2 * n);
+        // The middle rank's share of n, in bins; by comparison, as a division for each case would cost more.
+        while number + 1 < count && (2 * start + group.len()) * count >= (number + 1) * 2 * n {
+            number += 1;
+        }
         start += group.len();
-        ends[number.min(count - 1)] = start;
+        ends[number] = start;
     }
     let mut start = 0;
     let mut bins = Vec::new();

@@ -1,7 +1,7 @@
 //! Qini and uplift curves (Radcliffe 2007; Devriendt et al. 2020), evaluated after each group of
 //! equal scores.
 
-use super::ranking::{Arm, Ranking};
+use super::ranking::{self, Arm, Ranking};
 use super::sum::Sum;
 use super::trial::Case;
 
@@ -105,7 +105,16 @@ pub fn areas(ranking: &Ranking) -> Option<Areas> {
 /// What has accumulated after each group of equal scores.
 fn steps(ranking: &Ranking) -> impl Iterator<Item = Best> {
     let (mut treated, mut control) = (Arm::default(), Arm::default());
+    let mut best = Best::default();
     ranking.groups().map(move |group| {
+        if ranking.counts() {
+            for case in group {
+                let side = if case.treated() { &mut best.treated } else { &mut best.control };
+                *side = (side.0 + 1.0, side.1 + case.outcome());
+            }
+            best.cases += group.len() as f64;
+            return best;
+        }
         for case in group {
             let arm = if case.treated() { &mut treated } else { &mut control };
             arm.add(ranking.weight(case), case.outcome());
@@ -119,9 +128,15 @@ fn steps(ranking: &Ranking) -> impl Iterator<Item = Best> {
 fn perfect(ranking: &Ranking) -> (f64, f64) {
     // Four kinds of case: treated or not, converted or not.
     let mut kinds = [Arm::default(); 4];
-    let kind = |case: &Case| usize::from(case.treated()) * 2 + usize::from(case.outcome() != 0.0);
-    for case in ranking.cases {
-        kinds[kind(case)].add(ranking.weight(case), case.outcome());
+    if ranking.counts() {
+        let [held, treated, held_events, treated_events] = ranking::kinds(ranking.cases);
+        kinds = [(held, 0), (held_events, held_events), (treated, 0), (treated_events, treated_events)]
+            .map(|(cases, events)| Arm::counted(cases, events));
+    } else {
+        let kind = |case: &Case| usize::from(case.treated()) * 2 + usize::from(case.outcome() != 0.0);
+        for case in ranking.cases {
+            kinds[kind(case)].add(ranking.weight(case), case.outcome());
+        }
     }
     let area = |places: [u8; 4], height: fn(&Best) -> f64| {
         let (mut area, mut best) = (Area::default(), Best::default());

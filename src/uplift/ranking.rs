@@ -21,6 +21,12 @@ impl Arm {
         self.outcome.add(weight * outcome);
     }
 
+    /// An arm whose cases count one each, of which so many have an outcome of 1.
+    pub fn counted(cases: usize, events: usize) -> Self {
+        let whole = |n: usize| Sum::from(n as f64);
+        Self { cases, events, weight: whole(cases), outcome: whole(events) }
+    }
+
     pub fn rate(&self) -> Option<f64> {
         (self.cases > 0).then(|| self.outcome.value() / self.weight.value())
     }
@@ -89,6 +95,12 @@ impl<'a> Ranking<'a> {
     }
 
     fn measure_arms(&mut self) {
+        if self.counts() {
+            let [held, treated, held_events, treated_events] = kinds(self.cases);
+            self.treated = Arm::counted(treated + treated_events, treated_events);
+            self.control = Arm::counted(held + held_events, held_events);
+            return;
+        }
         let (mut treated, mut control) = (Arm::default(), Arm::default());
         for case in self.cases {
             let arm = if case.treated() { &mut treated } else { &mut control };
@@ -99,6 +111,11 @@ impl<'a> Ranking<'a> {
 
     pub fn n(&self) -> usize {
         self.cases.len()
+    }
+
+    /// Whether every case counts as one and converted or did not: then sums are whole numbers, and plain addition exact.
+    pub fn counts(&self) -> bool {
+        self.binary && !self.weighted
     }
 
     /// P(treated).
@@ -145,7 +162,7 @@ impl<'a> Ranking<'a> {
     /// The arms' weighted means in some cases, each part with its chance of belonging to them; None
     /// where an arm is missing. The variance is that of a ratio estimator, p(1 - p)/n without weights.
     pub fn contrast(&self, parts: &[(&[Case], f64)]) -> Option<Contrast> {
-        if self.binary && !self.weighted {
+        if self.counts() {
             return count(parts);
         }
         // Control, treated.
@@ -190,17 +207,23 @@ impl<'a> Ranking<'a> {
     }
 }
 
+/// How many cases are held, treated, held with an outcome, treated with one.
+pub fn kinds(cases: &[Case]) -> [usize; 4] {
+    let mut counts = [0; 4];
+    for case in cases {
+        counts[usize::from(case.treated()) + 2 * usize::from(case.outcome() != 0.0)] += 1;
+    }
+    counts
+}
+
 /// The contrast where all count alike and convert or do not: whole numbers, and so one quick pass.
 fn count(parts: &[(&[Case], f64)]) -> Option<Contrast> {
     let (mut n, mut events) = ([0.0; 2], [0.0; 2]);
     for (cases, chance) in parts {
-        let mut counts = [0u32; 4];
-        for case in *cases {
-            counts[usize::from(case.treated()) + 2 * usize::from(case.outcome() != 0.0)] += 1;
-        }
+        let counts = kinds(cases).map(|n| n as f64);
         for arm in 0..2 {
-            n[arm] += chance * (f64::from(counts[arm]) + f64::from(counts[arm + 2]));
-            events[arm] += chance * f64::from(counts[arm + 2]);
+            n[arm] += chance * (counts[arm] + counts[arm + 2]);
+            events[arm] += chance * counts[arm + 2];
         }
     }
     if n.contains(&0.0) {

@@ -38,6 +38,15 @@ pub fn rate(ranking: &Ranking, effects: &[f64]) -> Rate {
     (1..=ranking.n()).rev().for_each(|i| left.add(1.0 / i as f64)); // H(n)
     let mut rank = 0;
     for group in ranking.groups() {
+        // The same for a score of its own, as most are: without a mean.
+        if group.len() == 1 && ranking.n() > 1 {
+            let (weight, effect) = (left.value() - 1.0, effects[rank]);
+            rank += 1;
+            autoc.add(weight, effect, mean);
+            qini.add(((n + 1.0) / 2.0 - rank as f64) / n, effect, mean);
+            left.add(-1.0 / rank as f64);
+            continue;
+        }
         // The weights at rank i, H(n) - H(i - 1) - 1 and ((n + 1)/2 - i)/n, as means over equal scores.
         let (first, size) = (rank, group.len() as f64);
         let mut weight = (Sum::default(), 0.0);

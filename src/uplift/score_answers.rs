@@ -103,6 +103,7 @@ fn score_verdict(
     reference: Option<&[u8]>,
     alpha: f64,
     tolerance: f64,
+    design_effect: f64,
 ) -> TableIterator<
     'static,
     (
@@ -116,6 +117,7 @@ fn score_verdict(
         name!(p_ks, Option<f64>),
         name!(p_chi2, Option<f64>),
         name!(p_welch, Option<f64>),
+        name!(p_mean, Option<f64>),
         name!(p_adjusted, Option<f64>),
         name!(low_power, bool),
         name!(detectable_shift, Option<f64>),
@@ -128,9 +130,15 @@ fn score_verdict(
     if !(alpha > 0.0 && alpha < 1.0 && tolerance > 0.0) {
         refuse("alpha must be between 0 and 1, tolerance above 0", "The defaults are 0.05 and 0.02.");
     }
+    if !(1.0..=1e6).contains(&design_effect) {
+        refuse(
+            "a design effect is between 1 and a million",
+            "1: independent scores. stormops.score_design_effect(storm_id)",
+        );
+    }
     let current = scores(current);
     let reference = reference.map(scores);
-    let drift = reference.as_ref().and_then(|reference| Drift::of(&current, reference));
+    let drift = reference.as_ref().and_then(|reference| Drift::of(&current, reference, design_effect));
     let severity = match &drift {
         Some(drift) => drift.severity(alpha, tolerance),
         None if reference.is_none() && current.n() > 0 => Severity::NewModel,
@@ -148,6 +156,7 @@ fn score_verdict(
         d.map(|d| d.ks_p),
         d.and_then(|d| d.chi2_p),
         d.and_then(|d| d.welch_p),
+        d.and_then(|d| d.mean_p),
         d.map(Drift::adjusted_p),
         d.is_none_or(|d| d.low_power),
         d.and_then(|d| d.detectable_shift),
@@ -174,12 +183,17 @@ fn score_drift(
     ),
 > {
     let (current, reference) = (scores(current), scores(reference));
-    let Some(d) = Drift::of(&current, &reference) else { return TableIterator::new(Vec::new()) };
+    let Some(d) = Drift::of(&current, &reference, 1.0) else { return TableIterator::new(Vec::new()) };
     let rows: Vec<Statistic> = vec![
         ("n", Some(current.n() as f64), None, "current scores"),
         ("reference_n", Some(reference.n() as f64), None, "reference scores"),
-        ("mean_shift", Some(d.mean_shift), d.welch_p, "difference of the means, in uplift; Welch's test"),
-        ("welch_t", d.welch.map(|w| w.0), d.welch_p, "that difference in standard errors"),
+        (
+            "mean_shift",
+            Some(d.mean_shift),
+            d.mean_p,
+            "difference of the means, in uplift; Student's test, one variance",
+        ),
+        ("welch_t", d.welch.map(|w| w.0), d.welch_p, "that difference in standard errors; Welch's test"),
         ("welch_df", d.welch.map(|w| w.1), None, "its degrees of freedom (Satterthwaite)"),
         (
             "sd_ratio",

@@ -48,7 +48,7 @@ impl Scores {
     }
 
     /// The sum of squares around the mean.
-    fn squares(&self) -> Option<f64> {
+    pub fn squares(&self) -> Option<f64> {
         let mean = self.mean()?;
         Some(Sum::of(self.values().map(|x| (x - mean) * (x - mean))))
     }

@@ -8,6 +8,12 @@ pub struct Sum {
     lost: f64,
 }
 
+impl From<f64> for Sum {
+    fn from(total: f64) -> Self {
+        Self { total, lost: 0.0 }
+    }
+}
+
 impl Sum {
     pub fn add(&mut self, x: f64) {
         let next = self.total + x;

@@ -1,0 +1,47 @@
+//! `bounded_lift_agg(outcome, treated, propensity)`: cases in the order of their assignment, into a state of eight numbers.
+
+#![expect(unsafe_code, reason = "the state is updated in place, once for each row")]
+
+use super::bernstein::{BoundedLift, NUMBERS};
+use super::functions::refuse;
+use super::in_place::{double, state};
+use pgrx::fcinfo::{pg_arg_is_null, pg_getarg_datum_raw};
+use pgrx::prelude::*;
+
+/// The transition function. A row with a NULL does not count.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn stormops_bounded_accum(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: declared with these four arguments.
+    unsafe {
+        let numbers = state::<NUMBERS>(
+            call,
+            "bounded_accum() works inside bounded_lift_agg() only",
+            "SELECT stormops.bounded_lift_agg(outcome, treated, propensity ORDER BY assigned_at) …",
+        );
+        if let Some(outcome) = double(call, 1)
+            && !pg_arg_is_null(call, 2)
+            && let Some(propensity) = double(call, 3)
+        {
+            if !(0.0..=1.0).contains(&outcome) {
+                refuse(
+                    "an outcome must lie between 0 and 1",
+                    "Cap it and divide it by the cap: least(value, 50000) / 50000.",
+                );
+            }
+            if !(propensity > 0.0 && propensity < 1.0) {
+                refuse("a propensity must lie inside 0 to 1", "Leave out the cases that chance did not decide.");
+            }
+            let mut lift = BoundedLift::from_numbers(numbers);
+            lift.push(outcome, pg_getarg_datum_raw(call, 2).value() & 1 == 1, propensity);
+            *numbers = lift.numbers();
+        }
+        pg_getarg_datum_raw(call, 0)
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_finfo_stormops_bounded_accum() -> &'static pg_sys::Pg_finfo_record {
+    static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}

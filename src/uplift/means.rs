@@ -1,0 +1,34 @@
+//! Whether two samples have one mean.
+
+use super::scores::Scores;
+
+/// How many independent scores the samples are worth.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    pub n: f64,
+    pub m: f64,
+}
+
+impl Sizes {
+    /// The variance of a difference of means, in variances of a score.
+    pub fn of_difference(self) -> f64 {
+        1.0 / self.n + 1.0 / self.m
+    }
+}
+
+/// Welch's t with Satterthwaite's degrees of freedom.
+pub fn welch(current: &Scores, reference: &Scores, sizes: Sizes, shift: f64) -> Option<(f64, f64)> {
+    let Sizes { n, m } = sizes;
+    let (a, b) = (current.variance()? / n, reference.variance()? / m);
+    let df = (a + b).powi(2) / (a * a / (n - 1.0) + b * b / (m - 1.0));
+    (a + b > 0.0 && n > 1.0 && m > 1.0).then(|| (shift / (a + b).sqrt(), df))
+}
+
+/// Student's t with the variance of both samples together.
+pub fn pooled(current: &Scores, reference: &Scores, sizes: Sizes, shift: f64) -> Option<(f64, f64)> {
+    let cases = (current.n() + reference.n()) as f64;
+    let squares = current.squares()? + reference.squares()?;
+    let df = sizes.n + sizes.m - 2.0;
+    (squares > 0.0 && cases > 2.0 && df > 0.0)
+        .then(|| (shift / (squares / (cases - 2.0) * sizes.of_difference()).sqrt(), df))
+}
