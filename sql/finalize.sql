@@ -8,6 +8,11 @@ COMMENT ON FUNCTION stormops.email_key(text) IS 'The address with its domain in 
 COMMENT ON FUNCTION stormops.calling_role() IS 'The database role in force outside every SECURITY DEFINER function: who called.';
 COMMENT ON FUNCTION stormops.visit_all_tenants() IS 'Lets the function of stormops_owner that calls it see every tenant''s rows until it returns. Errors: 42501 from anywhere else.';
 COMMENT ON FUNCTION stormops.announce_standing() IS 'Trigger: tells every backend to read the tenant''s standing afresh once this transaction commits.';
+COMMENT ON FUNCTION stormops.login_challenge() IS 'What a bound token must hold in its claim nonce: 43 characters drawn at random for this transaction of this session, and of no use in another.';
+COMMENT ON FUNCTION stormops.break_glass(uuid) IS 'Works in the tenant of an open grant for the rest of the transaction, read only; a line of the server''s log says so first. Returns the tenant''s id. For the operator that opened the grant. Errors: 28000 no open grant of the calling role, or its tenant is closed; 55000 the grant is not committed yet; 25001 the transaction works in a tenant already.';
+COMMENT ON FUNCTION stormops.read_jwks(text) IS 'The keys of a JWK set that can verify tokens, checked. Error: 22023.';
+COMMENT ON FUNCTION stormops.new_signing_key() IS 'A new Ed25519 key pair: the private half (32 bytes) and the public one as a JWK.';
+COMMENT ON FUNCTION stormops.sign_token(bytea, text, text) IS 'A token of these claims (a JSON object), signed by an Ed25519 private key.';
 COMMENT ON FUNCTION stormops.install() IS 'Makes what is missing of StormOps'' tables, adopts those that are there, and restores policies, defaults and triggers; keeps every row. Runs as part of CREATE EXTENSION; for superusers.';
 COMMENT ON FUNCTION stormops.current_user_id() IS 'The user on whose behalf this session works (app.current_user_id). NULL: the application itself. Errors as current_tenant(); 28000 if the user is not a member of the tenant.';
 COMMENT ON FUNCTION stormops.current_user_role() IS 'The acting user''s role, as users has it now: admin, crew_chief, field_user or viewer. NULL: the application itself. Errors as current_user_id().';

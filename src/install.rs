@@ -5,9 +5,10 @@ use pgrx::spi::{self, Spi};
 
 /// The statements that make the tables, adopt those that are there, and put all of them under
 /// their policies. Each file may run again at any time.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 11] = [
     include_str!("../sql/tables/adoption.sql"),
     include_str!("../sql/tables/tenancy.sql"),
+    include_str!("../sql/tables/tenancy_login.sql"),
     include_str!("../sql/tables/field.sql"),
     include_str!("../sql/tables/uplift.sql"),
     include_str!("../sql/tables/experiment.sql"),
@@ -32,7 +33,9 @@ extension_sql_file!("../sql/tenancy.sql");
 extension_sql_file!("../sql/tenancy_usage.sql", requires = ["tenancy"]);
 extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy_usage"]);
 extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_lifecycle"]);
-extension_sql_file!("../sql/field.sql", requires = ["tenancy_users"]);
+extension_sql_file!("../sql/tenancy_tokens.sql", requires = ["tenancy_users"]);
+extension_sql_file!("../sql/tenancy_break_glass.sql", requires = ["tenancy_tokens"]);
+extension_sql_file!("../sql/field.sql", requires = ["tenancy_break_glass"]);
 extension_sql_file!("../sql/uplift_scores.sql", requires = ["field"]);
 extension_sql_file!("../sql/uplift_trials.sql", requires = ["uplift_scores"]);
 extension_sql_file!("../sql/uplift.sql", requires = ["uplift_trials"]);

@@ -1,15 +1,24 @@
 //! Tenants, their context and their standing.
 
 mod announce;
+mod break_glass;
+mod challenge;
 mod context;
+mod entry;
 mod guard;
 mod ids;
+mod keys;
+mod login;
+mod lookup;
 mod names;
+mod role;
 mod standing;
+mod token;
 mod visit;
 
 /// Defines the settings and the hooks. Called once, when the library loads.
 pub fn init() {
-    context::init();
+    entry::init();
+    context::init(); // reserves the prefix
     guard::init();
 }

@@ -7,9 +7,14 @@ use crate::{Db, provision};
 
 /// Table, columns and values of a row, every parent before its children. `{t}` is the tenant, `{n}` the number of the
 /// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}` and `{run}` are its parents.
-const ROWS: [(&str, &str, &str); 15] = [
+const ROWS: [(&str, &str, &str); 16] = [
     ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
     ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
+    (
+        "break_glass_grants",
+        "grant_id, opened_by, expires_at, closed_at, reason, ticket",
+        "'{id}', 'test', '2024-01-02', '2024-01-02', 'test', 'T-{n}'",
+    ),
     ("storms", "storm_id, event_id, name", "'{id}', 'E-{n}', 'Storm {n}'"),
     ("properties", "property_id, external_id, address", "'{id}', 'P-{n}', '{n} Elm St'"),
     (

@@ -26,14 +26,14 @@ BEGIN
         WHERE cl.relnamespace = 'stormops'::regnamespace
             AND cl.relkind IN ('r', 'p', 'v')
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
-                 OR cl.relispartition OR cl.relname IN ('usage_grants', 'policy_decisions', 'storm_results'))
+                 OR cl.relispartition OR cl.relname IN ('usage_grants', 'token_issuers', 'token_keys', 'signing_keys', 'policy_decisions', 'storm_results'))
         ORDER BY cl.relispartition, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);
         CONTINUE WHEN t.relkind = 'v';
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
-        -- The list of grants is no tenant's; its owner reads it.
-        CONTINUE WHEN t.relname = 'usage_grants';
+        -- The installation's own tables are no tenant's; their owner reads them.
+        CONTINUE WHEN t.relname IN ('usage_grants', 'token_issuers', 'token_keys', 'signing_keys');
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
         -- A partition named directly has no policy, and so shows nobody a row.
         CONTINUE WHEN NOT t.of_tenant;
@@ -76,7 +76,7 @@ BEGIN
         VALUES ('storms', 'storm_id'), ('properties', 'property_id'), ('customer_journeys', 'journey_id'),
                ('experiments', 'experiment_id'), ('tenant_usage', 'usage_id'), ('tenant_events', 'event_id'),
                ('data_quality_metrics', 'metric_id'), ('policy_outcomes', 'outcome_id'), ('users', 'user_id'),
-               ('tenants', 'tenant_id')
+               ('tenants', 'tenant_id'), ('break_glass_grants', 'grant_id')
     LOOP
         EXECUTE format('ALTER TABLE stormops.%I ALTER COLUMN %I SET DEFAULT stormops.new_id()', c.column1, c.column2);
     END LOOP;
@@ -84,6 +84,12 @@ BEGIN
     CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.tenants
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
     CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.users
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
+    CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.break_glass_grants
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
+    CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.token_issuers
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
+    CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.token_keys
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
     CREATE OR REPLACE TRIGGER legal_step BEFORE INSERT OR UPDATE OR DELETE ON stormops.tenants
         FOR EACH ROW EXECUTE FUNCTION stormops.legal_step();

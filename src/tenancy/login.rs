@@ -1,0 +1,138 @@
+//! `login(token)`: from a signed token to a tenant, a user and a role for the transaction.
+
+#![expect(unsafe_code, reason = "a raw function, so that its refusal hides the statement")]
+
+use super::context::{self, Admission};
+use super::entry::Entry;
+use super::lookup::{By, Key, Row, table, with_row};
+use super::token::{self, Trust, key};
+use super::challenge;
+use pgrx::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::{c_char, c_int};
+use std::rc::Rc;
+
+/// Seconds from 1970 to 2000, where the server's time begins.
+const EPOCH: i64 = 946_684_800;
+/// Kept at most; a backend of more issuers and keys begins anew.
+const MOST_KEYS: usize = 256;
+
+type Keys = HashMap<(String, String), Rc<Trust>>;
+thread_local! {
+    /// The trusted keys that this backend has used, by issuer and kid.
+    static KEYS: RefCell<Keys> = RefCell::default();
+    /// The tables that they were read from, or None once one of these changed.
+    static TABLES: Cell<Option<[pg_sys::Oid; 2]>> = const { Cell::new(None) };
+}
+
+pub fn on_change(table: pg_sys::Oid) {
+    if TABLES.get().is_some_and(|tables| table == pg_sys::InvalidOid || tables.contains(&table)) {
+        TABLES.set(None);
+    }
+}
+
+/// The key that an issuer is trusted with; None if it is not, at this moment.
+fn trusted(issuer: &str, kid: &str) -> Option<Rc<Trust>> {
+    // A login that finds everything in its caches takes no lock, and so would not hear of a
+    // revocation. SAFETY: what every lock of a table does.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    let name = (issuer.to_owned(), kid.to_owned());
+    if TABLES.get().is_some()
+        && let Some(trust) = KEYS.with_borrow(|keys| keys.get(&name).cloned())
+    {
+        return Some(trust);
+    }
+    let forget = TABLES.get().is_none() || KEYS.with_borrow(|keys| keys.len() >= MOST_KEYS);
+    // Set before the tables are read: a message that comes during that is not lost.
+    let tables = [table(c"token_issuers"), table(c"token_keys")];
+    TABLES.set(Some(tables));
+    let trust = Rc::new(read(tables, issuer, kid)?);
+    KEYS.with_borrow_mut(|keys| {
+        if forget {
+            keys.clear();
+        }
+        keys.insert(name, trust.clone());
+    });
+    Some(trust)
+}
+
+fn read([issuers, keys]: [pg_sys::Oid; 2], issuer: &str, kid: &str) -> Option<Trust> {
+    let by_issuer = (c"issuer", Key::Text(issuer));
+    let kept = |row: &Row| Some((row.get::<String>(c"jwk")?, row.get::<i64>(c"not_after")));
+    let (jwk, not_after) = with_row(keys, By::PrimaryKey, &[by_issuer, (c"kid", Key::Text(kid))], kept)??;
+    let key = key::key_of(&jwk).ok()?;
+    let not_after = not_after.map(|end| end.div_euclid(1_000_000) + EPOCH);
+    with_row(issuers, By::PrimaryKey, &[by_issuer], |row: &Row| {
+        Some((
+            row.get(c"audience")?,
+            row.get(c"bound")?,
+            row.get(c"tenant_claim")?,
+            row.get(c"user_claim")?,
+            row.get(c"role_claim")?,
+        ))
+    })?
+    .map(|(audience, bound, tenant_claim, user_claim, role_claim)| Trust {
+        key,
+        audience,
+        bound,
+        not_after,
+        tenant_claim,
+        user_claim,
+        role_claim,
+    })
+}
+
+fn verified(token: &str) -> Option<token::Login> {
+    let decoded = token::decode(token)?;
+    let unverified = decoded.unverified()?;
+    let trust = trusted(unverified.issuer, unverified.kid)?;
+    // SAFETY: reads the clock.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() }.div_euclid(1_000_000) + EPOCH;
+    unverified.verify(&trust, now, challenge::current().as_deref())
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn admit(call: pg_sys::FunctionCallInfo) -> bool {
+    // SAFETY: a function of one text argument.
+    let token = unsafe {
+        let argument = pgrx::fcinfo::pg_get_nullable_datum(call, 0);
+        if !argument.isnull && pg_sys::toast_raw_datum_size(argument.value) > token::LONGEST + 4 {
+            None // not even unpacked
+        } else {
+            <&str>::from_datum(argument.value, argument.isnull)
+        }
+    };
+    let Some(login) = token.and_then(verified) else { return false };
+    let expires = (login.expires - EPOCH) * 1_000_000;
+    match context::admit(login.tenant, Some(login.user), Entry::Token { limit: login.limit, expires }) {
+        Admission::Admitted => true,
+        Admission::Refused => false,
+        Admission::Pinned => context::second_tenant(),
+    }
+}
+
+/// `login(token)`. Nothing here owns memory: the error of the server jumps over this frame, and
+/// pgrx's own way of raising one cannot keep the statement, and with it the token, out of the log.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn stormops_login(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    unsafe extern "C-unwind" {
+        fn errstart(level: c_int, domain: *const c_char) -> bool;
+        fn errcode(code: c_int) -> c_int;
+        fn errmsg(format: *const c_char, ...) -> c_int;
+        fn errhint(format: *const c_char, ...) -> c_int;
+        fn errhidestmt(hide: bool) -> c_int;
+        fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+    }
+    // SAFETY: a guarded function; then what ereport() is in C, with constant texts.
+    unsafe {
+        if !admit(call) && errstart(PgLogLevel::ERROR as c_int, std::ptr::null()) {
+            errcode(PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION as c_int);
+            errmsg(c"login refused".as_ptr());
+            errhint(c"Log in with a token that is valid now, of an issuer that stormops.issuers() lists, for a user of an open tenant.".as_ptr());
+            errhidestmt(true);
+            errfinish(c"login.rs".as_ptr(), line!() as c_int, c"stormops_login".as_ptr());
+        }
+    }
+    pg_sys::Datum::null()
+}
