@@ -10,6 +10,7 @@ use postgres::{Client, Error};
 use uuid::Uuid;
 
 mod cluster;
+pub mod tokens;
 pub mod twins;
 
 use cluster::TEMPLATE;

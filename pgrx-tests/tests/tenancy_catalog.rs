@@ -32,6 +32,9 @@ const WITH: &str = "
     ), reference AS (
         SELECT r.name || ' ' || c.conname AS name, r.oid AS of, r.tenant, c.* FROM relation AS r
         JOIN pg_constraint AS c ON c.conrelid = r.oid AND c.contype = 'f'
+    ), installation (name) AS (
+        VALUES ('stormops.usage_grants'::regclass), ('stormops.token_issuers'), ('stormops.token_keys'),
+            ('stormops.signing_keys')
     ) ";
 
 macro_rules! rules {
@@ -51,13 +54,27 @@ fn list(query: &str) -> Vec<String> {
 
 rules! {
     every_table_is_a_tenants_and_published:
-        "SELECT name FROM relation WHERE name <> 'stormops.usage_grants'::regclass AND (tenant_given IS NOT TRUE
+        "SELECT name FROM relation WHERE name NOT IN (SELECT name FROM installation) AND (tenant_given IS NOT TRUE
             OR NOT relispartition AND relname NOT IN (
                 SELECT table_name FROM stormops.role_matrix() WHERE command = 'SELECT'))"
-    /// The list of grants holds no tenant's row, and its owner must read it.
+    /// The installation's own tables hold no tenant's row, and their owner must read them.
     row_security_is_forced_on_every_table_and_partition:
         "SELECT name FROM relation WHERE NOT relrowsecurity
-            OR NOT relforcerowsecurity AND name <> 'stormops.usage_grants'::regclass"
+            OR NOT relforcerowsecurity AND name NOT IN (SELECT name FROM installation)"
+    nobody_is_granted_a_table_of_the_installation:
+        "SELECT a.grantee::regrole || ' ' || r.name FROM relation AS r, aclexplode(r.relacl) AS a
+        WHERE r.name IN (SELECT name FROM installation) AND a.grantee <> r.relowner
+        UNION ALL SELECT a.grantee::regrole || ' ' || r.name FROM relation AS r
+        JOIN pg_attribute AS c ON c.attrelid = r.oid, aclexplode(c.attacl) AS a
+        WHERE r.name IN (SELECT name FROM installation)"
+    /// Reading, that is, and only what the tenants' own users may read.
+    operators_have_the_published_right_to_read_and_no_other:
+        "SELECT format('%s %s', p.command, r.name)
+        FROM relation AS r, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER,REFERENCES}'::text[]) AS p (command)
+        WHERE (has_table_privilege('op', r.oid, p.command) OR p.command IN ('INSERT', 'UPDATE', 'REFERENCES')
+                AND has_any_column_privilege('op', r.oid, p.command))
+            <> (p.command = 'SELECT' AND EXISTS (
+                SELECT FROM stormops.role_matrix() AS m WHERE m.table_name = r.relname AND m.command = 'SELECT'))"
     every_table_has_one_permissive_policy_and_it_is_tenant_equality:
         "SELECT r.name FROM relation AS r LEFT JOIN policy AS p ON p.polrelid = r.oid AND p.permissive
         WHERE NOT r.relispartition AND r.tenant IS NOT NULL

@@ -37,19 +37,20 @@ fn trusted(issuer: &str, kid: &str) -> Option<Rc<Trust>> {
     // A login that finds everything in its caches takes no lock, and so would not hear of a
     // revocation. SAFETY: what every lock of a table does.
     unsafe { pg_sys::AcceptInvalidationMessages() };
+    let tables = TABLES.get().unwrap_or_else(|| {
+        KEYS.with_borrow_mut(Keys::clear);
+        // Set before they are read: a message that comes during that is not lost.
+        let tables = [table(c"token_issuers"), table(c"token_keys")];
+        TABLES.set(Some(tables));
+        tables
+    });
     let name = (issuer.to_owned(), kid.to_owned());
-    if TABLES.get().is_some()
-        && let Some(trust) = KEYS.with_borrow(|keys| keys.get(&name).cloned())
-    {
+    if let Some(trust) = KEYS.with_borrow(|keys| keys.get(&name).cloned()) {
         return Some(trust);
     }
-    let forget = TABLES.get().is_none() || KEYS.with_borrow(|keys| keys.len() >= MOST_KEYS);
-    // Set before the tables are read: a message that comes during that is not lost.
-    let tables = [table(c"token_issuers"), table(c"token_keys")];
-    TABLES.set(Some(tables));
     let trust = Rc::new(read(tables, issuer, kid)?);
     KEYS.with_borrow_mut(|keys| {
-        if forget {
+        if keys.len() >= MOST_KEYS {
             keys.clear();
         }
         keys.insert(name, trust.clone());
