@@ -7,7 +7,7 @@ use postgres::Client;
 use serde_json::{Value, json};
 use stormops_tests::tokens::{claims, jwks, now, signed, trust};
 use stormops_tests::twins::{Twins, insert};
-use stormops_tests::{fails_with, sqlstate};
+use stormops_tests::{cluster, fails_with, sqlstate};
 use uuid::Uuid;
 
 struct Storm {
@@ -133,6 +133,7 @@ fn a_transaction_has_one_login() {
     let expected = [(logins[0].as_str(), "00000"), (&logins[1], "25001"), (&logins[2], "25001")];
     let mut client = storm.inside(&same);
     answers(&mut client, &expected);
+    assert!(!cluster().log().contains(&other_tenant), "a token that is good elsewhere is not logged");
     assert_eq!(text(&mut client, WHO), Some(format!("{} {} admin", storm.twins.a, storm.admin)));
     // A login that is taken back leaves no tenant, and the transaction is no other's.
     client.batch_execute("ROLLBACK; BEGIN; SAVEPOINT first").expect("a transaction");

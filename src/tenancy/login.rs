@@ -10,7 +10,7 @@ use super::challenge;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::rc::Rc;
 
 /// Seconds from 1970 to 2000, where the server's time begins.
@@ -94,7 +94,7 @@ fn verified(token: &str) -> Option<token::Login> {
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn admit(call: pg_sys::FunctionCallInfo) -> bool {
+unsafe extern "C-unwind" fn admit(call: pg_sys::FunctionCallInfo) -> Admission {
     // SAFETY: a function of one text argument.
     let token = unsafe {
         let argument = pgrx::fcinfo::pg_get_nullable_datum(call, 0);
@@ -104,19 +104,36 @@ unsafe extern "C-unwind" fn admit(call: pg_sys::FunctionCallInfo) -> bool {
             <&str>::from_datum(argument.value, argument.isnull)
         }
     };
-    let Some(login) = token.and_then(verified) else { return false };
+    let Some(login) = token.and_then(verified) else { return Admission::Refused };
     let expires = (login.expires - EPOCH) * 1_000_000;
-    match context::admit(login.tenant, Some(login.user), Entry::Token { limit: login.limit, expires }) {
-        Admission::Admitted => true,
-        Admission::Refused => false,
-        Admission::Pinned => context::second_tenant(),
-    }
+    context::admit(login.tenant, Some(login.user), Entry::Token { limit: login.limit, expires })
 }
 
 /// `login(token)`. Nothing here owns memory: the error of the server jumps over this frame, and
 /// pgrx's own way of raising one cannot keep the statement, and with it the token, out of the log.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn stormops_login(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: a guarded function, and texts that outlive the call.
+    unsafe {
+        match admit(call) {
+            Admission::Admitted => {}
+            Admission::Refused => refuse(
+                PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                c"login refused",
+                c"Log in with a token that is valid now, of an issuer that stormops.issuers() lists, for a user of an open tenant.",
+            ),
+            Admission::Pinned => refuse(
+                PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
+                c"this transaction already works in another tenant or for another user",
+                c"One transaction, one login: COMMIT or ROLLBACK first.",
+            ),
+        }
+    }
+    pg_sys::Datum::null()
+}
+
+/// What ereport() is in C, with errhidestmt().
+unsafe fn refuse(code: PgSqlErrorCode, message: &'static CStr, hint: &'static CStr) {
     unsafe extern "C-unwind" {
         fn errstart(level: c_int, domain: *const c_char) -> bool;
         fn errcode(code: c_int) -> c_int;
@@ -125,15 +142,14 @@ pub unsafe extern "C-unwind" fn stormops_login(call: pg_sys::FunctionCallInfo) -
         fn errhidestmt(hide: bool) -> c_int;
         fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
     }
-    // SAFETY: a guarded function; then what ereport() is in C, with constant texts.
+    // SAFETY: texts without a per cent sign, and a frame without anything to drop.
     unsafe {
-        if !admit(call) && errstart(PgLogLevel::ERROR as c_int, std::ptr::null()) {
-            errcode(PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION as c_int);
-            errmsg(c"login refused".as_ptr());
-            errhint(c"Log in with a token that is valid now, of an issuer that stormops.issuers() lists, for a user of an open tenant.".as_ptr());
+        if errstart(PgLogLevel::ERROR as c_int, std::ptr::null()) {
+            errcode(code as c_int);
+            errmsg(message.as_ptr());
+            errhint(hint.as_ptr());
             errhidestmt(true);
             errfinish(c"login.rs".as_ptr(), line!() as c_int, c"stormops_login".as_ptr());
         }
     }
-    pg_sys::Datum::null()
 }
