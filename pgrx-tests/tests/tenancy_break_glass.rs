@@ -67,6 +67,9 @@ fn a_grant_reads_one_tenant_for_one_transaction() {
         fails_with(client.batch_execute("TABLE stormops.storms"), "0B000");
         assert_eq!(uses(grant), before + 1, "no end of a transaction takes it out again");
     }
+    // Nor does anything carry the rows out of it.
+    let mut client = inside(&twins, "op", grant, "BEGIN");
+    fails_with(client.batch_execute("DECLARE c CURSOR WITH HOLD FOR TABLE stormops.storms"), "42501");
     // A reader: it works on a standby.
     let mut client = inside(&twins, "op", grant, "BEGIN READ ONLY");
     client.batch_execute("TABLE stormops.storms").expect("rows");
@@ -120,7 +123,8 @@ fn nothing_can_be_written() {
     client.batch_execute("ROLLBACK").expect("its end");
     // Not the missing privilege alone refuses it. What no policy lets anybody do changes no row.
     let tables: Vec<_> = twins.tables.iter().map(|table| format!("stormops.{table}")).collect();
-    let all = format!("GRANT ALL ON {} TO op; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA stormops TO op", tables.join(", "));
+    let all =
+        format!("GRANT ALL ON {} TO op; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA stormops TO op", tables.join(", "));
     twins.db.superuser().batch_execute(&all).expect("grants");
     let mut client = inside(&twins, "op", grant, "BEGIN");
     let calls = ["apply_policy('$1')", "record_outcome('$1', '$1', true)"];
@@ -205,12 +209,14 @@ fn the_tenants_admins_see_who_looked_and_why() {
     twins.db.as_role("op").execute("SELECT stormops.close_break_glass($1)", &[&grant]).expect("closed");
     let mut tenant = twins.db.as_role("tapp");
     enter(&mut tenant, twins.a);
-    let events = "SELECT action, actor, reason FROM stormops.tenant_events WHERE action LIKE '%break_glass' ORDER BY event_id";
+    let events =
+        "SELECT action, actor, reason FROM stormops.tenant_events WHERE action LIKE '%break_glass' ORDER BY event_id";
     let events = tenant.query(events, &[]).expect("an admin");
     assert_eq!(events.iter().map(|e| e.get(0)).collect::<Vec<&str>>(), ["open_break_glass", "close_break_glass"]);
     let (actor, reason): (&str, &str) = (events[0].get(1), events[0].get(2));
     assert!(actor == "op" && reason.starts_with("no scores (ticket SUP-1, until 20"), "{actor} {reason}");
-    let grants = "SELECT opened_by, reason, ticket, closed_at IS NOT NULL FROM stormops.break_glass_grants WHERE grant_id = $1";
+    let grants =
+        "SELECT opened_by, reason, ticket, closed_at IS NOT NULL FROM stormops.break_glass_grants WHERE grant_id = $1";
     let row = tenant.query_one(grants, &[&grant]).expect("an admin");
     assert_eq!((row.get(0), row.get(1), row.get(2), row.get(3)), ("op", "no scores", "SUP-1", true));
     let listed = "SELECT org_name, open FROM stormops.break_glass_grants() WHERE grant_id = $1";

@@ -74,7 +74,8 @@ fn answers(client: &mut Client, statements: &[(&str, &str)]) {
     }
 }
 
-const WHO: &str = "SELECT concat_ws(' ', stormops.current_tenant(), stormops.current_user_id(), stormops.current_user_role())";
+const WHO: &str =
+    "SELECT concat_ws(' ', stormops.current_tenant(), stormops.current_user_id(), stormops.current_user_role())";
 
 #[test]
 fn a_token_lets_its_user_into_its_tenant_until_the_end_of_the_transaction() {
@@ -142,7 +143,8 @@ fn a_transaction_has_one_login() {
     answers(&mut client, &[("TABLE stormops.storms", "0B000")]);
     answers(&mut client, &expected);
     // So does the block of a function that catches an error.
-    let caught = format!("DO $$ BEGIN PERFORM stormops.login('{same}'); RAISE 'x'; EXCEPTION WHEN raise_exception THEN END $$");
+    let caught =
+        format!("DO $$ BEGIN PERFORM stormops.login('{same}'); RAISE 'x'; EXCEPTION WHEN raise_exception THEN END $$");
     client.batch_execute(&format!("ROLLBACK; BEGIN; {caught}")).expect("a block");
     answers(&mut client, &[("TABLE stormops.storms", "0B000")]);
     // A savepoint that is kept keeps it, and so does the end of a function.
@@ -220,7 +222,10 @@ fn parallel_workers_are_logged_in_too() {
     if let Ok(plan) = plan {
         assert!(format!("{plan:?}").contains("Gather"), "{plan:?}");
     }
-    assert_eq!(text(&mut client, "SELECT min(stormops.current_user_role()) FROM stormops.storms").as_deref(), Some("field_user"));
+    assert_eq!(
+        text(&mut client, "SELECT min(stormops.current_user_role()) FROM stormops.storms").as_deref(),
+        Some("field_user")
+    );
     assert_eq!(text(&mut client, WHO), Some(format!("{} {} field_user", storm.twins.a, storm.admin)));
 }
 

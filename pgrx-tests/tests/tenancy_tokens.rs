@@ -213,14 +213,18 @@ fn an_installation_without_a_provider_issues_its_own() {
     ] {
         assert_eq!(sqlstate(&issued(more)), expected, "{more}");
     }
-    for (tenant, user, expected) in
-        [(Some(twins.b), Some(user), "P0002"), (Some(twins.a), Some(id(9)), "P0002"), (None, Some(user), "22004"), (Some(twins.a), None, "22004")]
-    {
+    for (tenant, user, expected) in [
+        (Some(twins.b), Some(user), "P0002"),
+        (Some(twins.a), Some(id(9)), "P0002"),
+        (None, Some(user), "22004"),
+        (Some(twins.a), None, "22004"),
+    ] {
         let answer = twins.db.as_role("op").query("SELECT stormops.issue_token($1, $2)", &[&tenant, &user]);
         assert_eq!(sqlstate(&answer), expected, "{tenant:?} {user:?}");
     }
     // The tenant sees who issued for whom.
-    let event = "SELECT actor, user_id, to_status FROM stormops.tenant_events WHERE action = 'issue_token' AND tenant_id = $1";
+    let event =
+        "SELECT actor, user_id, to_status FROM stormops.tenant_events WHERE action = 'issue_token' AND tenant_id = $1";
     let event = superuser.query_one(event, &[&twins.a]).expect("one event");
     assert_eq!((event.get(0), event.get(1), event.get(2)), ("op", user, "viewer"));
     // The old key's tokens are taken for a while, or not at all.

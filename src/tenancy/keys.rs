@@ -6,9 +6,7 @@ use pgrx::prelude::*;
 
 /// The keys of a JWK set that can verify tokens, or an error if one is weak or malformed.
 #[pg_extern(immutable, parallel_safe)]
-fn read_jwks(
-    jwks: &str,
-) -> TableIterator<'static, (name!(kid, String), name!(algorithm, String), name!(jwk, String))> {
+fn read_jwks(jwks: &str) -> TableIterator<'static, (name!(kid, String), name!(algorithm, String), name!(jwk, String))> {
     let published = key::published(jwks).unwrap_or_else(|fault| {
         context::raise(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,

@@ -2,11 +2,11 @@
 
 #![expect(unsafe_code, reason = "a raw function, so that its refusal hides the statement")]
 
+use super::challenge;
 use super::context::{self, Admission};
 use super::entry::Entry;
 use super::lookup::{By, Key, Row, table, with_row};
 use super::token::{self, Trust, key};
-use super::challenge;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

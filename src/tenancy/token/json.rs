@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn no_name_stands_twice_at_any_level() {
-        for json in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"b":[{"a":1,"a":2}]}"#, r#"{"b":{"a":1,"a":2}}"#] {
+        for json in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"b":[{"a":1,"a":2}]}"#, r#"{"b":{"a":1,"a":2}}"#]
+        {
             assert_eq!(object(json.as_bytes()), None, "{json}");
         }
         assert!(object(br#"{"a":1,"A":1,"b":{"a":1}}"#).is_some());
