@@ -11,6 +11,7 @@ CREATE FUNCTION stormops.role_matrix(
         ('tenants', 'SELECT', 'viewer', NULL, NULL),
         ('tenant_events', 'SELECT', 'admin', NULL, NULL),
         ('users', 'SELECT', 'viewer', NULL, NULL),
+        ('break_glass_grants', 'SELECT', 'admin', NULL, NULL),
         ('storms', 'SELECT', 'viewer', NULL, NULL),
         ('storms', 'INSERT', 'crew_chief', NULL, NULL),
         ('storms', 'UPDATE', 'crew_chief', '{event_id,name,status,peril,hail_size_in,wind_gust_mph,west,south,east,north,started_at,ended_at}', NULL),
@@ -85,6 +86,9 @@ CREATE FUNCTION stormops.installation_tables() RETURNS text[]
     AS $$
     SELECT ARRAY[
         'usage_grants',
+        'token_issuers',
+        'token_keys',
+        'signing_keys',
         'metering_progress',
         'tier_settings',
         'tier_quotas',
@@ -106,12 +110,20 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
     SELECT f.signature, f.kinds::text[]
     FROM (VALUES
         -- What the policies, the defaults and the views call on the caller's behalf.
-        ('current_tenant()', '{app,trusted_app}'),
+        ('current_tenant()', '{app,trusted_app,operator}'),
         ('current_user_id()', '{app,trusted_app}'),
         ('current_user_role()', '{app,trusted_app}'),
-        ('may_read(text)', '{app,trusted_app}'),
+        ('may_read(text)', '{app,trusted_app,operator}'),
         ('may_write(text)', '{app,trusted_app}'),
-        ('installed()', '{app,trusted_app}'),
+        ('installed()', '{app,trusted_app,operator}'),
+        ('login(text)', '{app,trusted_app}'),
+        ('login_challenge()', '{app,trusted_app}'),
+        ('issuers()', '{operator}'),
+        ('issue_token(uuid,uuid,interval,text,text)', '{operator}'),
+        ('open_break_glass(uuid,text,text,interval)', '{operator}'),
+        ('break_glass(uuid)', '{operator}'),
+        ('close_break_glass(uuid)', '{operator}'),
+        ('break_glass_grants()', '{operator}'),
         ('new_id()', '{app,trusted_app}'),
         ('role_matrix()', '{app,trusted_app,operator}'),
         ('add_user(text,text,text,uuid)', '{app,trusted_app,operator}'),
@@ -342,7 +354,7 @@ BEGIN
     PERFORM stormops.renew_grants();
 END
 $$;
-COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (works in the tenant that a verified token names), trusted_app (the same, and may SET app.current_tenant and app.current_user_id), operator (lifecycle of tenants; no tenant''s rows), monitor (metrics; no tenant''s rows). Adds stormops to the role''s search_path in this database unless it has one of its own. For superusers. Errors: 22004, 22023 unknown kind, 42704 no such role, 0LP01 the role is outside row security.';
+COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (works in the tenant that a verified token names), trusted_app (the same, and may SET app.current_tenant and app.current_user_id), operator (lifecycle of tenants; a tenant''s rows under break_glass() only), monitor (metrics; no tenant''s rows). Adds stormops to the role''s search_path in this database unless it has one of its own. For superusers. Errors: 22004, 22023 unknown kind, 42704 no such role, 0LP01 the role is outside row security.';
 
 CREATE FUNCTION stormops.renew_grants() RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -367,8 +379,12 @@ BEGIN
         FOR p IN SELECT f.signature FROM stormops.usage_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION stormops.%s TO %I', p.signature, g.role_name);
         END LOOP;
-        CONTINUE WHEN g.kind NOT IN ('app', 'trusted_app');
-        FOR p IN SELECT m.* FROM stormops.role_matrix() AS m WHERE m.through IS NULL LOOP
+        CONTINUE WHEN g.kind = 'monitor';
+        -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
+        FOR p IN
+            SELECT m.* FROM stormops.role_matrix() AS m
+            WHERE m.through IS NULL AND (g.kind <> 'operator' OR m.command = 'SELECT')
+        LOOP
             EXECUTE format('GRANT %s %s ON stormops.%I TO %I', p.command,
                 coalesce('(' || array_to_string(p.columns, ', ') || ')', ''), p.table_name, g.role_name);
         END LOOP;

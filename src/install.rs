@@ -8,6 +8,7 @@ use pgrx::spi::{self, Spi};
 pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("../sql/tables/adoption.sql"),
     include_str!("../sql/tables/tenancy.sql"),
+    include_str!("../sql/tables/tenancy_login.sql"),
     include_str!("../sql/tables/field.sql"),
     include_str!("../sql/tables/uplift.sql"),
     include_str!("../sql/tables/experiment.sql"),
@@ -40,7 +41,9 @@ extension_sql_file!("../sql/tenancy.sql");
 extension_sql_file!("../sql/tenancy_usage.sql", requires = ["tenancy"]);
 extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy_usage"]);
 extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_lifecycle"]);
-extension_sql_file!("../sql/field.sql", requires = ["tenancy_users"]);
+extension_sql_file!("../sql/tenancy_tokens.sql", requires = ["tenancy_users"]);
+extension_sql_file!("../sql/tenancy_break_glass.sql", requires = ["tenancy_tokens"]);
+extension_sql_file!("../sql/field.sql", requires = ["tenancy_break_glass"]);
 extension_sql_file!("../sql/uplift_scores.sql", requires = ["field"]);
 extension_sql_file!("../sql/uplift_trials.sql", requires = ["uplift_scores"]);
 extension_sql_file!("../sql/uplift_streams.sql", requires = ["uplift_trials"]);

@@ -1,19 +1,28 @@
 //! Tenants, their context and their standing.
 
 mod announce;
-pub mod context;
+mod break_glass;
+mod challenge;
+mod context;
+mod entry;
 mod guard;
 mod ids;
+mod keys;
+mod login;
+mod lookup;
 mod merge;
 mod names;
+mod role;
 mod standing;
+mod token;
 mod visit;
 
 pub use context::raise;
 
 /// Defines the settings and the hooks. Called once, when the library loads.
 pub fn init() {
-    guard::init(); // before the context reserves the prefix
-    context::init();
+    entry::init();
+    guard::init();
+    context::init(); // reserves the settings' prefix
     merge::init();
 }

@@ -57,6 +57,11 @@ impl Cluster {
         command
     }
 
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).expect("a log")
+    }
+
     /// Appends lines to postgresql.conf and restarts, which ends every session: for a file whose tests take turns.
     pub fn configure(&self, lines: &[&str]) {
         for line in lines {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 mod cluster;
 pub mod pool;
 pub mod redteam;
+pub mod tokens;
 pub mod twins;
 
 use cluster::TEMPLATE;

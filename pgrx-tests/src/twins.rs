@@ -10,6 +10,11 @@ use crate::{Db, provision};
 const ROWS: &[(&str, &str, &str)] = &[
     ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
     ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
+    (
+        "break_glass_grants",
+        "grant_id, opened_by, expires_at, closed_at, reason, ticket",
+        "'{id}', 'test', '2024-01-02', '2024-01-02', 'test', 'T-{n}'",
+    ),
     ("storms", "storm_id, event_id, name", "'{id}', 'E-{n}', 'Storm {n}'"),
     ("properties", "property_id, external_id, address", "'{id}', 'P-{n}', '{n} Elm St'"),
     (

@@ -63,6 +63,14 @@ rules! {
             OR EXISTS (SELECT FROM aclexplode(r.relacl) AS a WHERE a.grantee <> r.relowner))
         UNION ALL SELECT oid::regclass FROM pg_class AS c WHERE relnamespace = 'stormops'::regnamespace
             AND relkind = 'S' AND EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee <> c.relowner)"
+    /// Reading, that is, and only what the tenants' own users may read.
+    operators_have_the_published_right_to_read_and_no_other:
+        "SELECT format('%s %s', p.command, r.name)
+        FROM relation AS r, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER,REFERENCES}'::text[]) AS p (command)
+        WHERE (has_table_privilege('op', r.oid, p.command) OR p.command IN ('INSERT', 'UPDATE', 'REFERENCES')
+                AND has_any_column_privilege('op', r.oid, p.command))
+            <> (p.command = 'SELECT' AND EXISTS (
+                SELECT FROM stormops.role_matrix() AS m WHERE m.table_name = r.relname AND m.command = 'SELECT'))"
     every_table_has_one_permissive_policy_and_it_is_tenant_equality:
         "SELECT r.name FROM relation AS r LEFT JOIN policy AS p ON p.polrelid = r.oid AND p.permissive
         WHERE NOT r.relispartition AND r.tenant IS NOT NULL

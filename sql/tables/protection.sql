@@ -78,7 +78,8 @@ BEGIN
                ('experiments', 'experiment_id'), ('tenant_usage', 'usage_id'), ('tenant_events', 'event_id'),
                ('data_quality_metrics', 'metric_id'), ('policy_outcomes', 'outcome_id'), ('users', 'user_id'),
                ('tenants', 'tenant_id'), ('prices', 'price_id'), ('invoices', 'invoice_id'),
-               ('expectations', 'expectation_id'), ('alert_routes', 'route_id'), ('alert_deliveries', 'delivery_id')
+               ('expectations', 'expectation_id'), ('alert_routes', 'route_id'), ('alert_deliveries', 'delivery_id'),
+               ('break_glass_grants', 'grant_id')
     LOOP
         EXECUTE format('ALTER TABLE stormops.%I ALTER COLUMN %I SET DEFAULT stormops.new_id()', c.column1, c.column2);
     END LOOP;
@@ -86,6 +87,12 @@ BEGIN
     CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.tenants
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
     CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.users
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
+    CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.break_glass_grants
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
+    CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.token_issuers
+        FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
+    CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.token_keys
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
     CREATE OR REPLACE TRIGGER legal_step BEFORE INSERT OR UPDATE OR DELETE ON stormops.tenants
         FOR EACH ROW EXECUTE FUNCTION stormops.legal_step();

@@ -36,7 +36,7 @@ COMMENT ON TABLE stormops.tenant_events IS 'Who did what to a tenant and its use
 COMMENT ON COLUMN stormops.tenant_events.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN stormops.tenant_events.event_id IS 'UUID version 7: in the order of time.';
 COMMENT ON COLUMN stormops.tenant_events.happened_at IS 'Server time.';
-COMMENT ON COLUMN stormops.tenant_events.action IS 'provision, suspend, reactivate, close, add_user, set_user_role, remove_user.';
+COMMENT ON COLUMN stormops.tenant_events.action IS 'provision, suspend, reactivate, close, add_user, set_user_role, remove_user, issue_token, open_break_glass, close_break_glass.';
 COMMENT ON COLUMN stormops.tenant_events.from_status IS 'Status of the tenant, or role of the user, before.';
 COMMENT ON COLUMN stormops.tenant_events.to_status IS 'Status of the tenant, or role of the user, after.';
 COMMENT ON COLUMN stormops.tenant_events.user_id IS 'The user concerned, for actions on users.';

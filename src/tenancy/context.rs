@@ -2,7 +2,8 @@
 //!
 //! Two superuser settings carry it, so that Postgres' own machinery gives rollback, savepoints
 //! and parallel workers: `app.current_tenant` and `app.current_user_id`. A trusted application
-//! sets them by `GRANT SET ON PARAMETER`; everybody else will enter through a verified token.
+//! sets them by `GRANT SET ON PARAMETER`; everybody else enters through `admit()`, by a verified
+//! token or an operator's grant.
 //!
 //! Every policy calls `stormops.current_tenant()` for each row it judges. What that call must
 //! know is checked once per statement and kept: `CHECKED` holds the statement's start while
@@ -10,7 +11,9 @@
 
 #![expect(unsafe_code, reason = "settings hooks and a raw function for the hot path")]
 
-use super::standing::{self, Id, Refusal, Role, Standing, Status};
+use super::entry::{self, Entry};
+use super::role::{Id, Role};
+use super::standing::{self, Refusal, Standing, Status};
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::cell::Cell;
@@ -29,6 +32,8 @@ static TENANT: Backend<Option<Id>> = Backend(Cell::new(None));
 static USER: Backend<Option<Id>> = Backend(Cell::new(None));
 /// The tenant that this transaction has worked in; a second one is refused.
 static PIN: Backend<Option<Id>> = Backend(Cell::new(None));
+/// The tenant that a token or a grant let this transaction into, and whom or by which grant.
+static ADMITTED: Backend<Option<(Id, Id)>> = Backend(Cell::new(None));
 /// The standing last read, until its tables change.
 static STANDING: Backend<Option<Standing>> = Backend(Cell::new(None));
 /// The start of the statement for which `ANSWER` was checked.
@@ -96,20 +101,28 @@ unsafe extern "C-unwind" fn check_id(
     if text.is_null() || unsafe { *text } == 0 {
         return true;
     }
-    let from_session = source == pg_sys::GucSource::PGC_S_SESSION
-        // SAFETY: a plain global; workers take over what their leader had accepted.
-        || unsafe { pg_sys::InitializingParallelWorker };
-    from_session && parse(text).is_some()
+    from_session(source) && parse(text).is_some()
+}
+
+/// True for a value that a running session sets, or that a worker takes over from one.
+pub fn from_session(source: pg_sys::GucSource::Type) -> bool {
+    // SAFETY: a plain global.
+    source == pg_sys::GucSource::PGC_S_SESSION || unsafe { pg_sys::InitializingParallelWorker }
+}
+
+/// What the context says is to be checked again.
+pub fn changed() {
+    CHECKED.0.set(NEVER);
 }
 
 unsafe extern "C-unwind" fn assign_tenant(value: *const c_char, _extra: *mut c_void) {
     TENANT.0.set(parse(value));
-    CHECKED.0.set(NEVER);
+    changed();
 }
 
 unsafe extern "C-unwind" fn assign_user(value: *const c_char, _extra: *mut c_void) {
     USER.0.set(parse(value));
-    CHECKED.0.set(NEVER);
+    changed();
 }
 
 unsafe extern "C-unwind" fn at_transaction_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
@@ -117,7 +130,9 @@ unsafe extern "C-unwind" fn at_transaction_end(event: pg_sys::XactEvent::Type, _
     use pg_sys::XactEvent::{XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
     if ![XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE, XACT_EVENT_PARALLEL_PRE_COMMIT].contains(&event) {
         PIN.0.set(None);
-        CHECKED.0.set(NEVER);
+        ADMITTED.0.set(None);
+        super::challenge::forget();
+        changed();
     }
 }
 
@@ -125,8 +140,9 @@ unsafe extern "C-unwind" fn on_change(_: pg_sys::Datum, table: pg_sys::Oid) {
     let concerns = |standing: Standing| table == pg_sys::InvalidOid || standing.tables.contains(&table);
     if STANDING.0.get().is_some_and(concerns) {
         STANDING.0.set(None);
-        CHECKED.0.set(NEVER);
+        changed();
     }
+    super::login::on_change(table);
 }
 
 unsafe extern "C-unwind" {
@@ -156,7 +172,12 @@ macro_rules! function_info {
         }
     )*};
 }
-function_info!(pg_finfo_stormops_current_tenant pg_finfo_stormops_may_write pg_finfo_stormops_may_read);
+function_info!(
+    pg_finfo_stormops_current_tenant
+    pg_finfo_stormops_may_write
+    pg_finfo_stormops_may_read
+    pg_finfo_stormops_login
+);
 
 #[pg_guard]
 unsafe extern "C-unwind" fn enter() {
@@ -178,9 +199,10 @@ fn standing() -> Standing {
     if PIN.0.get().is_some_and(|pinned| pinned != tenant) {
         second_tenant();
     }
-    let user = USER.0.get();
-    let kept = STANDING.0.get().filter(|kept| kept.tenant == tenant && kept.user == user);
-    let standing = kept.unwrap_or_else(|| match standing::read(tenant, user) {
+    let (user, entry) = (USER.0.get(), entry::current());
+    still_holds(entry, now);
+    let kept = STANDING.0.get().filter(|kept| (kept.tenant, kept.user, kept.entry) == (tenant, user, entry));
+    let standing = kept.unwrap_or_else(|| match standing::read(tenant, user, entry) {
         Ok(standing) => standing,
         Err(refusal) => refuse(&refusal),
     });
@@ -200,9 +222,52 @@ pub fn recheck() {
     }
     if TENANT.0.get() == Some(pinned) {
         standing();
-    } else if let Err(refusal) = standing::read(pinned, None) {
+    } else if let Err(refusal) = standing::read(pinned, None, Entry::Setting) {
         refuse(&refusal); // the setting names no tenant now, or one that no policy has let in
     }
+}
+
+/// An error if a token or a grant has ended, or another role than the grant's acts.
+fn still_holds(entry: Entry, now: i64) {
+    if entry.expires().is_some_and(|end| now >= end) {
+        ended(entry);
+    }
+    if let Entry::BreakGlass { role, .. } = entry
+        // SAFETY: a plain read of the backend's own state.
+        && unsafe { pg_sys::GetOuterUserId() } != pg_sys::Oid::from(role)
+    {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+            "a break-glass grant is good for the role that opened it",
+            "RESET ROLE, or begin another transaction.",
+        )
+    }
+}
+
+pub enum Admission {
+    Admitted,
+    /// The tenant is closed, the user no member, or the grant closed.
+    Refused,
+    /// The transaction has another tenant already, or another user in it.
+    Pinned,
+}
+
+/// Lets this transaction into a tenant, if both are as they must be.
+pub fn admit(tenant: Id, user: Option<Id>, entry: Entry) -> Admission {
+    let who = match entry {
+        Entry::BreakGlass { grant, .. } => grant,
+        _ => user.unwrap_or_default(),
+    };
+    let other_tenant = PIN.0.get().is_some_and(|pinned| pinned != tenant);
+    if other_tenant || ADMITTED.0.get().is_some_and(|admitted| admitted != (tenant, who)) {
+        return Admission::Pinned;
+    }
+    let Ok(standing) = standing::read(tenant, user, entry) else { return Admission::Refused };
+    ADMITTED.0.set(Some((tenant, who)));
+    PIN.0.set(Some(tenant));
+    entry::set_context(tenant, user, entry);
+    STANDING.0.set(Some(standing));
+    Admission::Admitted
 }
 
 /// The user of the tenant on whose behalf this session works; NULL: the application itself.
@@ -238,6 +303,9 @@ unsafe extern "C-unwind" fn may(call: pg_sys::FunctionCallInfo, writes: bool) ->
     if writes && standing.status == Status::Suspended {
         suspended();
     }
+    if writes && matches!(standing.entry, Entry::BreakGlass { .. }) {
+        read_only();
+    }
     // SAFETY: the first argument is a text, and not NULL.
     let least_role = unsafe { <&str>::from_datum(pgrx::fcinfo::pg_getarg_datum_raw(call, 0), false) };
     let holds = match (standing.role, least_role.and_then(Role::parse)) {
@@ -258,11 +326,11 @@ fn no_tenant() -> ! {
     raise(
         PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_INITIATION,
         "no tenant in context",
-        "Set the tenant first: BEGIN; SET LOCAL app.current_tenant = '<tenant_id>'; …",
+        "Log in first: BEGIN; SELECT stormops.login('<token>'); … A trusted role: SET LOCAL app.current_tenant = '<tenant_id>'.",
     )
 }
 
-fn second_tenant() -> ! {
+pub fn second_tenant() -> ! {
     raise(
         PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
         "this transaction already works in another tenant",
@@ -278,6 +346,24 @@ fn suspended() -> ! {
     )
 }
 
+fn read_only() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+        "break-glass reads and does not write",
+        "COMMIT or ROLLBACK first; the tenant's own users write its rows.",
+    )
+}
+
+fn ended(entry: Entry) -> ! {
+    let (message, hint) = match entry {
+        Entry::BreakGlass { .. } => {
+            ("break-glass grant is not open", "SELECT stormops.open_break_glass(tenant_id, reason, ticket);")
+        }
+        _ => ("login has expired", "ROLLBACK, and log in with a new token."),
+    };
+    raise(PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, message, hint)
+}
+
 fn refuse(refusal: &Refusal) -> ! {
     match refusal {
         Refusal::NoSuchTenant => raise(
@@ -290,5 +376,6 @@ fn refuse(refusal: &Refusal) -> ! {
             "user is not a member of this tenant",
             "Check app.current_user_id against the users of this tenant, or RESET it.",
         ),
+        Refusal::GrantClosed => ended(entry::current()),
     }
 }

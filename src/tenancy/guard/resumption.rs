@@ -44,5 +44,5 @@ hook!(direction: pg_sys::ScanDirection::Type, count: u64);
 
 #[pg_guard]
 unsafe extern "C-unwind" fn judge() {
-    crate::tenancy::context::recheck();
+    super::super::context::recheck();
 }

@@ -1,0 +1,411 @@
+//! Against the published examples of RFC 7515, 7517 and 8037, and against whatever proptest thinks of.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::key::{Published, key_of, published};
+use super::*;
+use jsonwebtoken::{EncodingKey, crypto};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const NOW: i64 = 1_800_000_000;
+const TENANT: &str = "01900000-0000-7000-8000-00000000000a";
+const USER: &str = "01900000-0000-7000-8000-00000000000b";
+
+// RFC 7515, appendix A.1 to A.3, and RFC 8037, appendix A: keys, and what they signed.
+const HMAC: &str = r#"{"kty":"oct","kid":"hs","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#;
+const RSA: &str = r#"{"kty":"RSA","kid":"rs","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ","e":"AQAB"}"#;
+const EC: &str = r#"{"kty":"EC","kid":"es","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+const ED: &str = r#"{"kty":"OKP","kid":"ed","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+const EC_SECRET: &str = "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI";
+const ED_SECRET: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+const JOE: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+const SIGNED: [(&str, &str, &str, &str); 4] = [
+    (HMAC, "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9", JOE, "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    (
+        RSA,
+        "eyJhbGciOiJSUzI1NiJ9",
+        JOE,
+        "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
+    ),
+    (
+        EC,
+        "eyJhbGciOiJFUzI1NiJ9",
+        JOE,
+        "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
+    ),
+    (
+        ED,
+        "eyJhbGciOiJFZERTQSJ9",
+        "RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
+        "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+    ),
+];
+
+fn decode64(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
+fn one(jwk: &str) -> Result<Published, &'static str> {
+    published(&format!("{{\"keys\":[{jwk}]}}")).map(|mut keys| keys.remove(0))
+}
+
+fn trust(jwk: &str) -> Trust {
+    Trust {
+        key: key_of(&one(jwk).unwrap().jwk).unwrap(),
+        audience: "storm".into(),
+        bound: false,
+        not_after: None,
+        tenant_claim: "tenant_id".into(),
+        user_claim: "sub".into(),
+        role_claim: "role".into(),
+    }
+}
+
+fn claims() -> Value {
+    json!({"iss": "issuer", "aud": "storm", "exp": NOW + 600, "sub": USER, "tenant_id": TENANT})
+}
+
+fn signer(alg: &str) -> (EncodingKey, Algorithm) {
+    match alg {
+        "EdDSA" => {
+            let pkcs8 = [&[0x30, 46, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 34, 4, 32], &decode64(ED_SECRET)[..]];
+            (EncodingKey::from_ed_der(&pkcs8.concat()), Algorithm::EdDSA)
+        }
+        "ES256" => {
+            // PKCS #8 around SEC 1 around the number.
+            let around = b"\x30\x41\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x04\x27\x30\x25\x02\x01\x01\x04\x20";
+            (EncodingKey::from_ec_der(&[&around[..], &decode64(EC_SECRET)].concat()), Algorithm::ES256)
+        }
+        _ => {
+            let jwk: Value = serde_json::from_str(HMAC).unwrap();
+            (EncodingKey::from_secret(&decode64(jwk["k"].as_str().unwrap())), Algorithm::HS256)
+        }
+    }
+}
+
+/// Signed by the key of `alg`, whatever the header says.
+fn token_of(alg: &str, header: &str, claims: &str) -> String {
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let (key, algorithm) = signer(alg);
+    format!("{signed}.{}", crypto::sign(signed.as_bytes(), &key, algorithm).unwrap())
+}
+
+fn token(claims: &Value) -> String {
+    token_of("EdDSA", r#"{"alg":"EdDSA","kid":"ed"}"#, &claims.to_string())
+}
+
+fn login_with(token: &str, trust: &Trust, challenge: Option<&str>) -> Option<Login> {
+    decode(token)?.unverified()?.verify(trust, NOW, challenge)
+}
+
+fn login(token: &str) -> Option<Login> {
+    login_with(token, &trust(ED), None)
+}
+
+fn with(name: &str, value: Value) -> Option<Login> {
+    let mut claims = claims();
+    claims[name] = value;
+    login(&token(&claims))
+}
+
+#[test]
+fn the_published_signatures_hold_under_their_keys_and_no_other() {
+    for (jwk, header, payload, signature) in SIGNED {
+        let signed = format!("{header}.{payload}");
+        for (other, ..) in SIGNED {
+            let key = key_of(&one(other).unwrap().jwk).unwrap();
+            assert_eq!(key.verifies(&signed, signature), other == jwk, "{header} {other}");
+            assert!(!key.verifies(&format!("{signed}A"), signature), "{header} {other}");
+            assert!(!key.verifies(&signed, ""), "{header} {other}");
+        }
+    }
+}
+
+#[test]
+fn the_databases_own_key_signs_as_published() {
+    let seed: [u8; 32] = decode64(ED_SECRET).try_into().unwrap();
+    let jwk: Value = serde_json::from_str(&sign::public_jwk(&seed)).unwrap();
+    assert_eq!(jwk["x"], "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    let token = sign::sign(&seed, "ed", &claims().to_string()).unwrap();
+    assert!(login(&token).is_some());
+}
+
+#[test]
+fn a_good_token_lets_its_user_in_by_each_algorithm() {
+    for (alg, kid, jwk) in [("EdDSA", "ed", ED), ("ES256", "es", EC), ("HS256", "hs", HMAC)] {
+        let token = token_of(alg, &json!({"alg": alg, "kid": kid, "typ": "JWT"}).to_string(), &claims().to_string());
+        let decoded = decode(&token).unwrap();
+        let unverified = decoded.unverified().unwrap();
+        assert_eq!((unverified.issuer, unverified.kid), ("issuer", kid));
+        let login = unverified.verify(&trust(jwk), NOW, None).unwrap();
+        assert_eq!(login.tenant, uuid::Uuid::parse_str(TENANT).unwrap().into_bytes());
+        assert_eq!(login.user, uuid::Uuid::parse_str(USER).unwrap().into_bytes());
+        assert_eq!((login.limit, login.expires), (None, NOW + 600 + LEEWAY));
+    }
+}
+
+#[test]
+fn the_algorithm_is_the_keys() {
+    // The header names another algorithm than the key's, and is signed as it says, or as the key does.
+    for (alg, name) in [("HS256", "HS256"), ("EdDSA", "HS256"), ("EdDSA", "none"), ("EdDSA", "nOnE"), ("EdDSA", "")] {
+        let token = token_of(alg, &json!({"alg": name, "kid": "ed"}).to_string(), &claims().to_string());
+        assert_eq!(login(&token), None, "{name}");
+    }
+    // A public key as the secret of an HMAC.
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","kid":"rs"}"#),
+        URL_SAFE_NO_PAD.encode(claims().to_string())
+    );
+    for secret in [RSA.as_bytes().to_vec(), decode64("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")] {
+        let signature = crypto::sign(signed.as_bytes(), &EncodingKey::from_secret(&secret), Algorithm::HS256).unwrap();
+        for jwk in [RSA, ED, EC] {
+            assert_eq!(login_with(&format!("{signed}.{signature}"), &trust(jwk), None), None);
+        }
+    }
+}
+
+#[test]
+fn the_header_neither_chooses_the_key_nor_changes_the_format() {
+    let header = |member: &str| format!("{{\"alg\":\"EdDSA\",\"kid\":\"ed\"{member}}}");
+    let try_it = |header: &str| login(&token_of("EdDSA", header, &claims().to_string())).is_some();
+    for member in ["", r#","typ":"jwt""#, r#","typ":"at+jwt""#, r#","x5t":"AA""#, r#","cat":"cl_B7d""#] {
+        assert!(try_it(&header(member)), "{member}");
+    }
+    for member in [
+        r#","crit":[]"#,
+        r#","crit":["exp"]"#,
+        r#","b64":false"#,
+        r#","b64":true"#,
+        &format!(",\"jwk\":{ED}"),
+        r#","jku":"https://evil.example""#,
+        r#","x5u":"https://evil.example""#,
+        r#","x5c":[]"#,
+        r#","zip":"DEF""#,
+        r#","enc":"A128GCM""#,
+        r#","cty":"JWT""#,
+        r#","typ":"logout+jwt""#,
+        r#","typ":null"#,
+        r#","alg":"EdDSA""#,
+        r#","kid":"ed""#,
+    ] {
+        assert!(!try_it(&header(member)), "{member}");
+    }
+    for header in [r#"{"alg":"EdDSA"}"#, r#"{"kid":"ed"}"#, r#"{"alg":"EdDSA","kid":1}"#, r#"{"alg":null,"kid":"ed"}"#]
+    {
+        assert!(!try_it(header), "{header}");
+    }
+    assert!(!try_it(&json!({"alg": "EdDSA", "kid": "k".repeat(201)}).to_string()));
+}
+
+#[test]
+fn time_is_honoured_with_the_stated_leeway() {
+    for (claim, ends) in
+        [("exp", [NOW - LEEWAY + 1, NOW + LONGEST_LIFE]), ("nbf", [0, NOW + LEEWAY]), ("iat", [0, NOW + LEEWAY])]
+    {
+        for end in ends {
+            assert!(with(claim, end.into()).is_some(), "{claim} {end}");
+        }
+    }
+    for (claim, value) in [
+        ("exp", json!(NOW - LEEWAY)),
+        ("exp", json!(NOW + LONGEST_LIFE + 1)),
+        ("exp", json!(i64::MAX)),
+        ("exp", json!(-1)),
+        ("exp", json!((NOW + 600) as f64)),
+        ("exp", json!((NOW + 600).to_string())),
+        ("exp", Value::Null),
+        ("exp", json!([NOW + 600])),
+        ("nbf", json!(NOW + LEEWAY + 1)),
+        ("nbf", json!(i64::MAX)),
+        ("nbf", json!("0")),
+        ("nbf", Value::Null),
+        ("iat", json!(NOW + LEEWAY + 1)),
+        ("iat", json!(0.5)),
+    ] {
+        assert_eq!(with(claim, value.clone()), None, "{claim} {value}");
+    }
+    assert_eq!(login_with(&token(&claims()), &Trust { not_after: Some(NOW), ..trust(ED) }, None), None);
+    assert!(login_with(&token(&claims()), &Trust { not_after: Some(NOW + 1), ..trust(ED) }, None).is_some());
+}
+
+#[test]
+fn every_claim_that_is_needed_is_there_and_right() {
+    assert!(with("aud", json!(["other", "storm"])).is_some());
+    assert_eq!(with("role", json!("viewer")).unwrap().limit, Some(Role::Viewer));
+    for (claim, value) in [
+        ("aud", json!("Storm")),
+        ("aud", json!(["other"])),
+        ("aud", json!([])),
+        ("aud", json!({"storm": 1})),
+        ("iss", Value::Null),
+        ("iss", json!(["issuer"])),
+        ("role", json!("owner")),
+        ("role", json!(["viewer"])),
+        ("role", Value::Null),
+        ("tenant_id", json!([TENANT])),
+        ("tenant_id", json!({"id": TENANT})),
+        ("tenant_id", json!(1)),
+        ("tenant_id", json!(TENANT.to_uppercase())),
+        ("tenant_id", json!(format!("{{{TENANT}}}"))),
+        ("tenant_id", json!(format!("urn:uuid:{TENANT}"))),
+        ("tenant_id", json!(format!("{TENANT}\u{0}"))),
+        ("tenant_id", json!(format!(" {TENANT}"))),
+        ("tenant_id", json!(TENANT.replace('-', ""))),
+        ("sub", json!("alice@example.com")),
+        ("sub", json!("")),
+    ] {
+        assert_eq!(with(claim, value.clone()), None, "{claim} {value}");
+    }
+    for claim in ["iss", "aud", "exp", "sub", "tenant_id"] {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().remove(claim);
+        assert_eq!(login(&token(&claims)), None, "{claim}");
+    }
+    let twice = claims().to_string().replacen('{', &format!("{{\"tenant_id\":\"{USER}\","), 1);
+    assert_eq!(login(&token_of("EdDSA", r#"{"alg":"EdDSA","kid":"ed"}"#, &twice)), None);
+}
+
+#[test]
+fn a_bound_token_names_the_challenge() {
+    let bound = Trust { bound: true, ..trust(ED) };
+    let mut named = claims();
+    named["nonce"] = "challenge".into();
+    assert!(login_with(&token(&named), &bound, Some("challenge")).is_some());
+    for (token, challenge) in
+        [(&named, None), (&named, Some("another")), (&claims(), Some("challenge")), (&claims(), None)]
+    {
+        assert_eq!(login_with(&self::token(token), &bound, challenge), None);
+    }
+    assert!(login_with(&token(&named), &trust(ED), None).is_some(), "a provider's nonce is its own affair");
+}
+
+#[test]
+fn a_token_has_a_size() {
+    let sized = |pad: usize| {
+        let mut claims = claims();
+        claims["pad"] = "x".repeat(pad).into();
+        token(&claims)
+    };
+    let pads: Vec<usize> = (0..LONGEST).collect();
+    let first_too_long = pads.partition_point(|pad| sized(*pad).len() <= LONGEST);
+    assert!(login(&sized(first_too_long - 1)).is_some());
+    assert_eq!(login(&sized(first_too_long)), None);
+    assert!(decode(&"a".repeat(100_000_000)).is_none());
+}
+
+#[test]
+fn weak_and_malformed_keys_are_not_trusted() {
+    let jwk = |from: &str, member: &str, value: Value| {
+        let mut jwk: Value = serde_json::from_str(from).unwrap();
+        jwk[member] = value;
+        one(&jwk.to_string()).map(|key| key.algorithm)
+    };
+    let bytes = |bytes: &[u8]| Value::from(URL_SAFE_NO_PAD.encode(bytes));
+    let ramp: Vec<u8> = (0..=255).collect();
+    let point_of_small_order = [1].into_iter().chain([0; 31]).collect::<Vec<u8>>();
+    assert_eq!(jwk(HMAC, "k", bytes(&ramp[..32])), Ok("HS256"));
+    for (from, member, value) in [
+        (HMAC, "k", bytes(&ramp[..31])),
+        (HMAC, "k", bytes(&[7; 64])),
+        (HMAC, "k", bytes(b"")),
+        (RSA, "n", bytes(&[0xff; 128])),
+        (RSA, "n", bytes(&[0x7f; 256])),
+        (RSA, "n", bytes(&[0xff; 513])),
+        (RSA, "e", bytes(&[1])),
+        (RSA, "e", bytes(&[3])),
+        (RSA, "d", bytes(&ramp)),
+        (EC, "x", bytes(&[1; 32])),
+        (EC, "x", bytes(&[1; 31])),
+        (EC, "d", Value::from(EC_SECRET)),
+        (ED, "x", bytes(&point_of_small_order)),
+        (ED, "x", bytes(&[0; 32])),
+        (ED, "x", bytes(&[1; 31])),
+        (ED, "x", Value::Null),
+        (ED, "x", Value::from("+/==")),
+        (ED, "kid", Value::Null),
+        (ED, "kid", Value::from("")),
+        (ED, "kid", Value::from("k".repeat(201))),
+    ] {
+        assert!(jwk(from, member, value.clone()).is_err(), "{from} {member} {value}");
+    }
+}
+
+#[test]
+fn a_set_is_taken_for_what_of_it_can_sign() {
+    let other = r#"{"kty":"EC","kid":"p384","crv":"P-384","x":"AA","y":"AA"}"#;
+    let encrypt = RSA.replacen('{', r#"{"use":"enc","#, 1).replace("\"rs\"", "\"enc\"");
+    let pss = RSA.replacen('{', r#"{"alg":"PS256","#, 1).replace("\"rs\"", "\"ps\"");
+    let sign = ED.replacen('{', r#"{"use":"sig","alg":"EdDSA","x5c":[],"#, 1);
+    let keys = published(&format!("{{\"keys\":[{other},{encrypt},{pss},{sign},{EC},{RSA}]}}")).unwrap();
+    let keys: Vec<_> = keys.iter().map(|key| (key.kid.as_str(), key.algorithm)).collect();
+    assert_eq!(keys, [("ed", "EdDSA"), ("es", "ES256"), ("rs", "RS256")]);
+    for set in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]}"#, r#"{"keys":[1]}"#] {
+        assert!(published(set).is_err(), "{set}");
+    }
+    assert!(published(&format!("{{\"keys\":[{other}]}}")).is_err());
+    assert!(published(&format!("{{\"keys\":[{ED},{ED}]}}")).is_err());
+    assert!(published(&" ".repeat(100_001)).is_err());
+}
+
+/// The heap is bounded by the size of a token, whatever is in it.
+#[test]
+fn the_most_members_that_fit_are_read_and_no_more() {
+    let many = format!("{{{}\"z\":0}}", (0..700).map(|n| format!("\"{n}\":0,")).collect::<String>());
+    assert_eq!(json::object(many.as_bytes()).unwrap().len(), 701);
+    assert!(decode(&token_of("EdDSA", "{}", &many)).is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let text = String::from_utf8_lossy(&bytes);
+        prop_assert!(decode(&text).is_none_or(|decoded| decoded.unverified().is_none()));
+        json::object(&bytes);
+        prop_assert!(published(&text).is_err());
+        prop_assert!(key_of(&text).is_err());
+    }
+
+    /// Built as a token is, so that what is behind the decoding is reached too.
+    #[test]
+    fn any_three_parts_are_refused(
+        header in r#"\{"alg":"(EdDSA|none|HS256)","kid":".{0,9}"(,"[a-z]{1,4}":(1|null|\[\]|"x"))?\}"#,
+        claims in r#"(\{"iss":".{0,9}"(,"(exp|aud|sub|nbf)":(1|-1|1e9|"x"|\[\[\]\]|\{\}|null))*\}|.{0,40})"#,
+        signature in "[A-Za-z0-9_=+/-]{0,100}",
+    ) {
+        let token = format!("{}.{}.{signature}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        for jwk in [ED, EC, RSA, HMAC] {
+            prop_assert_eq!(login_with(&token, &trust(jwk), Some("x")), None);
+        }
+    }
+
+    #[test]
+    fn any_nesting_and_any_number_is_read_without_panic(
+        open in "[\\[{\"a:,]{0,400}", number in "-?[0-9]{0,400}(\\.[0-9]{0,9})?([eE][-+]?[0-9]{0,9})?",
+    ) {
+        json::object(format!("{{\"a\":{open}{number}").as_bytes());
+        json::object(format!("{{\"a\":{number}}}").as_bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_changed_token_is_accepted(at in any::<proptest::sample::Index>(), to in any::<u8>(), kind in 0..3) {
+        for (alg, kid, jwk) in [("EdDSA", "ed", ED), ("HS256", "hs", HMAC)] {
+            let token = token_of(alg, &json!({"alg": alg, "kid": kid}).to_string(), &claims().to_string());
+            let (mut changed, at) = (token.clone().into_bytes(), at.index(token.len()));
+            match kind {
+                0 => changed[at] = to,
+                1 => changed.insert(at, to),
+                _ => drop(changed.remove(at)),
+            }
+            let changed = String::from_utf8_lossy(&changed).into_owned();
+            prop_assert!(changed == token || login_with(&changed, &trust(jwk), None).is_none(), "{}", changed);
+        }
+    }
+}
