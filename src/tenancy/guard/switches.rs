@@ -4,6 +4,7 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CStr;
 
 #[derive(Clone, Copy)]
+#[repr(u8)]
 pub enum Guard {
     Explain,
     Cursors,
