@@ -59,7 +59,7 @@ fn greatest(value: impl Fn(f64) -> f64) -> f64 {
     let near = |i: usize| {
         let (mut low, mut high) = ((i as f64 - 0.5) * step, (i as f64 + 1.5) * step);
         (low, high) = (low.max(1e-12), high.min(1.0 - 1e-12));
-        for _ in 0..60 {
+        for _ in 0..30 {
             let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
             if value(a) < value(b) {
                 low = a;
@@ -69,9 +69,13 @@ fn greatest(value: impl Fn(f64) -> f64) -> f64 {
         }
         value((low + high) / 2.0)
     };
-    // Between two tried rates a hump rises by little: the others cannot win.
-    let humps = tried.iter().enumerate().filter(|(_, value)| **value > 0.95 * best);
-    humps.map(|(i, _)| near(i)).fold(best, f64::max).min(1.0)
+    // Between two tried rates a hump rises by little: the lower ones cannot win.
+    let higher = |i: usize, other: Option<usize>| other.and_then(|o| tried.get(o)).is_none_or(|o| tried[i] >= *o);
+    (0..RATES)
+        .filter(|i| tried[*i] > 0.95 * best && higher(*i, i.checked_sub(1)) && higher(*i, Some(i + 1)))
+        .map(near)
+        .fold(best, f64::max)
+        .min(1.0)
 }
 
 #[cfg(test)]
