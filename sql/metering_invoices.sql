@@ -76,6 +76,7 @@ CREATE FUNCTION stormops.due_lines(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off SET jit = off -- as price_segments()
     AS $$
     SELECT l.tenant_id,
         row_number() OVER (PARTITION BY l.tenant_id ORDER BY l.adjusts NULLS FIRST, l.place, l.metric_name COLLATE "C")::integer,
@@ -94,6 +95,7 @@ COMMENT ON FUNCTION stormops.due_lines(uuid[], text[], date, bigint, timestamptz
 CREATE FUNCTION stormops.write_invoices(tenants uuid[], books text[], period date, generated_at timestamptz) RETURNS void
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off SET jit = off -- as price_segments()
     AS $$
     WITH due AS MATERIALIZED (
         SELECT d.* FROM stormops.due_lines($1, $2, $3, NULL, $4) AS d
