@@ -1,6 +1,6 @@
 -- Invoices: drafted for one tenant or for all in one statement, and adjusted for what came late.
 
-CREATE FUNCTION stormops.counted_events(tenants uuid[], OUT tenant_id uuid, OUT period date, OUT event_count numeric) RETURNS SETOF record
+CREATE FUNCTION stormops.counted_events(tenants uuid[], only_period date, OUT tenant_id uuid, OUT period date, OUT event_count numeric) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -9,12 +9,13 @@ CREATE FUNCTION stormops.counted_events(tenants uuid[], OUT tenant_id uuid, OUT 
     -- By the key, metric by metric: without OFFSET it might read the hours of all tenants.
     CROSS JOIN LATERAL (
         SELECT r.bucket, r.event_count FROM stormops.usage_rollups AS r
-        WHERE r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'month' AND r.dimensions = '{}' OFFSET 0
+        WHERE r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'month' AND r.dimensions = '{}'
+            AND ($2 IS NULL OR r.bucket = stormops.month_start($2)) OFFSET 0
     ) AS r
     WHERE m.tenant_id = ANY ($1)
     GROUP BY m.tenant_id, r.bucket
 $$;
-COMMENT ON FUNCTION stormops.counted_events(uuid[]) IS 'How many events of each month the rollups hold, all metrics together.';
+COMMENT ON FUNCTION stormops.counted_events(uuid[], date) IS 'How many events of each month, or of one, the rollups hold, all metrics together.';
 
 CREATE FUNCTION stormops.adjustments(
     tenants uuid[], period date, usage_seq bigint, as_of timestamptz,
@@ -28,7 +29,10 @@ CREATE FUNCTION stormops.adjustments(
     WITH closed AS MATERIALIZED (
         SELECT i.*
         FROM stormops.invoices AS i
-        LEFT JOIN (SELECT c.* FROM stormops.counted_events($1) AS c WHERE $3 IS NULL) AS c ON c.tenant_id = i.tenant_id AND c.period = i.period
+        LEFT JOIN stormops.counted_events((
+            SELECT array_agg(DISTINCT i.tenant_id) FROM stormops.invoices AS i
+            WHERE $3 IS NULL AND i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2 AND i.status = 'finalized'
+        ), NULL) AS c ON c.tenant_id = i.tenant_id AND c.period = i.period
         WHERE i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2
             AND i.finalized_at < $4 AND coalesce(i.voided_at, 'infinity') >= $4
             AND CASE
@@ -108,7 +112,7 @@ CREATE FUNCTION stormops.write_invoices(tenants uuid[], books text[], period dat
         JOIN stormops.tenants AS t ON t.tenant_id = a.tenant_id
         JOIN stormops.price_books AS b ON b.price_book = a.price_book
         LEFT JOIN (SELECT d.tenant_id, sum(d.amount) AS total FROM due AS d GROUP BY d.tenant_id) AS d ON d.tenant_id = a.tenant_id
-        LEFT JOIN stormops.counted_events($1) AS c ON c.tenant_id = a.tenant_id AND c.period = $3
+        LEFT JOIN stormops.counted_events($1, $3) AS c ON c.tenant_id = a.tenant_id
         WHERE t.tenant_id = ANY ($1)
         ON CONFLICT (tenant_id, period) WHERE kind = 'invoice' AND status <> 'void'
         DO UPDATE SET org_name = excluded.org_name, price_book = excluded.price_book, currency = excluded.currency,
