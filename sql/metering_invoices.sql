@@ -143,9 +143,9 @@ BEGIN
     PERFORM stormops.rollup_usage();
     -- One run at a time, and no finalisation during it; readers go on.
     LOCK TABLE stormops.invoices IN SHARE ROW EXCLUSIVE MODE;
-    SELECT array_agg(t.tenant_id), array_agg(coalesce(a.price_book, 'default')) INTO tenants, books
+    SELECT array_agg(t.tenant_id), array_agg(a.price_book) INTO tenants, books
     FROM stormops.tenants AS t
-    LEFT JOIN stormops.billing_accounts AS a ON a.tenant_id = t.tenant_id
+    JOIN stormops.assigned_books(draft_invoices.tenant_id) AS a ON a.tenant_id = t.tenant_id
     LEFT JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id AND i.period = draft_invoices.period
         AND i.kind = 'invoice' AND i.status = 'finalized'
     WHERE (draft_invoices.tenant_id IS NULL OR t.tenant_id = draft_invoices.tenant_id) AND i.invoice_id IS NULL
@@ -223,7 +223,7 @@ BEGIN
     PERFORM stormops.visit_all_tenants();
     PERFORM stormops.existing_tenant(target);
     SELECT b.* INTO book FROM stormops.price_books AS b
-    WHERE b.price_book = coalesce((SELECT a.price_book FROM stormops.billing_accounts AS a WHERE a.tenant_id = target), 'default');
+    WHERE b.price_book = (SELECT a.price_book FROM stormops.assigned_books(target) AS a);
     RETURN QUERY
         SELECT d.line, d.kind, d.metric_name, d.unit, d.from_time, d.to_time, d.tier, d.rule, d.quantity, d.unit_price, d.amount, book.currency
         FROM stormops.due_lines(ARRAY[target], ARRAY[book.price_book], month, NULL, clock_timestamp()) AS d

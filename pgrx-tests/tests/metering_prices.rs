@@ -1,51 +1,13 @@
 //! Prices: every model to the cent, who pays which, what never changes, and what is refused.
 
-use postgres::{Client, Row};
+use stormops_tests::billed::billed;
 use stormops_tests::{Db, SUPERUSER, enter, fails_with, provision, sqlstate};
-use uuid::Uuid;
-
-struct Billed {
-    db: Db,
-    tenant: Uuid,
-    op: Client,
-}
-
-/// A tenant that was there in all of 2024.
-fn billed(name: &str) -> Billed {
-    let db = Db::new(name);
-    let tenant = provision(&db, "Abc Roofing");
-    db.superuser().batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'").expect("an older tenant");
-    let op = db.as_role("op");
-    Billed { db, tenant, op }
-}
-
-impl Billed {
-    fn use_(&self, metric: &str, value: &str, at: &str) {
-        let mut app = self.db.as_role("tapp");
-        enter(&mut app, self.tenant);
-        let event = format!("INSERT INTO stormops.tenant_usage (metric_name, metric_value, recorded_at) VALUES ('{metric}', {value}, '{at}')");
-        app.batch_execute(&event).expect("an event");
-    }
-
-    fn price(&mut self, arguments: &str) {
-        self.op.batch_execute(&format!("SELECT stormops.set_price({arguments})")).expect("a price");
-    }
-
-    /// kind metric quantity amount, line by line.
-    fn lines(&mut self, period: &str) -> Vec<String> {
-        self.op.execute("SELECT stormops.rollup_usage()", &[]).ok();
-        self.db.superuser().batch_execute("SELECT stormops.rollup_usage()").expect("a rollup");
-        let lines = "SELECT concat_ws(' ', kind, metric_name, trim_scale(quantity), amount)
-            FROM stormops.preview_invoice($1, $2) ORDER BY line";
-        self.op.query(lines, &[&self.tenant, &period]).expect("a preview").iter().map(|row: &Row| row.get(0)).collect()
-    }
-}
 
 #[test]
 fn the_default_book_gives_the_briefs_invoice_to_the_cent() {
     let mut b = billed("brief");
-    b.use_("model_call", "1234", "2024-01-10Z");
-    b.use_("storage_mb", "512.4", "2024-01-11Z");
+    b.meter("model_call", "1234", "2024-01-10Z");
+    b.meter("storage_mb", "512.4", "2024-01-11Z");
     // (1234 * 0.01) + (512.4 * 0.10) = 12.34 + 51.24
     assert_eq!(b.lines("2024-01"), ["usage model_call 1234 12.34", "usage storage_mb 512.4 51.24"]);
 }
@@ -79,7 +41,7 @@ fn each_model_charges_by_its_rule() {
     ] {
         let mut b = billed("models");
         b.price(&format!("'model_call', {model}, valid_from => '2024-01-01 00:00Z'"));
-        b.use_("model_call", used, "2024-01-10Z");
+        b.meter("model_call", used, "2024-01-10Z");
         assert_eq!(b.lines("2024-01"), expected, "{model} {used}");
     }
 }
@@ -90,9 +52,9 @@ fn a_flat_fee_and_a_minimum_are_charged_without_usage() {
     b.price("'platform', 'flat', 49.99, valid_from => '2024-01-01 00:00Z'");
     b.price("'commitment', 'minimum', 100, valid_from => '2024-01-01 00:00Z'");
     assert_eq!(b.lines("2024-01"), ["flat platform 1 49.99", "minimum commitment 1 50.01"]);
-    b.use_("model_call", "5001", "2024-01-10Z");
+    b.meter("model_call", "5001", "2024-01-10Z");
     assert_eq!(b.lines("2024-01"), ["flat platform 1 49.99", "usage model_call 5001 50.01"]);
-    b.use_("model_call", "1", "2024-01-10Z");
+    b.meter("model_call", "1", "2024-01-10Z");
     assert_eq!(b.lines("2024-01"), ["flat platform 1 49.99", "usage model_call 5002 50.02"]);
 }
 
@@ -100,7 +62,7 @@ fn a_flat_fee_and_a_minimum_are_charged_without_usage() {
 fn the_most_specific_price_holds() {
     let mut b = billed("specific");
     let other = provision(&b.db, "Best Roofs");
-    b.use_("model_call", "1000", "2024-01-10Z");
+    b.meter("model_call", "1000", "2024-01-10Z");
     let from = "valid_from => '2024-01-01 00:00Z'";
     for (price, amount) in [
         (format!("'model_call', 'per_unit', 0.02, tier => 'enterprise', {from}"), "10.00"),
@@ -124,8 +86,8 @@ fn the_most_specific_price_holds() {
 #[test]
 fn a_price_within_the_month_holds_from_its_hour_on() {
     let mut b = billed("midmonth");
-    b.use_("model_call", "100", "2024-01-10 11:59:59.999999Z");
-    b.use_("model_call", "10", "2024-01-10 12:00Z");
+    b.meter("model_call", "100", "2024-01-10 11:59:59.999999Z");
+    b.meter("model_call", "10", "2024-01-10 12:00Z");
     b.price("'model_call', 'per_unit', 1, valid_from => '2024-01-10 12:00Z'");
     assert_eq!(b.lines("2024-01"), ["usage model_call 100 1.00", "usage model_call 10 10.00"]);
     // Another tenant's change of price is none here.
@@ -141,7 +103,7 @@ fn currencies_have_their_minor_unit() {
         b.op.execute("SELECT stormops.create_price_book('own', $1)", &[&currency]).expect("a book");
         b.price("'model_call', 'per_unit', 3.502, price_book => 'own', valid_from => '2024-01-01 00:00Z'");
         b.op.execute("SELECT stormops.set_price_book($1, 'own')", &[&b.tenant]).expect("a book of its own");
-        b.use_("model_call", "1", "2024-01-10Z");
+        b.meter("model_call", "1", "2024-01-10Z");
         assert_eq!(b.lines("2024-01"), [format!("usage model_call 1 {amount}")], "{currency}");
     }
 }
