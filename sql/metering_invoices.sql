@@ -1,6 +1,6 @@
 -- Invoices: drafted for one tenant or for all in one statement, and adjusted for what came late.
 
-CREATE FUNCTION stormops.counted_events(tenants uuid[], OUT tenant_id uuid, OUT period date, OUT event_count numeric) RETURNS SETOF record
+CREATE FUNCTION stormops.counted_events(tenants uuid[], only_period date, OUT tenant_id uuid, OUT period date, OUT event_count numeric) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -9,12 +9,13 @@ CREATE FUNCTION stormops.counted_events(tenants uuid[], OUT tenant_id uuid, OUT 
     -- By the key, metric by metric: without OFFSET it might read the hours of all tenants.
     CROSS JOIN LATERAL (
         SELECT r.bucket, r.event_count FROM stormops.usage_rollups AS r
-        WHERE r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'month' AND r.dimensions = '{}' OFFSET 0
+        WHERE r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'month' AND r.dimensions = '{}'
+            AND ($2 IS NULL OR r.bucket = stormops.month_start($2)) OFFSET 0
     ) AS r
     WHERE m.tenant_id = ANY ($1)
     GROUP BY m.tenant_id, r.bucket
 $$;
-COMMENT ON FUNCTION stormops.counted_events(uuid[]) IS 'How many events of each month the rollups hold, all metrics together.';
+COMMENT ON FUNCTION stormops.counted_events(uuid[], date) IS 'How many events of each month, or of one, the rollups hold, all metrics together.';
 
 CREATE FUNCTION stormops.adjustments(
     tenants uuid[], period date, usage_seq bigint, as_of timestamptz,
@@ -28,7 +29,10 @@ CREATE FUNCTION stormops.adjustments(
     WITH closed AS MATERIALIZED (
         SELECT i.*
         FROM stormops.invoices AS i
-        LEFT JOIN (SELECT c.* FROM stormops.counted_events($1) AS c WHERE $3 IS NULL) AS c ON c.tenant_id = i.tenant_id AND c.period = i.period
+        LEFT JOIN stormops.counted_events((
+            SELECT array_agg(DISTINCT i.tenant_id) FROM stormops.invoices AS i
+            WHERE $3 IS NULL AND i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2 AND i.status = 'finalized'
+        ), NULL) AS c ON c.tenant_id = i.tenant_id AND c.period = i.period
         WHERE i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2
             AND i.finalized_at < $4 AND coalesce(i.voided_at, 'infinity') >= $4
             AND CASE
@@ -76,6 +80,7 @@ CREATE FUNCTION stormops.due_lines(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off SET jit = off -- as price_segments()
     AS $$
     SELECT l.tenant_id,
         row_number() OVER (PARTITION BY l.tenant_id ORDER BY l.adjusts NULLS FIRST, l.place, l.metric_name COLLATE "C")::integer,
@@ -94,6 +99,7 @@ COMMENT ON FUNCTION stormops.due_lines(uuid[], text[], date, bigint, timestamptz
 CREATE FUNCTION stormops.write_invoices(tenants uuid[], books text[], period date, generated_at timestamptz) RETURNS void
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off SET jit = off -- as price_segments()
     AS $$
     WITH due AS MATERIALIZED (
         SELECT d.* FROM stormops.due_lines($1, $2, $3, NULL, $4) AS d
@@ -106,7 +112,7 @@ CREATE FUNCTION stormops.write_invoices(tenants uuid[], books text[], period dat
         JOIN stormops.tenants AS t ON t.tenant_id = a.tenant_id
         JOIN stormops.price_books AS b ON b.price_book = a.price_book
         LEFT JOIN (SELECT d.tenant_id, sum(d.amount) AS total FROM due AS d GROUP BY d.tenant_id) AS d ON d.tenant_id = a.tenant_id
-        LEFT JOIN stormops.counted_events($1) AS c ON c.tenant_id = a.tenant_id AND c.period = $3
+        LEFT JOIN stormops.counted_events($1, $3) AS c ON c.tenant_id = a.tenant_id
         WHERE t.tenant_id = ANY ($1)
         ON CONFLICT (tenant_id, period) WHERE kind = 'invoice' AND status <> 'void'
         DO UPDATE SET org_name = excluded.org_name, price_book = excluded.price_book, currency = excluded.currency,
@@ -137,9 +143,9 @@ BEGIN
     PERFORM stormops.rollup_usage();
     -- One run at a time, and no finalisation during it; readers go on.
     LOCK TABLE stormops.invoices IN SHARE ROW EXCLUSIVE MODE;
-    SELECT array_agg(t.tenant_id), array_agg(coalesce(a.price_book, 'default')) INTO tenants, books
+    SELECT array_agg(t.tenant_id), array_agg(a.price_book) INTO tenants, books
     FROM stormops.tenants AS t
-    LEFT JOIN stormops.billing_accounts AS a ON a.tenant_id = t.tenant_id
+    JOIN stormops.assigned_books(draft_invoices.tenant_id) AS a ON a.tenant_id = t.tenant_id
     LEFT JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id AND i.period = draft_invoices.period
         AND i.kind = 'invoice' AND i.status = 'finalized'
     WHERE (draft_invoices.tenant_id IS NULL OR t.tenant_id = draft_invoices.tenant_id) AND i.invoice_id IS NULL
@@ -217,7 +223,7 @@ BEGIN
     PERFORM stormops.visit_all_tenants();
     PERFORM stormops.existing_tenant(target);
     SELECT b.* INTO book FROM stormops.price_books AS b
-    WHERE b.price_book = coalesce((SELECT a.price_book FROM stormops.billing_accounts AS a WHERE a.tenant_id = target), 'default');
+    WHERE b.price_book = (SELECT a.price_book FROM stormops.assigned_books(target) AS a);
     RETURN QUERY
         SELECT d.line, d.kind, d.metric_name, d.unit, d.from_time, d.to_time, d.tier, d.rule, d.quantity, d.unit_price, d.amount, book.currency
         FROM stormops.due_lines(ARRAY[target], ARRAY[book.price_book], month, NULL, clock_timestamp()) AS d

@@ -53,8 +53,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('price book "%s" does not exist', left($2, 50)),
             HINT = 'SELECT stormops.set_price(''storage_mb'', ''per_unit'', 0.02, price_book => ''cost'');';
     END IF;
-    SELECT array_agg(t.tenant_id), array_agg(coalesce(a.price_book, 'default')), array_agg(month) INTO tenants, books, months
-    FROM stormops.tenants AS t LEFT JOIN stormops.billing_accounts AS a ON a.tenant_id = t.tenant_id
+    SELECT array_agg(t.tenant_id), array_agg(a.price_book), array_agg(month) INTO tenants, books, months
+    FROM stormops.tenants AS t JOIN stormops.assigned_books(NULL) AS a ON a.tenant_id = t.tenant_id
     WHERE t.created_at < stormops.month_start((month + interval '1 month')::date);
     RETURN QUERY
         WITH invoiced AS (
@@ -134,8 +134,8 @@ BEGIN
     RETURN QUERY
         SELECT t.tenant_id, t.org_name, m.metric_name, m.unit, h.used,
             greatest(h.complete::double precision + f.expected, h.used::double precision),
-            greatest(h.complete::double precision + f.low, h.used::double precision),
-            greatest(h.complete::double precision + f.high, h.used::double precision), f.n, f.method
+            CASE WHEN f.low IS NOT NULL THEN greatest(h.complete::double precision + f.low, h.used::double precision) END,
+            CASE WHEN f.high IS NOT NULL THEN greatest(h.complete::double precision + f.high, h.used::double precision) END, f.n, f.method
         FROM stormops.tenants AS t
         JOIN stormops.metrics AS m ON m.tenant_id = t.tenant_id AND m.aggregation IN ('SUM', 'COUNT')
         -- Eight weeks of complete days, from the first with usage on; a day without usage is a nought.

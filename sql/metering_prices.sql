@@ -171,6 +171,21 @@ CREATE FUNCTION stormops.prices(
 $$;
 COMMENT ON FUNCTION stormops.prices(text) IS 'All prices of a book, past and to come: for all (tier and tenant_id NULL), for a tier, for a tenant. For operators.';
 
+CREATE FUNCTION stormops.assigned_books(only_tenant uuid, OUT tenant_id uuid, OUT price_book text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT t.tenant_id, coalesce(a.price_book, 'default')
+    FROM stormops.tenants AS t
+    LEFT JOIN (
+        SELECT DISTINCT ON (a.tenant_id) a.tenant_id, a.price_book FROM stormops.price_book_assignments AS a
+        WHERE $1 IS NULL OR a.tenant_id = $1
+        ORDER BY a.tenant_id, a.assigned_at DESC
+    ) AS a ON a.tenant_id = t.tenant_id
+    WHERE $1 IS NULL OR t.tenant_id = $1
+$$;
+COMMENT ON FUNCTION stormops.assigned_books(uuid) IS 'The price book of a tenant, or of each.';
+
 CREATE FUNCTION stormops.set_price_book(tenant_id uuid, price_book text) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -189,9 +204,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the tenant has invoices in another currency',
             HINT = 'What late events change on them could not be billed. Use a book of the same currency.';
     END IF;
-    INSERT INTO stormops.billing_accounts AS a (tenant_id, price_book, updated_by) VALUES (tenant_id, price_book, stormops.calling_role())
-    ON CONFLICT ON CONSTRAINT billing_accounts_pkey
-    DO UPDATE SET price_book = excluded.price_book, updated_at = now(), updated_by = excluded.updated_by;
+    INSERT INTO stormops.price_book_assignments (tenant_id, price_book, assigned_by)
+    VALUES (tenant_id, price_book, stormops.calling_role());
 END
 $$;
 COMMENT ON FUNCTION stormops.set_price_book(uuid, text) IS 'By which book a tenant is invoiced from now on; what is finalized stays. For operators. Errors: P0002 no such tenant or book; 55000 it has invoices in another currency.';
@@ -211,7 +225,7 @@ DECLARE
 BEGIN
     PERFORM stormops.visit_all_tenants();
     PERFORM stormops.existing_tenant(target);
-    book := coalesce((SELECT a.price_book FROM stormops.billing_accounts AS a WHERE a.tenant_id = target), 'default');
+    SELECT a.price_book INTO book FROM stormops.assigned_books(target) AS a;
     RETURN QUERY
         SELECT p.metric_name, p.model, p.unit_prices, p.up_to, p.package_size, p.included_quantity, b.currency,
             coalesce(CASE WHEN p.for_tenant IS NOT NULL THEN 'tenant' END, p.tier), p.valid_from, p.valid_to

@@ -80,9 +80,9 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('price book "%s" does not exist', left($2, 50)),
             HINT = 'SELECT stormops.create_price_book(''trial_prices'', ''USD''); then set its prices.';
     END IF;
-    SELECT array_agg(t.tenant_id), array_agg(coalesce(i.price_book, a.price_book, 'default')) INTO tenants, books
+    SELECT array_agg(t.tenant_id), array_agg(coalesce(i.price_book, a.price_book)) INTO tenants, books
     FROM stormops.tenants AS t
-    LEFT JOIN stormops.billing_accounts AS a ON a.tenant_id = t.tenant_id
+    JOIN stormops.assigned_books(NULL) AS a ON a.tenant_id = t.tenant_id
     LEFT JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id AND i.period = month AND i.kind = 'invoice' AND i.status <> 'void'
     WHERE t.created_at < stormops.month_start((month + interval '1 month')::date)
         AND (t.status <> 'closed' OR t.status_changed_at > stormops.month_start(month));

@@ -6,13 +6,30 @@ CREATE FUNCTION stormops.next_period(grain text, starts timestamptz) RETURNS tim
     AS $$ SELECT ($2 AT TIME ZONE 'UTC' + ('1 ' || $1)::interval) AT TIME ZONE 'UTC' $$;
 COMMENT ON FUNCTION stormops.next_period(text, timestamptz) IS 'Start of the hour, day or month (UTC) after the one that starts then.';
 
-CREATE FUNCTION stormops.rollup_labels(dimensions jsonb, names text[]) RETURNS jsonb
+CREATE FUNCTION stormops.rollup_label(dimensions jsonb, name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$ SELECT left($1 ->> $2, 100) $$;
+COMMENT ON FUNCTION stormops.rollup_label(jsonb, text) IS 'The value of a dimension by which an event is rolled up, at most 100 characters, so that the key of a rollup fits its index whatever an event carries.';
+
+CREATE FUNCTION stormops.rollup_labels(names text[], one text, two text, three text, four text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     AS $$
-    -- Cut, so that the key of a rollup fits its index whatever an event carries.
-    SELECT CASE WHEN $2 = '{}' THEN '{}' ELSE (SELECT jsonb_object_agg(d.name, left($1 ->> d.name, 100)) FROM unnest($2) AS d (name)) END
+    SELECT coalesce(jsonb_object_agg(n.name, n.label), '{}') FROM unnest($1, (ARRAY[$2, $3, $4, $5])[:cardinality($1)]) AS n (name, label)
 $$;
-COMMENT ON FUNCTION stormops.rollup_labels(jsonb, text[]) IS 'The dimensions by which an event is rolled up: text of at most 100 characters, null where it has none; {} where the metric has none.';
+COMMENT ON FUNCTION stormops.rollup_labels(text[], text, text, text, text) IS 'The dimensions of a rollup with their values, null where an event had none; {} where the metric has none.';
+
+CREATE FUNCTION stormops.event_labels(dimensions jsonb, names text[]) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT CASE cardinality($2) WHEN 0 THEN '{}'
+        WHEN 1 THEN jsonb_build_object($2[1], stormops.rollup_label($1, $2[1]))
+        ELSE jsonb_build_object($2[1], stormops.rollup_label($1, $2[1]), $2[2], stormops.rollup_label($1, $2[2]))
+            || CASE WHEN cardinality($2) > 2 THEN jsonb_build_object($2[3], stormops.rollup_label($1, $2[3])) ELSE '{}' END
+            || CASE WHEN cardinality($2) > 3 THEN jsonb_build_object($2[4], stormops.rollup_label($1, $2[4])) ELSE '{}' END
+    END
+$$;
+COMMENT ON FUNCTION stormops.event_labels(jsonb, text[]) IS 'The rollup_dimensions of an event with their values, as rollups have them.';
 
 CREATE FUNCTION stormops.usage_watermark() RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -24,15 +41,24 @@ CREATE FUNCTION stormops.fold_usage(after bigint, upto bigint, OUT events bigint
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
+    SET enable_sort = off -- groups are few and events many: to hash them is far cheaper, and the planner cannot know
     AS $$
-    WITH hours AS MATERIALIZED (
-        SELECT e.tenant_id, e.metric_name, m.aggregation, date_trunc('hour', e.recorded_at, 'UTC') AS hour,
-            stormops.rollup_labels(e.dimensions, m.rollup_dimensions) AS dimensions,
+    WITH grouped AS (
+        SELECT e.tenant_id, e.metric_name, date_trunc('hour', e.recorded_at, 'UTC') AS hour,
+            stormops.rollup_label(e.dimensions, m.rollup_dimensions[1]) AS one,
+            stormops.rollup_label(e.dimensions, m.rollup_dimensions[2]) AS two,
+            stormops.rollup_label(e.dimensions, m.rollup_dimensions[3]) AS three,
+            stormops.rollup_label(e.dimensions, m.rollup_dimensions[4]) AS four,
             sum(e.metric_value) AS total, max(e.metric_value) AS peak, count(*) AS n
         FROM stormops.tenant_usage AS e
         JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
         WHERE e.usage_seq > $1 AND e.usage_seq <= $2
-        GROUP BY 1, 2, 3, 4, 5
+        GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ), hours AS MATERIALIZED (
+        SELECT g.tenant_id, g.metric_name, g.hour, g.total, g.peak, g.n, m.aggregation,
+            stormops.rollup_labels(m.rollup_dimensions, g.one, g.two, g.three, g.four) AS dimensions
+        FROM grouped AS g
+        JOIN stormops.metrics AS m ON m.tenant_id = g.tenant_id AND m.metric_name = g.metric_name
     ), folded AS (
         INSERT INTO stormops.usage_rollups AS r
             (tenant_id, metric_name, grain, bucket, dimensions, aggregation, quantity, event_count)
@@ -58,7 +84,7 @@ CREATE FUNCTION stormops.fold_latest(after bigint, upto bigint) RETURNS void
     WITH hours AS MATERIALIZED (
         SELECT DISTINCT ON (1, 2, 3, 4)
             e.tenant_id, e.metric_name, date_trunc('hour', e.recorded_at, 'UTC') AS hour,
-            stormops.rollup_labels(e.dimensions, m.rollup_dimensions) AS dimensions, e.metric_value, e.recorded_at, e.usage_id
+            stormops.event_labels(e.dimensions, m.rollup_dimensions) AS dimensions, e.metric_value, e.recorded_at, e.usage_id
         FROM stormops.tenant_usage AS e
         JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
         WHERE e.usage_seq > $1 AND e.usage_seq <= $2 AND m.aggregation = 'LATEST'
@@ -91,7 +117,7 @@ CREATE FUNCTION stormops.fold_unique(after bigint, upto bigint) RETURNS void
         FROM stormops.tenant_usage AS e
         JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
         CROSS JOIN (VALUES ('hour'), ('day'), ('month')) AS g (grain)
-        CROSS JOIN LATERAL (SELECT stormops.rollup_labels(e.dimensions, m.rollup_dimensions) UNION SELECT '{}') AS d (dimensions)
+        CROSS JOIN LATERAL (SELECT stormops.event_labels(e.dimensions, m.rollup_dimensions) UNION SELECT '{}') AS d (dimensions)
         WHERE e.usage_seq > $1 AND e.usage_seq <= $2 AND m.aggregation = 'UNIQUE' AND e.dimensions ->> m.unique_dimension IS NOT NULL
         ON CONFLICT DO NOTHING
         RETURNING u.tenant_id, u.metric_name, u.grain, u.bucket, u.dimensions
@@ -174,34 +200,44 @@ CREATE FUNCTION stormops.verify_rollups(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET jit = off
+    SET enable_sort = off -- as in fold_usage()
     AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM stormops.visit_all_tenants();
     RETURN QUERY
         WITH event AS (
-            SELECT e.tenant_id, e.metric_name, g.grain, date_trunc(g.grain, e.recorded_at, 'UTC') AS bucket, d.dimensions,
-                m.aggregation, e.metric_value, e.recorded_at, e.usage_id, e.dimensions ->> m.unique_dimension AS label
+            SELECT e.tenant_id, e.metric_name, m.aggregation, e.metric_value, e.recorded_at, e.usage_id,
+                date_trunc('hour', e.recorded_at, 'UTC') AS hour, date_trunc('day', e.recorded_at, 'UTC') AS day,
+                date_trunc('month', e.recorded_at, 'UTC') AS month,
+                stormops.event_labels(e.dimensions, m.rollup_dimensions) AS dimensions, e.dimensions ->> m.unique_dimension AS label
             FROM stormops.tenant_usage AS e
             JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
-            CROSS JOIN (VALUES ('hour'), ('day'), ('month')) AS g (grain)
-            CROSS JOIN LATERAL (SELECT stormops.rollup_labels(e.dimensions, m.rollup_dimensions) UNION SELECT '{}') AS d (dimensions)
             WHERE e.usage_seq <= (SELECT p.watermark FROM stormops.metering_progress AS p)
         ), raw AS (
-            SELECT e.tenant_id, e.metric_name, e.grain, e.bucket, e.dimensions,
+            SELECT e.tenant_id, e.metric_name, e.hour, e.day, e.month, e.dimensions,
                 CASE e.aggregation WHEN 'SUM' THEN sum(e.metric_value) WHEN 'COUNT' THEN count(*) ELSE max(e.metric_value) END AS quantity,
                 count(*) AS n
             FROM event AS e WHERE e.aggregation IN ('SUM', 'COUNT', 'MAX')
-            GROUP BY 1, 2, 3, 4, 5, e.aggregation
+            GROUP BY e.tenant_id, e.metric_name, e.aggregation, GROUPING SETS (
+                (e.hour, e.dimensions), (e.day, e.dimensions), (e.month, e.dimensions), e.hour, e.day, e.month)
             UNION ALL
-            SELECT e.tenant_id, e.metric_name, e.grain, e.bucket, e.dimensions,
+            SELECT e.tenant_id, e.metric_name, e.hour, e.day, e.month, e.dimensions,
                 (array_agg(e.metric_value ORDER BY e.recorded_at DESC, e.usage_id DESC))[1], count(*)
             FROM event AS e WHERE e.aggregation = 'LATEST'
-            GROUP BY 1, 2, 3, 4, 5
+            GROUP BY e.tenant_id, e.metric_name, GROUPING SETS (
+                (e.hour, e.dimensions), (e.day, e.dimensions), (e.month, e.dimensions), e.hour, e.day, e.month)
             UNION ALL
-            SELECT e.tenant_id, e.metric_name, e.grain, e.bucket, e.dimensions, count(DISTINCT e.label), count(*)
+            SELECT e.tenant_id, e.metric_name, e.hour, e.day, e.month, e.dimensions, count(DISTINCT e.label), count(*)
             FROM event AS e WHERE e.aggregation = 'UNIQUE'
-            GROUP BY 1, 2, 3, 4, 5
+            GROUP BY e.tenant_id, e.metric_name, GROUPING SETS (
+                (e.hour, e.dimensions), (e.day, e.dimensions), (e.month, e.dimensions), e.hour, e.day, e.month)
+        ), proved AS (
+            SELECT w.tenant_id, w.metric_name,
+                CASE WHEN w.hour IS NOT NULL THEN 'hour' WHEN w.day IS NOT NULL THEN 'day' ELSE 'month' END AS grain,
+                coalesce(w.hour, w.day, w.month) AS bucket, coalesce(w.dimensions, '{}') AS dimensions, w.quantity, w.n
+            FROM raw AS w
+            WHERE w.dimensions IS DISTINCT FROM '{}' -- of a metric without dimensions, all together come once
         ), rolled AS (
             SELECT r.tenant_id, r.metric_name, r.grain, r.bucket, r.dimensions, r.quantity, r.event_count AS n
             FROM stormops.usage_rollups AS r
@@ -209,7 +245,7 @@ BEGIN
         )
         SELECT tenant_id, metric_name, grain, bucket, dimensions, l.quantity, w.quantity, l.n, w.n
         FROM rolled AS l
-        FULL JOIN raw AS w USING (tenant_id, metric_name, grain, bucket, dimensions)
+        FULL JOIN proved AS w USING (tenant_id, metric_name, grain, bucket, dimensions)
         WHERE (l.quantity, l.n) IS DISTINCT FROM (w.quantity, w.n)
         ORDER BY 1, 2, 3, 4, 5;
 END

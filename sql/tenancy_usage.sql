@@ -57,7 +57,7 @@ CREATE FUNCTION stormops.role_matrix(
         ('quotas', 'SELECT', 'viewer', NULL, NULL),
         ('quota_counters', 'SELECT', 'admin', NULL, NULL),
         ('quota_alerts', 'SELECT', 'admin', NULL, NULL),
-        ('billing_accounts', 'SELECT', 'admin', NULL, NULL),
+        ('price_book_assignments', 'SELECT', 'admin', NULL, NULL),
         ('invoices', 'SELECT', 'admin', NULL, NULL),
         ('invoice_lines', 'SELECT', 'admin', NULL, NULL),
         ('data_quality_metrics', 'SELECT', 'viewer', NULL, NULL),

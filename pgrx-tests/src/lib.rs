@@ -9,6 +9,7 @@ use postgres::error::DbError;
 use postgres::{Client, Error};
 use uuid::Uuid;
 
+pub mod billed;
 mod cluster;
 pub mod pool;
 pub mod redteam;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{Db, provision};
 
 /// Table, columns and values of a row, every parent before its children. `{t}` is the tenant, `{n}` the number of the
-/// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}` and `{run}` are its parents.
+/// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}`, `{run}` and `{invoice}` are its parents.
 const ROWS: &[(&str, &str, &str)] = &[
     ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
     ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
@@ -76,6 +76,17 @@ const ROWS: &[(&str, &str, &str)] = &[
         "metric_name, period, period_start, threshold, kind, quota, used",
         "'metric_{n}', 'month', '2024-01-01 00:00:00+00', 80, 'soft', 10, 8",
     ),
+    ("price_book_assignments", "assigned_at, price_book, assigned_by", "'2024-01-0{n}', 'default', 'test'"),
+    (
+        "invoices",
+        "invoice_id, period, org_name, price_book, currency, minor_unit, total, usage_seq, event_count, generated_by",
+        "'{id}', '2023-0{n}-01', 'Twin', 'default', 'USD', 2, 1, 0, 0, 'test'",
+    ),
+    (
+        "invoice_lines",
+        "invoice_id, line, kind, metric_name, from_time, to_time, rule, quantity, amount",
+        "'{invoice}', {n}, 'usage', 'metric_{n}', '2024-01-01', '2024-02-01', 'per unit', 1, 1",
+    ),
     ("data_quality_metrics", "metric_id, table_name, metric_name, status", "'{id}', 'storms', 'volume', 'ok'"),
     ("row_count_deltas", "table_name, delta_id, inserted, deleted", "'twins', '{id}', 1, 0"),
     ("row_counts", "table_name, bucket, inserted, deleted", "'twins', '2024-01-0{n}', 1, 0"),
@@ -88,7 +99,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("alerts", "alert_id, alert_key, issue, severity", "'{id}', 'key {n}', 'volume_drop', 'warning'"),
     ("runbook_steps", "issue, step, action", "'volume_drop', {n}, 'Call {n}'"),
 ];
-const PARENTS: [&str; 4] = ["{storm}", "{property}", "{experiment}", "{run}"];
+const PARENTS: [&str; 5] = ["{storm}", "{property}", "{experiment}", "{run}", "{invoice}"];
 
 pub struct Twins {
     pub db: Db,

@@ -187,11 +187,12 @@ fn only_measurements_and_probabilities_are_floating_point() {
         ))
     };
     let amounts = "customer_journeys.value expectations.highest expectations.lowest expectations.threshold \
-        policy_modes.budget policy_modes.contact_cost policy_modes.margin \
-        policy_outcomes.value policy_runs.expected_value properties.building_value properties.contact_cost \
-                properties.job_margin quota_alerts.quota quota_alerts.used quota_counters.used quotas.quota \
-        row_count_deltas.took_ms storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value tier_quotas.quota usage_keys.metric_value \
-        usage_rollups.quantity";
+        invoice_lines.amount invoice_lines.quantity invoice_lines.unit_price \
+        invoices.total policy_modes.budget policy_modes.contact_cost policy_modes.margin policy_outcomes.value \
+        policy_runs.expected_value prices.included_quantity prices.package_size properties.building_value \
+        properties.contact_cost properties.job_margin quota_alerts.quota quota_alerts.used quota_counters.used \
+        quotas.quota row_count_deltas.took_ms storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value \
+        tier_quotas.quota usage_keys.metric_value usage_rollups.quantity";
     assert_eq!(columns("numeric"), amounts.split(' ').collect::<Vec<_>>());
     // policy_decisions_log.value is an expectation: a score, which is a double, times a margin.
     let measurements = "data_quality_metrics.metric_value data_quality_metrics.threshold lead_uplift.baseline \

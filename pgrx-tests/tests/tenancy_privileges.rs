@@ -44,12 +44,13 @@ fn roles_without_tables_are_refused_at_each() {
             all_fail_with(&mut client, "42501", &read);
         }
         for table in &tables {
-            let column = match table.as_str() {
-                "stormops.usage_grants" => "kind",
-                "stormops.token_issuers" | "stormops.token_keys" => "issuer",
-                "stormops.signing_keys" => "kid",
-                _ => "tenant_id",
-            };
+            let of_installation = names(
+                &mut twins.db.superuser(),
+                &format!(
+                    "SELECT attname::text FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum = 1 AND attname <> 'tenant_id'"
+                ),
+            );
+            let column = of_installation.first().map_or("tenant_id", String::as_str);
             let write = [
                 format!("COPY {table} TO STDOUT"),
                 format!("COPY {table} FROM STDIN"),

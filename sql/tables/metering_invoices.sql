@@ -1,14 +1,15 @@
-CREATE TABLE IF NOT EXISTS stormops.billing_accounts (
-    tenant_id  uuid PRIMARY KEY REFERENCES stormops.tenants,
-    price_book text NOT NULL CHECK (price_book ~ '^[a-z][a-z0-9_]{0,49}$'),
-    updated_at timestamptz NOT NULL DEFAULT now() CHECK (isfinite(updated_at)),
-    updated_by text NOT NULL CHECK (char_length(updated_by) <= 63)
+CREATE TABLE IF NOT EXISTS stormops.price_book_assignments (
+    tenant_id   uuid NOT NULL REFERENCES stormops.tenants,
+    assigned_at timestamptz NOT NULL DEFAULT clock_timestamp() CHECK (isfinite(assigned_at)),
+    price_book  text NOT NULL CHECK (price_book ~ '^[a-z][a-z0-9_]{0,49}$'),
+    assigned_by text NOT NULL CHECK (char_length(assigned_by) <= 63),
+    PRIMARY KEY (tenant_id, assigned_at)
 );
-COMMENT ON TABLE stormops.billing_accounts IS 'By which price book a tenant pays, and so in which currency. No row: "default". Written by set_price_book().';
-COMMENT ON COLUMN stormops.billing_accounts.tenant_id IS 'The tenant; defaults to the one in context.';
-COMMENT ON COLUMN stormops.billing_accounts.price_book IS 'A book of price_books.';
-COMMENT ON COLUMN stormops.billing_accounts.updated_at IS 'When it was set.';
-COMMENT ON COLUMN stormops.billing_accounts.updated_by IS 'The database role that set it.';
+COMMENT ON TABLE stormops.price_book_assignments IS 'By which price book a tenant pays, and so in which currency: the latest row. None: "default". Written by set_price_book().';
+COMMENT ON COLUMN stormops.price_book_assignments.tenant_id IS 'The tenant; defaults to the one in context.';
+COMMENT ON COLUMN stormops.price_book_assignments.assigned_at IS 'When it was assigned.';
+COMMENT ON COLUMN stormops.price_book_assignments.price_book IS 'A book of price_books.';
+COMMENT ON COLUMN stormops.price_book_assignments.assigned_by IS 'The database role that assigned it.';
 
 CREATE TABLE IF NOT EXISTS stormops.invoices (
     tenant_id      uuid NOT NULL REFERENCES stormops.tenants,
