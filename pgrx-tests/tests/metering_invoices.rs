@@ -23,7 +23,10 @@ fn a_draft_is_refreshed_and_a_final_invoice_is_not() {
     b.meter("model_call", "50", "2024-01-12Z");
     assert_eq!((b.draft("2024-01"), b.finalize(first)), (first, 1));
     assert_eq!(b.about(LINES, first), "usage model_call 150 1.50");
-    assert_eq!(b.about("SELECT concat_ws(' ', i.status, i.currency, i.total, i.org_name)", first), "finalized USD 1.50 Abc Roofing");
+    assert_eq!(
+        b.about("SELECT concat_ws(' ', i.status, i.currency, i.total, i.org_name)", first),
+        "finalized USD 1.50 Abc Roofing"
+    );
 }
 
 #[test]
@@ -32,7 +35,9 @@ fn all_tenants_are_invoiced_at_once_as_one_by_one() {
     b.meter("model_call", "100", "2024-01-10Z");
     let (first, none) = (b.tenant, provision(&b.db, "Idle"));
     b.tenant = provision(&b.db, "Best Roofs");
-    b.db.superuser().batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'").expect("older tenants");
+    b.db.superuser()
+        .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'")
+        .expect("older tenants");
     b.meter("model_call", "7", "2024-01-31 23:59:59.999Z");
     // The next month's.
     b.meter("model_call", "9", "2024-02-01Z");
@@ -49,7 +54,8 @@ fn all_tenants_are_invoiced_at_once_as_one_by_one() {
         let invoice = b.draft("2024-01");
         b.finalize(invoice);
     }
-    let numbers = "SELECT string_agg(invoice_number::text, ' ' ORDER BY invoice_number) FROM stormops.list_invoices('2024-01')";
+    let numbers =
+        "SELECT string_agg(invoice_number::text, ' ' ORDER BY invoice_number) FROM stormops.list_invoices('2024-01')";
     assert_eq!(text(&mut b.op, numbers), "1 2 3");
 }
 
@@ -66,7 +72,8 @@ fn only_an_ended_month_of_a_tenants_life_is_invoiced() {
         ("1999-01", "22023"),
         ("", "22023"),
     ] {
-        let error = fails_with(b.op.query("SELECT * FROM stormops.generate_invoice($1, $2)", &[&b.tenant, &period]), expected);
+        let error =
+            fails_with(b.op.query("SELECT * FROM stormops.generate_invoice($1, $2)", &[&b.tenant, &period]), expected);
         assert!(error.hint().is_some(), "{period}");
     }
     fails_with(b.op.query("SELECT * FROM stormops.generate_invoice(NULL, '2024-01')", &[]), "P0002");
@@ -87,7 +94,11 @@ fn a_part_of_a_month_is_charged_in_part() {
         ("2024-02-28 18:00Z", vec![], "1.25"),
         ("2023-12-01 00:00Z", vec![("suspend", "2024-02-11 00:00Z")], "10.00"),
         ("2023-12-01 00:00Z", vec![("suspend", "2024-02-11 00:00Z"), ("reactivate", "2024-02-21 12:00Z")], "18.50"),
-        ("2023-12-01 00:00Z", vec![("suspend", "2024-01-11 00:00Z"), ("reactivate", "2024-02-21 00:00Z"), ("close", "2024-02-22 00:00Z")], "1.00"),
+        (
+            "2023-12-01 00:00Z",
+            vec![("suspend", "2024-01-11 00:00Z"), ("reactivate", "2024-02-21 00:00Z"), ("close", "2024-02-22 00:00Z")],
+            "1.00",
+        ),
     ] {
         let mut b = billed("parts");
         b.price("'platform', 'flat', 29, valid_from => '2024-01-01 00:00Z'");
@@ -106,7 +117,11 @@ fn a_part_of_a_month_is_charged_in_part() {
         assert_eq!(lines[0].split(' ').next_back(), Some(flat), "{created} {events:?} {lines:?}");
         let got: f64 = lines[1].split(' ').nth(2).expect("a quantity").parse().expect("a number");
         assert!(lines[1].starts_with("included model_call") && (got - included).abs() < 1e-6, "{lines:?}");
-        assert_eq!(lines[3], format!("minimum commitment {} {flat}", lines[0].split(' ').nth(2).expect("a share")), "{lines:?}");
+        assert_eq!(
+            lines[3],
+            format!("minimum commitment {} {flat}", lines[0].split(' ').nth(2).expect("a share")),
+            "{lines:?}"
+        );
     }
 }
 
@@ -186,7 +201,9 @@ fn numbers_have_no_gap_whatever_is_rolled_back_or_done_at_once() {
     let mut drafts: Vec<Uuid> = Vec::new();
     for name in ["B", "C", "D", "E", "F", "G"] {
         b.tenant = provision(&b.db, name);
-        b.db.superuser().batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'").expect("older tenants");
+        b.db.superuser()
+            .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'")
+            .expect("older tenants");
         drafts.push(b.draft("2024-01"));
     }
     let finalize = "SELECT stormops.finalize_invoice($1)";
@@ -289,7 +306,8 @@ fn a_tenant_reads_its_own_invoices_and_writes_none() {
             let read = app.query(&format!("SELECT stormops.invoice_{document}($1)"), &[&own]);
             assert_eq!(sqlstate(&read), expected, "{document}");
         }
-        let rows = app.query("SELECT FROM stormops.invoices JOIN stormops.invoice_lines USING (tenant_id, invoice_id)", &[]);
+        let rows =
+            app.query("SELECT FROM stormops.invoices JOIN stormops.invoice_lines USING (tenant_id, invoice_id)", &[]);
         assert_eq!(rows.expect("rows").len(), usize::from(expected == "00000"));
         for refused in [
             format!("SELECT stormops.generate_invoice('{tenant}', '2024-01')"),

@@ -4,7 +4,7 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use super::{forecast, invoice::Invoice, invoice_html, invoice_text};
-use crate::tenancy::context::raise;
+use crate::tenancy::raise;
 
 fn refuse(message: &'static str, hint: &str) -> ! {
     raise(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, hint)
