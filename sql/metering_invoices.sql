@@ -3,6 +3,7 @@
 CREATE FUNCTION stormops.counted_events(tenants uuid[], only_period date, OUT tenant_id uuid, OUT period date, OUT event_count numeric) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET enable_bitmapscan = off SET jit = off -- one row for each key
     AS $$
     SELECT m.tenant_id, (r.bucket AT TIME ZONE 'UTC')::date, sum(r.event_count)
     FROM stormops.metrics AS m
@@ -140,7 +141,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('%s has not ended', to_char(period, 'YYYY-MM')),
             HINT = 'SELECT * FROM stormops.preview_invoice(tenant_id, period); shows what it comes to so far.';
     END IF;
-    PERFORM stormops.rollup_usage();
+    -- A number is given out before its event is committed, so this sees those that are still being written.
+    PERFORM stormops.rollup_usage() FROM stormops.usage_order AS o WHERE o.is_called AND o.last_value > stormops.usage_watermark();
     -- One run at a time, and no finalisation during it; readers go on.
     LOCK TABLE stormops.invoices IN SHARE ROW EXCLUSIVE MODE;
     SELECT array_agg(t.tenant_id), array_agg(a.price_book) INTO tenants, books
