@@ -23,41 +23,6 @@ CREATE FUNCTION stormops.effective_quotas(
 $$;
 COMMENT ON FUNCTION stormops.effective_quotas(uuid, text) IS 'The quotas of a tenant''s metric: its own, else its tier''s, for each period. quota NULL: no limit.';
 
-CREATE FUNCTION stormops.charge_quota(
-    tenant_id uuid, metric_name text, period text, period_start timestamptz, aggregation text, used numeric, quota numeric
-) RETURNS void
-    LANGUAGE plpgsql VOLATILE
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-#variable_conflict use_variable
-DECLARE
-    total numeric;
-BEGIN
-    -- The row is locked to the end of the transaction: writers of one metric of one tenant come one after the other.
-    UPDATE stormops.quota_counters AS c
-    SET used = CASE aggregation WHEN 'MAX' THEN greatest(c.used, used) ELSE c.used + used END
-    WHERE c.tenant_id = charge_quota.tenant_id AND c.metric_name = charge_quota.metric_name
-        AND c.period = charge_quota.period AND c.period_start = charge_quota.period_start
-    RETURNING c.used INTO total;
-    IF NOT FOUND THEN
-        -- The first to write begins with what is there, its own rows among it; if another was first, it adds its own.
-        INSERT INTO stormops.quota_counters AS c (tenant_id, metric_name, period, period_start, used)
-        VALUES (tenant_id, metric_name, period, period_start,
-            coalesce((SELECT u.quantity FROM stormops.period_usage(tenant_id, metric_name, period, period_start) AS u), 0))
-        ON CONFLICT ON CONSTRAINT quota_counters_pkey DO UPDATE
-            SET used = CASE aggregation WHEN 'MAX' THEN greatest(c.used, charge_quota.used) ELSE c.used + charge_quota.used END
-        RETURNING c.used INTO total;
-    END IF;
-    IF total > quota THEN
-        RAISE EXCEPTION USING ERRCODE = 'configuration_limit_exceeded',
-            MESSAGE = format('quota of %s per %s for metric "%s" is exceeded', quota, period, metric_name),
-            DETAIL = format('This would make it %s. Nothing was recorded.', trim_scale(total)),
-            HINT = format('SELECT * FROM stormops.check_quota(%L); shows when it begins anew. An operator may raise it.', metric_name);
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION stormops.charge_quota(uuid, text, text, timestamptz, text, numeric, numeric) IS 'Adds to the counter of a hard quota, for rows that are inserted already. Error: 53400 it would exceed the quota.';
-
 CREATE FUNCTION stormops.quota_is_valid(metric_name text, quota numeric, period text, kind text, aggregations text[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
