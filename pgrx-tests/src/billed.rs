@@ -15,7 +15,9 @@ pub struct Billed {
 pub fn billed(name: &str) -> Billed {
     let db = Db::new(name);
     let tenant = provision(&db, "Abc Roofing");
-    db.superuser().batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'").expect("an older tenant");
+    db.superuser()
+        .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'")
+        .expect("an older tenant");
     let op = db.as_role("op");
     Billed { db, tenant, op }
 }
@@ -75,5 +77,6 @@ impl Billed {
 }
 
 /// kind, metric, quantity and amount of the lines of `i`.
-pub const LINES: &str = "SELECT string_agg(concat_ws(' ', l.kind, l.metric_name, trim_scale(l.quantity), l.amount), '; ' ORDER BY l.line)
+pub const LINES: &str =
+    "SELECT string_agg(concat_ws(' ', l.kind, l.metric_name, trim_scale(l.quantity), l.amount), '; ' ORDER BY l.line)
     FROM stormops.invoice_lines AS l WHERE l.invoice_id = i.invoice_id";

@@ -20,12 +20,16 @@ fn late_events_are_billed_once_on_the_next_invoice() {
     // 120 in January: 100 at 0.05 and 20 at 0.01 are 5.20, of which 4.50 were billed.
     assert_eq!(b.about(LINES, february), "usage model_call 7 0.35; adjustment model_call 30 0.70");
     assert_eq!(b.verdict(february), "verified");
-    let linked = "SELECT count(*) FROM stormops.invoice_lines AS l WHERE l.adjusts IS NOT NULL AND l.invoice_id = i.invoice_id";
+    let linked =
+        "SELECT count(*) FROM stormops.invoice_lines AS l WHERE l.adjusts IS NOT NULL AND l.invoice_id = i.invoice_id";
     assert_eq!(b.about(linked, february), "1");
     b.finalize(february);
     // Nothing new: nothing adjusted, and what is closed stays proved.
     let march = b.draft("2024-03");
-    assert_eq!(b.about("SELECT count(*) FROM stormops.invoice_lines AS l WHERE l.invoice_id = i.invoice_id", march), "0");
+    assert_eq!(
+        b.about("SELECT count(*) FROM stormops.invoice_lines AS l WHERE l.invoice_id = i.invoice_id", march),
+        "0"
+    );
     b.meter("model_call", "1", "2024-01-02Z");
     b.meter("model_call", "1", "2024-02-02Z");
     b.draft("2024-03");
@@ -69,7 +73,10 @@ fn tamper(db: &Db, statement: &str) {
 #[test]
 fn the_first_line_that_differs_is_named() {
     for (doing, verdict) in [
-        ("UPDATE stormops.tenant_usage SET metric_value = 101 WHERE metric_value = 100", "1: usage model_call: quantity"),
+        (
+            "UPDATE stormops.tenant_usage SET metric_value = 101 WHERE metric_value = 100",
+            "1: usage model_call: quantity",
+        ),
         ("UPDATE stormops.tenant_usage SET recorded_at = '2024-01-11Z' WHERE metric_value = 100", "verified"),
         ("DELETE FROM stormops.tenant_usage WHERE metric_name = 'storage_mb'", "2: not due: usage storage_mb"),
         ("DELETE FROM stormops.tenant_usage WHERE metric_name = 'api_call'", "0: the invoice counts 3 events"),
@@ -77,7 +84,10 @@ fn the_first_line_that_differs_is_named() {
         ("UPDATE stormops.invoice_lines SET rule = 'other' WHERE line = 2", "2: usage storage_mb: quantity"),
         ("DELETE FROM stormops.invoice_lines WHERE line = 1", "1: missing: usage model_call"),
         ("UPDATE stormops.invoices SET total = total + 1", "0: the total is not the sum"),
-        ("UPDATE stormops.prices SET unit_prices = '{0.02}' WHERE metric_name = 'model_call'", "1: usage model_call: quantity"),
+        (
+            "UPDATE stormops.prices SET unit_prices = '{0.02}' WHERE metric_name = 'model_call'",
+            "1: usage model_call: quantity",
+        ),
     ] {
         let mut b = billed("tamper");
         b.meter("model_call", "100", "2024-01-10Z");
@@ -98,12 +108,15 @@ fn the_first_line_that_differs_is_named() {
 fn a_proof_covers_every_model_a_change_of_price_and_a_level() {
     let mut b = billed("models");
     b.price(GRADUATED);
-    b.price("'model_call', 'package', 2, package_size => 50, included_quantity => 10, valid_from => '2024-01-12 00:00Z'");
+    b.price(
+        "'model_call', 'package', 2, package_size => 50, included_quantity => 10, valid_from => '2024-01-12 00:00Z'",
+    );
     b.price("'platform', 'flat', 9.99, valid_from => '2024-01-07 05:00Z'");
     b.price("'commitment', 'minimum', 1000, valid_from => '2024-01-01 00:00Z'");
     let declare = "SELECT stormops.declare_metric('seats', 'user', 'UNIQUE', 'user', tenant_id => $1)";
     b.op.execute(declare, &[&b.tenant]).expect("a metric");
-    b.op.execute("SELECT stormops.declare_metric('disks', 'disk', 'LATEST', tenant_id => $1)", &[&b.tenant]).expect("a metric");
+    b.op.execute("SELECT stormops.declare_metric('disks', 'disk', 'LATEST', tenant_id => $1)", &[&b.tenant])
+        .expect("a metric");
     b.price("'seats', 'per_unit', 3, valid_from => '2024-01-01 00:00Z'");
     b.price("'disks', 'per_unit', 5, valid_from => '2024-01-01 00:00Z'");
     for (value, at) in [("90.123456789", "2024-01-03Z"), ("60", "2024-01-11 23:59Z"), ("111", "2024-01-12 00:00Z")] {
@@ -131,10 +144,7 @@ fn a_proof_covers_every_model_a_change_of_price_and_a_level() {
 
 #[test]
 fn neither_splitting_an_event_nor_the_order_of_events_changes_an_amount() {
-    let prices = [
-        "'model_call', 'per_unit', 0.0137, valid_from => '2024-01-01 00:00Z'",
-        GRADUATED,
-    ];
+    let prices = ["'model_call', 'per_unit', 0.0137, valid_from => '2024-01-01 00:00Z'", GRADUATED];
     for price in prices {
         let events = [("33.3", "2024-01-02Z"), ("150.25", "2024-01-09Z"), ("0.45", "2024-01-20Z")];
         let halves: Vec<(String, &str)> = events
@@ -157,7 +167,8 @@ fn neither_splitting_an_event_nor_the_order_of_events_changes_an_amount() {
                 }
                 let invoice = b.draft("2024-01");
                 assert_eq!(b.verdict(invoice), "verified");
-                let sums = "SELECT sum(l.amount) = i.total FROM stormops.invoice_lines AS l WHERE l.invoice_id = i.invoice_id";
+                let sums =
+                    "SELECT sum(l.amount) = i.total FROM stormops.invoice_lines AS l WHERE l.invoice_id = i.invoice_id";
                 assert_eq!(b.about(sums, invoice), "true");
                 b.about(LINES, invoice)
             })
@@ -171,10 +182,13 @@ fn another_price_book_is_tried_and_nothing_written() {
     let mut b = billed("again");
     b.meter("model_call", "1000", "2024-01-10Z");
     let idle = provision(&b.db, "Idle");
-    b.db.superuser().batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'").expect("older tenants");
+    b.db.superuser()
+        .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'")
+        .expect("older tenants");
     let invoice = b.draft("2024-01");
     b.finalize(invoice);
-    b.op.batch_execute("SELECT stormops.create_price_book('dearer', 'USD'), stormops.create_price_book('euro', 'EUR')").expect("books");
+    b.op.batch_execute("SELECT stormops.create_price_book('dearer', 'USD'), stormops.create_price_book('euro', 'EUR')")
+        .expect("books");
     b.price("'model_call', 'per_unit', 0.025, price_book => 'dearer', valid_from => '2024-01-01 00:00Z'");
     b.price("'model_call', 'per_unit', 0.02, price_book => 'euro', valid_from => '2024-01-01 00:00Z'");
     b.op.batch_execute("BEGIN READ ONLY").expect("a reader");

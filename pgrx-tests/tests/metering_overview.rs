@@ -17,7 +17,9 @@ fn usage_money_and_movers_are_summed_by_tenant() {
     b.meter("storage_mb", "40", "2024-02-10Z");
     let first = b.tenant;
     b.tenant = provision(&b.db, "Best Roofs");
-    b.db.superuser().batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'").expect("older tenants");
+    b.db.superuser()
+        .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'")
+        .expect("older tenants");
     b.meter("model_call", "10", "2024-02-10Z");
     b.tenant = first;
     let january = b.draft("2024-01");
@@ -28,7 +30,8 @@ fn usage_money_and_movers_are_summed_by_tenant() {
     b.price("'model_call', 'per_unit', 0.002, price_book => 'cost', valid_from => '2024-01-01 00:00Z'");
     let usage = "SELECT concat_ws(' ', org_name, metric_name, quantity, events, previous_quantity, change_pct)
         FROM stormops.usage_overview('2024-02')";
-    let expected = ["Abc Roofing model_call 1500 1 1000 50.0", "Abc Roofing storage_mb 40 1 0", "Best Roofs model_call 10 1 0"];
+    let expected =
+        ["Abc Roofing model_call 1500 1 1000 50.0", "Abc Roofing storage_mb 40 1 0", "Best Roofs model_call 10 1 0"];
     assert_eq!(rows(&mut b.op, usage), expected);
     assert_eq!(rows(&mut b.db.as_role("mon"), usage), expected);
     let movers = "SELECT concat_ws(' ', org_name, metric_name, change) FROM stormops.top_movers('2024-02', 1)";
@@ -57,17 +60,27 @@ fn a_forecast_states_its_days_its_method_and_its_uncertainty() {
         }
     }
     b.op.batch_execute("SELECT stormops.rollup_usage()").expect("a rollup");
-    let forecast = "SELECT concat_ws(' ', metric_name, used, expected, low, high, n, method) FROM stormops.forecast_usage";
+    let forecast =
+        "SELECT concat_ws(' ', metric_name, used, expected, low, high, n, method) FROM stormops.forecast_usage";
     // Monday 22 to Wednesday 31: eight weekdays.
     let weekdays = "model_call 150 230 230 230 21 weekday means";
     assert_eq!(rows(&mut b.op, &format!("{forecast}('2024-01-22 06:00Z')")), [weekdays]);
     assert_eq!(rows(&mut b.db.as_role("mon"), &format!("{forecast}('2024-01-22 06:00Z')")), [weekdays]);
     // After one day, and after two weeks less a day.
-    let first = rows(&mut b.op, "SELECT concat_ws(' ', used, expected, low, high, n, method) FROM stormops.forecast_usage('2024-01-02 00:00Z')");
+    let first = rows(
+        &mut b.op,
+        "SELECT concat_ws(' ', used, expected, low, high, n, method) FROM stormops.forecast_usage('2024-01-02 00:00Z')",
+    );
     assert_eq!(first, ["20 310 1 daily mean"]);
     let wide = "SELECT (low < expected AND expected < high AND n = 13 AND method = 'daily mean')::text FROM stormops.forecast_usage('2024-01-14Z')";
     assert_eq!(rows(&mut b.op, wide), ["true"]);
-    for call in ["forecast_usage(NULL)", "forecast_usage(now(), 1)", "forecast_usage('infinity')", "forecast_days('{NaN}', 3)", "forecast_days('{1}', -1)"] {
+    for call in [
+        "forecast_usage(NULL)",
+        "forecast_usage(now(), 1)",
+        "forecast_usage('infinity')",
+        "forecast_days('{NaN}', 3)",
+        "forecast_days('{1}', -1)",
+    ] {
         fails_with(b.op.query(&format!("SELECT * FROM stormops.{call}"), &[]), "22023");
     }
 }

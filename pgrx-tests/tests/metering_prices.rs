@@ -16,7 +16,11 @@ fn the_default_book_gives_the_briefs_invoice_to_the_cent() {
 fn each_model_charges_by_its_rule() {
     for (model, used, expected) in [
         ("'per_unit', 0.003", "1000", vec!["usage model_call 1000 3.00"]),
-        ("'per_unit', 0.003, included_quantity => 400", "1000", vec!["included model_call 400 0", "usage model_call 600 1.80"]),
+        (
+            "'per_unit', 0.003, included_quantity => 400",
+            "1000",
+            vec!["included model_call 400 0", "usage model_call 600 1.80"],
+        ),
         ("'per_unit', 0.003, included_quantity => 4000", "1000", vec!["included model_call 1000 0"]),
         (
             r#"'graduated', bands => '[{"up_to": 100, "unit_price": 0.05}, {"up_to": 1000, "unit_price": 0.02}, {"unit_price": 0.01}]'"#,
@@ -29,7 +33,11 @@ fn each_model_charges_by_its_rule() {
             "100",
             vec!["usage model_call 100 5.00"],
         ),
-        (r#"'volume', bands => '[{"up_to": 1000, "unit_price": 0.02}, {"unit_price": 0.01}]'"#, "1000", vec!["usage model_call 1000 20.00"]),
+        (
+            r#"'volume', bands => '[{"up_to": 1000, "unit_price": 0.02}, {"unit_price": 0.01}]'"#,
+            "1000",
+            vec!["usage model_call 1000 20.00"],
+        ),
         (
             r#"'volume', bands => '[{"up_to": 1000, "unit_price": 0.02}, {"unit_price": 0.01}]'"#,
             "1000.5",
@@ -111,7 +119,9 @@ fn currencies_have_their_minor_unit() {
 #[test]
 fn bad_prices_are_refused_and_write_nothing() {
     let mut b = billed("bad");
-    let count = |db: &Db| db.superuser().query_one("SELECT count(*) FROM stormops.prices", &[]).expect("a count").get::<_, i64>(0);
+    let count = |db: &Db| {
+        db.superuser().query_one("SELECT count(*) FROM stormops.prices", &[]).expect("a count").get::<_, i64>(0)
+    };
     let before = count(&b.db);
     let bands = |bands: &str| format!("'model_call', 'graduated', bands => '{bands}'");
     for (arguments, expected) in [
@@ -160,7 +170,8 @@ fn bad_prices_are_refused_and_write_nothing() {
 fn a_price_is_superseded_and_never_edited_by_anybody() {
     let mut b = billed("immutable");
     b.price("'model_call', 'per_unit', 0.02, valid_from => '2024-03-01 00:00Z'");
-    let periods = "SELECT string_agg(concat_ws(' ', unit_prices, valid_to AT TIME ZONE 'UTC'), '; ' ORDER BY valid_from)
+    let periods =
+        "SELECT string_agg(concat_ws(' ', unit_prices, valid_to AT TIME ZONE 'UTC'), '; ' ORDER BY valid_from)
         FROM stormops.prices() WHERE metric_name = 'model_call'";
     let periods: String = b.op.query_one(periods, &[]).expect("prices").get(0);
     assert_eq!(periods, "{0.01} 2024-03-01 00:00:00; {0.02}");

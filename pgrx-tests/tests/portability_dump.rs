@@ -62,7 +62,9 @@ fn filled() -> Filled {
         tenant
     });
     let mut operator = db.as_role("op");
-    db.superuser().batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-15 00:00Z'").expect("older tenants");
+    db.superuser()
+        .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-15 00:00Z'")
+        .expect("older tenants");
     operator.batch_execute(BILLED).expect("prices, invoices and a credit note");
     operator.execute("SELECT stormops.maintain_partitions(5)", &[]).expect("partitions made later");
     operator.execute("SELECT stormops.close_tenant($1, 'sold')", &[&tenants[2]]).expect("a closed tenant");

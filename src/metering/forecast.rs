@@ -34,7 +34,8 @@ pub fn forecast(daily: &[f64], days_left: usize, confidence: f64) -> Option<Fore
     (0..days_left).for_each(|left| to_come[group_of_left(left)] += 1.0);
     let mean = |group: usize| sum[group] / n[group];
     let expected: f64 = (0..groups).map(|group| to_come[group] * mean(group)).sum();
-    let squares: f64 = daily.iter().enumerate().map(|(place, value)| (value - mean(group_of_past(place))).powi(2)).sum();
+    let squares: f64 =
+        daily.iter().enumerate().map(|(place, value)| (value - mean(group_of_past(place))).powi(2)).sum();
     let df = daily.len() as f64 - groups as f64;
     let interval = StudentsT::new(0.0, 1.0, df).ok().filter(|_| df >= 1.0).map(|t| {
         let of_means: f64 = (0..groups).map(|group| to_come[group].powi(2) / n[group]).sum();
@@ -54,8 +55,8 @@ mod tests {
     fn one_day_ahead_is_the_textbook_prediction_interval() {
         // Montgomery and Runger, example 8-11: 22 specimens, mean 13.71, s 3.55; the next lies in (6.16, 21.26).
         let loads = [
-            19.8, 10.1, 14.9, 7.5, 15.4, 15.4, 15.4, 18.5, 7.9, 12.7, 11.9, 11.4, 11.4, 14.1, 17.6, 16.7, 15.8, 19.5, 8.8, 13.6,
-            11.9, 11.4,
+            19.8, 10.1, 14.9, 7.5, 15.4, 15.4, 15.4, 18.5, 7.9, 12.7, 11.9, 11.4, 11.4, 14.1, 17.6, 16.7, 15.8, 19.5,
+            8.8, 13.6, 11.9, 11.4,
         ];
         let first: Vec<f64> = loads[..13].to_vec();
         // Of all 22 the weekday means would be taken; the same formula on the 13 that one mean is taken of.
@@ -108,7 +109,9 @@ mod tests {
         let mut draw = draws();
         let normal = Normal::standard();
         for (seen, left) in [(5, 3), (13, 10), (14, 1), (30, 12), (56, 20)] {
-            let mut noise = |day: usize| 1000.0 + 100.0 * (day % 7) as f64 * f64::from(seen >= 14) + 30.0 * normal.inverse_cdf(draw());
+            let mut noise = |day: usize| {
+                1000.0 + 100.0 * (day % 7) as f64 * f64::from(seen >= 14) + 30.0 * normal.inverse_cdf(draw())
+            };
             let runs = 4000;
             let held = (0..runs).filter(|_| {
                 let all: Vec<f64> = (0..seen + left).map(&mut noise).collect();

@@ -105,7 +105,12 @@ mod tests {
     #[test]
     fn the_page_asks_for_nothing_from_elsewhere() {
         let page = html(&sample::invoice());
-        assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src=") && !page.contains("href="));
+        assert!(
+            !page.contains("http://")
+                && !page.contains("https://")
+                && !page.contains("src=")
+                && !page.contains("href=")
+        );
         assert!(page.contains("@media print") && page.contains("prefers-color-scheme: dark"));
     }
 }
