@@ -148,6 +148,8 @@ measure_query lookup 0 $((6 * rounds)) 'point lookup, 4 clients' -c 4 -t 5000
 measure_uplift
 . "$here/metering.sh"
 measure_metering
+. "$here/invoices.sh"
+measure_invoices
 cluster conf 'shared_buffers = 16MB'
 cluster restart
 memory="$(peak_memory "$small_storm") for 100,000 properties, $(peak_memory "$storm") for 1,000,000"

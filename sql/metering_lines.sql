@@ -53,6 +53,7 @@ CREATE FUNCTION stormops.rated_quantities(
     )
     SELECT a.tenant_id, a.period, a.metric_name, a.price_id, a.from_time, a.to_time, a.unit,
         CASE
+            WHEN a.aggregation IS NULL THEN NULL
             WHEN $4 IS NOT NULL
                 THEN stormops.measured_quantity(a.tenant_id, a.metric_name, a.aggregation, a.unique_dimension, a.from_time, a.to_time, $4)
             WHEN a.from_time = a.month AND a.to_time = a.next_month THEN (

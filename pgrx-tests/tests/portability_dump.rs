@@ -28,6 +28,15 @@ const LIFE: &str = "
     SELECT stormops.apply_policy(storm_id, 'aggressive', supersede => true) FROM storms;
     SELECT stormops.add_user('crew@example.org', 'crew_chief', 'Åsa')";
 
+/// What the operator bills: a month that is final, credited in part, and one drafted.
+const BILLED: &str = "
+    SELECT stormops.set_price('platform', 'flat', 49, valid_from => '2024-01-01 00:00Z');
+    SELECT stormops.create_price_book('euro', 'EUR');
+    SELECT stormops.set_price_book(tenant_id, 'euro') FROM stormops.list_tenants() LIMIT 1;
+    SELECT stormops.generate_invoices('2024-01'), stormops.generate_invoices('2024-02');
+    SELECT stormops.finalize_invoice(invoice_id) FROM stormops.list_invoices('2024-01');
+    SELECT stormops.credit_invoice(invoice_id, 1, 'outage') FROM stormops.list_invoices('2024-01') WHERE total > 0";
+
 /// What the database's own people added to StormOps' tables.
 const ADDED: &str = "
     CREATE POLICY no_wind ON stormops.storms AS RESTRICTIVE FOR SELECT USING (peril <> 'wind');
@@ -53,6 +62,10 @@ fn filled() -> Filled {
         tenant
     });
     let mut operator = db.as_role("op");
+    db.superuser()
+        .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-15 00:00Z'")
+        .expect("older tenants");
+    operator.batch_execute(BILLED).expect("prices, invoices and a credit note");
     operator.execute("SELECT stormops.maintain_partitions(5)", &[]).expect("partitions made later");
     operator.execute("SELECT stormops.close_tenant($1, 'sold')", &[&tenants[2]]).expect("a closed tenant");
     Filled { db, tenants }

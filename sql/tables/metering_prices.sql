@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS stormops.prices (
     tier              text CHECK (tier IN ('trial', 'standard', 'enterprise')),
     metric_name       text NOT NULL CHECK (char_length(metric_name) BETWEEN 1 AND 100),
     model             text NOT NULL CHECK (model IN ('per_unit', 'graduated', 'volume', 'package', 'flat', 'minimum')),
-    unit_prices       numeric[] NOT NULL CHECK (cardinality(unit_prices) BETWEEN 1 AND 20 AND array_position(unit_prices, NULL) IS NULL
+    unit_prices       numeric[] NOT NULL CHECK (cardinality(unit_prices) >= 1 AND cardinality(unit_prices) <= 20 AND array_position(unit_prices, NULL) IS NULL
                           AND 0 <= ALL (unit_prices) AND 1e12 >= ALL (unit_prices)),
     up_to             numeric[] NOT NULL DEFAULT '{}' CHECK (array_position(up_to, NULL) IS NULL AND 0 < ALL (up_to) AND 1e15 >= ALL (up_to)),
     package_size      numeric CHECK (package_size > 0 AND package_size <= 1e15),

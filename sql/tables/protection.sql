@@ -112,7 +112,9 @@ BEGIN
         FOR EACH ROW EXECUTE FUNCTION stormops.guard_price();
     CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.prices
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_price();
-    CREATE OR REPLACE TRIGGER guard_invoice BEFORE INSERT OR UPDATE OR DELETE ON stormops.invoices
+    CREATE OR REPLACE TRIGGER guard_insert BEFORE INSERT ON stormops.invoices
+        FOR EACH ROW WHEN (NEW.status <> 'draft') EXECUTE FUNCTION stormops.guard_invoice();
+    CREATE OR REPLACE TRIGGER guard_invoice BEFORE UPDATE OR DELETE ON stormops.invoices
         FOR EACH ROW EXECUTE FUNCTION stormops.guard_invoice();
     CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoices
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice();
