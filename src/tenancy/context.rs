@@ -244,6 +244,7 @@ fn still_holds(entry: Entry, now: i64) {
     }
 }
 
+#[repr(u8)]
 pub enum Admission {
     Admitted,
     /// The tenant is closed, the user no member, or the grant closed.

@@ -121,7 +121,6 @@ impl<'de> Visitor<'de> for Level {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]

@@ -1,7 +1,5 @@
 //! Against the published examples of RFC 7515, 7517 and 8037, and against whatever proptest thinks of.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use super::key::{Published, key_of, published};
 use super::*;
 use jsonwebtoken::{EncodingKey, crypto};
