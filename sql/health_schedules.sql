@@ -79,8 +79,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'pg_cron is not in this database',
             DETAIL = 'Nothing was scheduled.',
             HINT = CASE
-                WHEN database IS NULL THEN format('Add to postgresql.conf: shared_preload_libraries = ''%s,pg_cron'' and cron.database_name = ''%s'', restart, then CREATE EXTENSION pg_cron. Or have any scheduler run SELECT stormops.run_job(''%s''); and SELECT stormops.note_schedule(''%s'', ''%s'').',
-                    current_setting('shared_preload_libraries'), current_database(), job, job, schedule)
+                WHEN database IS NULL THEN format('Add pg_cron to shared_preload_libraries and cron.database_name = ''%s'' to postgresql.conf, restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), expected by SELECT stormops.note_schedule(''%s'', ''%s'').',
+                    current_database(), job, job, schedule)
                 WHEN database <> current_database() THEN format('pg_cron works in database %s: set cron.database_name = ''%s'' in postgresql.conf and restart.', database, current_database())
                 ELSE 'CREATE EXTENSION pg_cron;'
             END;
