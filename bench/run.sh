@@ -146,6 +146,8 @@ measure_query join 2 $((2 * rounds)) 'join, parallel' -t 2
 measure_query lookup 0 $((6 * rounds)) 'point lookup, 4 clients' -c 4 -t 5000
 . "$here/uplift.sh"
 measure_uplift
+. "$here/health.sh"
+measure_health
 cluster conf 'shared_buffers = 16MB'
 cluster restart
 memory="$(peak_memory "$small_storm") for 100,000 properties, $(peak_memory "$storm") for 1,000,000"

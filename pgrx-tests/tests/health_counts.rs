@@ -9,7 +9,8 @@ use stormops_tests::{Db, fails_with};
 /// Each tenant and table whose counters differ from count(*), of the tables that are watched.
 fn wrong(db: &Db) -> Vec<String> {
     let mut superuser = db.superuser();
-    let tables = "SELECT string_agg(format('SELECT tenant_id, %L::text AS t, count(*) AS n FROM stormops.%I GROUP BY 1',
+    let tables =
+        "SELECT string_agg(format('SELECT tenant_id, %L::text AS t, count(*) AS n FROM stormops.%I GROUP BY 1',
             table_name, table_name), ' UNION ALL ')
         FROM stormops.counted_tables()";
     let tables: String = get(&mut superuser, tables, &[]);
@@ -60,7 +61,8 @@ fn the_counters_equal_a_count_whatever_was_done_before_and_after_folding() {
     work_again(&mut sessions[0]);
     assert_eq!(wrong(&db), [""; 0], "folded and not");
     let table = |session: &mut Client| -> (i64, i64) {
-        let row = session.query_one("SELECT total_rows, recent_rows_24h FROM stormops.check_table_health('properties')", &[]);
+        let row =
+            session.query_one("SELECT total_rows, recent_rows_24h FROM stormops.check_table_health('properties')", &[]);
         row.map(|row| (row.get(0), row.get(1))).expect("health")
     };
     assert_eq!(sessions.each_mut().map(table), [(51, 51), (50, 50)], "each sees its own");
@@ -93,7 +95,9 @@ fn rows_grow_old_in_their_buckets_and_none_is_lost() {
     assert_eq!((after.get::<_, i64>(0), after.get::<_, i64>(1)), (2401, 25));
     // Hours that are now days, and days that are now the past, move on.
     superuser
-        .batch_execute("UPDATE stormops.row_counts SET bucket = bucket - interval '70 days' WHERE bucket > '1970-01-01'")
+        .batch_execute(
+            "UPDATE stormops.row_counts SET bucket = bucket - interval '70 days' WHERE bucket > '1970-01-01'",
+        )
         .expect("time goes by");
     fold(&db);
     let after = session.query_one(said, &[]).expect("counts");
@@ -107,7 +111,9 @@ fn writers_do_not_wait_for_each_other_nor_for_folding() {
     let (abc, mut first) = tenant(&db, "Abc");
     let mut second = session(&db, abc);
     first.batch_execute("BEGIN; INSERT INTO properties (external_id) VALUES ('1')").expect("a row");
-    second.batch_execute("SET lock_timeout = '5s'; INSERT INTO properties (external_id) VALUES ('2')").expect("no wait");
+    second
+        .batch_execute("SET lock_timeout = '5s'; INSERT INTO properties (external_id) VALUES ('2')")
+        .expect("no wait");
     let mut operator = db.as_role("op");
     operator.batch_execute("SET lock_timeout = '5s'; BEGIN; SELECT stormops.fold_row_counts()").expect("no wait");
     second.batch_execute("INSERT INTO properties (external_id) VALUES ('3')").expect("no wait");
@@ -141,7 +147,9 @@ fn partitions_that_are_dropped_are_uncounted_and_what_bypassed_the_triggers_is_r
     assert_eq!(wrong(&db), [""; 0], "dropped");
 
     superuser
-        .batch_execute("SET session_replication_role = replica; DELETE FROM stormops.lead_uplift; RESET session_replication_role")
+        .batch_execute(
+            "SET session_replication_role = replica; DELETE FROM stormops.lead_uplift; RESET session_replication_role",
+        )
         .expect("past the triggers");
     assert_eq!(wrong(&db).len(), 1);
     let recount = "SELECT stormops.recount_rows('lead_uplift')";

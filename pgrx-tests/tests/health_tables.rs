@@ -7,7 +7,9 @@ use postgres::{Client, Row};
 use stormops_tests::{Db, fails_with};
 
 fn health(session: &mut Client, table: &str) -> Row {
-    session.query_one("SELECT * FROM stormops.check_table_health($1)", &[&table]).unwrap_or_else(|e| panic!("{table}: {e:?}"))
+    session
+        .query_one("SELECT * FROM stormops.check_table_health($1)", &[&table])
+        .unwrap_or_else(|e| panic!("{table}: {e:?}"))
 }
 
 #[test]
@@ -18,7 +20,11 @@ fn an_empty_table_says_so_and_one_row_is_enough_for_an_answer() {
     for table in session.query(tables, &[]).expect("the list").iter().map(|row| row.get::<_, String>(0)) {
         let row = health(&mut session, &table);
         assert_eq!(row.get::<_, &str>("status"), "empty", "{table}");
-        assert_eq!([row.get::<_, i64>("total_rows"), row.get("recent_rows_24h"), row.get("judged_rows")], [0; 3], "{table}");
+        assert_eq!(
+            [row.get::<_, i64>("total_rows"), row.get("recent_rows_24h"), row.get("judged_rows")],
+            [0; 3],
+            "{table}"
+        );
         assert!(!row.get::<_, bool>("volume_drop") && row.get::<_, Option<serde_json::Value>>("null_rates").is_none());
         assert_eq!(row.get::<_, serde_json::Value>("schema_drift"), serde_json::json!([]), "{table} is as shipped");
     }
@@ -57,7 +63,8 @@ fn seeded_faults_are_found_and_counted() {
         ALTER TABLE stormops.lead_uplift ADD CONSTRAINT lead_uplift_uplift_check CHECK (uplift BETWEEN -1 AND 1) NOT VALID;
         RESET session_replication_role";
     superuser.batch_execute(past).expect("a superuser");
-    let bad: i64 = get(&mut superuser, "SELECT count(*) FROM stormops.lead_uplift WHERE uplift = 3 OR scored_at > now()", &[]);
+    let bad: i64 =
+        get(&mut superuser, "SELECT count(*) FROM stormops.lead_uplift WHERE uplift = 3 OR scored_at > now()", &[]);
     let row = health(&mut session, "lead_uplift");
     assert_eq!((row.get::<_, i64>("orphan_rows"), row.get::<_, i64>("out_of_range_rows")), (1, bad));
     assert!(bad > 3);
@@ -98,7 +105,11 @@ fn volume_drops_by_the_fixed_rule_and_only_recent_rows_are_judged() {
         assert_eq!(row.get::<_, bool>("volume_drop"), dropped, "{recent} of 100");
     }
     let judged = "SELECT judged_rows FROM stormops.check_table_health('storms', $1::text::interval)";
-    session.batch_execute("INSERT INTO storms (event_id, name, created_at) VALUES ('old', 'old', now() - interval '3 days')").expect("a row");
+    session
+        .batch_execute(
+            "INSERT INTO storms (event_id, name, created_at) VALUES ('old', 'old', now() - interval '3 days')",
+        )
+        .expect("a row");
     assert_eq!(["1 day", "4 days"].map(|back| get::<i64>(&mut session, judged, &[&back])), [100, 101]);
     for (bad, code) in [(None, "22004"), (Some("0"), "22023"), (Some("-1 day"), "22023"), (Some("11 years"), "22023")] {
         fails_with(session.query(judged, &[&bad]), code);
@@ -124,7 +135,11 @@ fn only_watched_tables_and_each_only_its_own() {
     }
     for role in ["op", "mon"] {
         let row = health(&mut db.as_role(role), "properties");
-        assert_eq!((row.get::<_, i64>("total_rows"), row.get::<_, Option<i64>>("judged_rows")), (10, None), "{role} looks at no row");
+        assert_eq!(
+            (row.get::<_, i64>("total_rows"), row.get::<_, Option<i64>>("judged_rows")),
+            (10, None),
+            "{role} looks at no row"
+        );
         assert!(row.get::<_, i64>("size_bytes") > 0);
     }
     assert!(health(&mut session, "properties").get::<_, Option<i64>>("size_bytes").is_none(), "not a tenant's to see");

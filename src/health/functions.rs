@@ -9,7 +9,12 @@ use pgrx::prelude::*;
 #[search_path(pg_catalog, pg_temp)]
 fn shipped_columns() -> TableIterator<
     'static,
-    (name!(table_name, &'static str), name!(column_name, &'static str), name!(data_type, &'static str), name!(not_null, bool)),
+    (
+        name!(table_name, &'static str),
+        name!(column_name, &'static str),
+        name!(data_type, &'static str),
+        name!(not_null, bool),
+    ),
 > {
     let columns = crate::install::SCRIPTS.iter().flat_map(|script| shipped::columns(script));
     TableIterator::new(columns.map(|c| (c.table, c.name, c.data_type, c.not_null)))

@@ -10,7 +10,8 @@ pub fn next_run(expression: &str, after: i64) -> Option<i64> {
     let name = |word: &str| word.len() == 3 || word.is_empty();
     let standard = expression.split(|c: char| !c.is_ascii_alphabetic()).all(name)
         && expression.chars().all(|c| c.is_ascii_alphanumeric() || "*/,- ".contains(c));
-    let nickname = ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"].contains(&expression);
+    let nickname =
+        ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"].contains(&expression);
     if !(standard || nickname) {
         return None;
     }
@@ -26,7 +27,9 @@ mod tests {
 
     fn next(expression: &str, after: &str) -> Option<String> {
         let after = DateTime::parse_from_rfc3339(after).expect("a time").timestamp();
-        next_run(expression, after).and_then(|at| DateTime::from_timestamp(at, 0)).map(|at| at.format("%Y-%m-%dT%H:%M").to_string())
+        next_run(expression, after)
+            .and_then(|at| DateTime::from_timestamp(at, 0))
+            .map(|at| at.format("%Y-%m-%dT%H:%M").to_string())
     }
 
     /// Worked out by hand from crontab(5): day of month and day of week together mean either.
@@ -47,7 +50,17 @@ mod tests {
 
     #[test]
     fn what_pg_cron_does_not_take_is_none() {
-        for bad in ["", "* * * *", "* * * * * *", "5 seconds", "60 * * * *", "0 0 L * *", "0 0 * * 5#2", "0 0 ? * *", "0 0 31 2 *"] {
+        for bad in [
+            "",
+            "* * * *",
+            "* * * * * *",
+            "5 seconds",
+            "60 * * * *",
+            "0 0 L * *",
+            "0 0 * * 5#2",
+            "0 0 ? * *",
+            "0 0 31 2 *",
+        ] {
             assert_eq!(next(bad, "2024-03-08T09:00:00Z"), None, "{bad}");
         }
     }
