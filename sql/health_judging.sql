@@ -111,19 +111,19 @@ CREATE FUNCTION stormops.judge_scores(due jsonb) RETURNS TABLE (
         WHERE d.rule = 'drift'
     ), collected AS (
         SELECT m.expectation_id, stormops.score_agg(l.uplift) AS scores
-        FROM mine AS m JOIN stormops.lead_uplift AS l ON l.tenant_id = m.tenant_id AND l.scored_at >= m.since
-        WHERE l.scored_at >= (SELECT min(x.since) FROM mine AS x)
+        FROM mine AS m
+        LEFT JOIN stormops.lead_uplift AS l ON l.tenant_id = m.tenant_id AND l.scored_at >= m.since
+            AND l.scored_at >= (SELECT min(x.since) FROM mine AS x)
         GROUP BY m.expectation_id
     )
-    SELECT m.tenant_id, m.expectation_id, coalesce(stormops.n(c.scores), 0), coalesce(v.drift_detected, false),
+    SELECT m.tenant_id, m.expectation_id, stormops.n(c.scores), stormops.n(c.scores) > 0 AND coalesce(v.drift_detected, false),
         c.scores::bytea, jsonb_strip_nulls(jsonb_build_object('mean', stormops.mean(c.scores), 'reference_mean', v.reference_mean,
             'p_adjusted', v.p_adjusted, 'wasserstein', v.wasserstein, 'severity', v.severity))
     FROM mine AS m
-    LEFT JOIN collected AS c ON c.expectation_id = m.expectation_id
-    LEFT JOIN stormops.expectations AS e ON e.tenant_id = m.tenant_id AND e.expectation_id = m.expectation_id
-        AND e.reference IS NOT NULL AND c.scores IS NOT NULL
-    LEFT JOIN LATERAL stormops.drift_verdict(c.scores, e.reference::stormops.score_sketch,
-        least(greatest(m.threshold, 1e-6), 0.49), 0.02) AS v ON e.expectation_id IS NOT NULL
+    JOIN collected AS c ON c.expectation_id = m.expectation_id
+    JOIN stormops.expectations AS e ON e.tenant_id = m.tenant_id AND e.expectation_id = m.expectation_id
+    CROSS JOIN LATERAL stormops.drift_verdict(c.scores, e.reference::stormops.score_sketch,
+        least(greatest(m.threshold, 1e-6), 0.49), 0.02) AS v
 $$;
 COMMENT ON FUNCTION stormops.judge_scores(jsonb) IS 'Of each drift expectation in due: the scores that came since then, and whether drift_verdict() finds that they left the reference; false without one.';
 

@@ -70,20 +70,14 @@ CREATE FUNCTION stormops.schedule_job(job text, schedule text DEFAULT NULL) RETU
 #variable_conflict use_variable
 DECLARE
     this record := stormops.known_job(job);
-    database text;
 BEGIN
     schedule := coalesce(schedule, this.schedule);
     PERFORM stormops.note_schedule(job, schedule);
     IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
-        database := current_setting('cron.database_name', true);
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'pg_cron is not in this database',
             DETAIL = 'Nothing was scheduled.',
-            HINT = CASE
-                WHEN database IS NULL THEN format('Add pg_cron to shared_preload_libraries and cron.database_name = ''%s'' to postgresql.conf, restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), expected by SELECT stormops.note_schedule(''%s'', ''%s'').',
-                    current_database(), job, job, schedule)
-                WHEN database <> current_database() THEN format('pg_cron works in database %s: set cron.database_name = ''%s'' in postgresql.conf and restart.', database, current_database())
-                ELSE 'CREATE EXTENSION pg_cron;'
-            END;
+            HINT = format('Once, as superuser: in postgresql.conf add pg_cron to shared_preload_libraries and set cron.database_name = ''%s'', restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), and say SELECT stormops.note_schedule(''%s'', ''%s'').',
+                current_database(), job, job, schedule);
     END IF;
     IF NOT has_schema_privilege('cron', 'USAGE') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('role "%s" may not use pg_cron', current_user),

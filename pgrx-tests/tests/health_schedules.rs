@@ -94,7 +94,7 @@ fn pg_cron_runs_what_is_scheduled() {
     ]);
     let mut superuser = db.superuser();
     let error = fails_with(db.as_role("op").execute("SELECT stormops.schedule_health_checks()", &[]), "55000");
-    assert_eq!(error.hint(), Some("CREATE EXTENSION pg_cron;"));
+    assert!(error.hint().is_some_and(|hint| hint.contains("CREATE EXTENSION pg_cron")), "{error:?}");
     superuser.batch_execute("CREATE EXTENSION pg_cron").expect("pg_cron");
     let mut operator = db.as_role("op");
     let error = fails_with(operator.execute("SELECT stormops.schedule_health_checks()", &[]), "42501");
