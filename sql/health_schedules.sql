@@ -73,15 +73,15 @@ DECLARE
 BEGIN
     schedule := coalesce(schedule, this.schedule);
     PERFORM stormops.note_schedule(job, schedule);
+    IF to_regnamespace('cron') IS NOT NULL AND NOT has_schema_privilege(to_regnamespace('cron')::oid, 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('role "%s" may not use pg_cron', current_user),
+            HINT = format('GRANT USAGE ON SCHEMA cron TO %I;', current_user);
+    END IF;
     IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'pg_cron is not in this database',
             DETAIL = 'Nothing was scheduled.',
             HINT = format('Once, as superuser: in postgresql.conf add pg_cron to shared_preload_libraries and set cron.database_name = ''%s'', restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), and say SELECT stormops.note_schedule(''%s'', ''%s'').',
                 current_database(), job, job, schedule);
-    END IF;
-    IF NOT has_schema_privilege('cron', 'USAGE') THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('role "%s" may not use pg_cron', current_user),
-            HINT = format('GRANT USAGE ON SCHEMA cron TO %I;', current_user);
     END IF;
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING 'stormops ' || job, schedule, format('SELECT stormops.run_job(%L)', job);
     RETURN format('%s: %s (UTC)', job, schedule);
@@ -113,7 +113,7 @@ BEGIN
         PERFORM stormops.note_schedule(s.job, NULL);
         removed := removed + 1;
     END LOOP;
-    IF to_regprocedure('cron.unschedule(bigint)') IS NOT NULL AND has_schema_privilege('cron', 'USAGE') THEN
+    IF has_schema_privilege(to_regnamespace('cron')::oid, 'USAGE') AND EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'pg_cron') THEN
         EXECUTE 'SELECT count(cron.unschedule(j.jobid)) FROM cron.job AS j WHERE j.jobname LIKE ''stormops %'''
             ' AND j.username = current_user AND j.database = current_database()';
     END IF;

@@ -44,7 +44,12 @@ fn roles_without_tables_are_refused_at_each() {
             all_fail_with(&mut client, "42501", &read);
         }
         for table in &tables {
-            let column = if table == "stormops.usage_grants" { "kind" } else { "tenant_id" };
+            let column = match table.as_str() {
+                "stormops.usage_grants" => "kind",
+                "stormops.platform_alerts" => "issue",
+                "stormops.scheduled_jobs" => "job",
+                _ => "tenant_id",
+            };
             let write = [
                 format!("COPY {table} TO STDOUT"),
                 format!("COPY {table} FROM STDIN"),
