@@ -28,9 +28,9 @@ SET session_replication_role = replica;
 INSERT INTO stormops.storms (tenant_id, storm_id, event_id, name) SELECT tenant_id, tenant_id, '1', 'Hail' FROM roofers;
 -- First what is old, then what is new, as they would come: each table's new rows lie at its end.
 INSERT INTO stormops.properties (tenant_id, property_id, external_id, address, created_at)
-SELECT r.tenant_id, md5(r.n || ' ' || n)::uuid, n, n || ' Elm Street', now() - interval '30 days' FROM generate_series(1, 1000) AS n CROSS JOIN roofers AS r;
+SELECT r.tenant_id, md5(r.n || ' ' || i)::uuid, i, i || ' Elm Street', now() - interval '30 days' FROM generate_series(1, 1000) AS g (i) CROSS JOIN roofers AS r;
 INSERT INTO stormops.lead_uplift (tenant_id, storm_id, property_id, model_version, uplift, uplift_sd, scored_at)
-SELECT r.tenant_id, r.tenant_id, md5(r.n || ' ' || n)::uuid, 'v1', 0.1 + 0.0002 * n, 0.05, now() - interval '30 days' FROM generate_series(1, 1000) AS n CROSS JOIN roofers AS r;
+SELECT r.tenant_id, r.tenant_id, md5(r.n || ' ' || i)::uuid, 'v1', 0.1 + 0.0002 * i, 0.05, now() - interval '30 days' FROM generate_series(1, 1000) AS g (i) CROSS JOIN roofers AS r;
 RESET session_replication_role;
 SELECT stormops.recount_rows(table_name) FROM stormops.counted_tables();
 SELECT stormops.expect_defaults();
@@ -38,8 +38,8 @@ SELECT * FROM stormops.run_health_checks();
 UPDATE stormops.expectations SET judged_at = now() - interval '1 day';
 SET session_replication_role = replica;
 INSERT INTO stormops.properties (tenant_id, property_id, external_id, address)
-SELECT r.tenant_id, md5(r.n || ' new ' || n)::uuid, 'new ' || n, n || ' Oak Street' FROM generate_series(1, 1000) AS n CROSS JOIN roofers AS r;
+SELECT r.tenant_id, md5(r.n || ' new ' || i)::uuid, 'new ' || i, i || ' Oak Street' FROM generate_series(1, 1000) AS g (i) CROSS JOIN roofers AS r;
 INSERT INTO stormops.lead_uplift (tenant_id, storm_id, property_id, model_version, uplift, uplift_sd)
-SELECT r.tenant_id, r.tenant_id, md5(r.n || ' new ' || n)::uuid, 'v1', 0.1 + 0.0002 * n, 0.05 FROM generate_series(1, 1000) AS n CROSS JOIN roofers AS r;
+SELECT r.tenant_id, r.tenant_id, md5(r.n || ' new ' || i)::uuid, 'v1', 0.1 + 0.0002 * i, 0.05 FROM generate_series(1, 1000) AS g (i) CROSS JOIN roofers AS r;
 RESET session_replication_role;
 VACUUM (ANALYZE) stormops.properties, stormops.lead_uplift, stormops.expectations, stormops.data_quality_metrics;
