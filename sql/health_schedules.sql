@@ -1,19 +1,22 @@
 -- What runs on its own. With pg_cron these functions schedule it; without, any scheduler calls
 -- run_job(). Either way each run leaves its mark, so that one that did not come is noticed.
 
-CREATE FUNCTION stormops.known_jobs(OUT job text, OUT schedule text, OUT call text, OUT signature text, OUT purpose text) RETURNS SETOF record
+CREATE FUNCTION stormops.known_jobs(OUT job text, OUT schedule text, OUT function name, OUT purpose text) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT j.* FROM (VALUES
-        ('health_checks', '*/15 * * * *', 'stormops.run_health_checks()', 'stormops.run_health_checks(boolean)', 'judge expectations, raise and resolve alerts'),
-        ('partitions', '30 2 * * *', 'stormops.maintain_partitions()', 'stormops.maintain_partitions(integer)', 'make the decision log''s partitions ahead'),
-        ('metrics_retention', '45 3 * * *', 'stormops.forget_health(interval ''90 days'')', 'stormops.forget_health(interval)', 'delete old measurements and resolved alerts'),
-        ('usage_rollup', '*/5 * * * *', 'stormops.rollup_usage()', 'stormops.rollup_usage()', 'roll metered usage up'),
-        ('trial_expiry', '5 * * * *', 'stormops.expire_trials()', 'stormops.expire_trials()', 'suspend tenants whose trial has ended'),
-        ('alert_delivery', '* * * * *', 'stormops.deliver_alerts()', 'stormops.deliver_alerts()', 'tell whoever is to be told')
-    ) AS j (job, schedule, call, signature, purpose)
-    WHERE to_regprocedure(j.signature) IS NOT NULL
+    SELECT j.job, j.schedule, j.function::name, j.purpose
+    FROM (VALUES
+        ('health_checks', '*/15 * * * *', 'run_health_checks', 'judge expectations, raise and resolve alerts'),
+        ('partitions', '30 2 * * *', 'maintain_partitions', 'make the decision log''s partitions ahead'),
+        ('health_retention', '45 3 * * *', 'forget_health', 'delete old measurements and resolved alerts'),
+        ('usage_rollup', '*/5 * * * *', 'rollup_usage', 'roll metered usage up'),
+        ('trial_expiry', '5 * * * *', 'expire_trials', 'suspend tenants whose trial has ended'),
+        ('alert_delivery', '* * * * *', 'deliver_alerts', 'tell whoever is to be told')
+    ) AS j (job, schedule, function, purpose)
+    WHERE EXISTS (
+        SELECT FROM pg_proc AS p
+        WHERE p.pronamespace = 'stormops'::regnamespace AND p.proname = j.function AND p.pronargs = p.pronargdefaults)
 $$;
 COMMENT ON FUNCTION stormops.known_jobs() IS 'The jobs that this installation has, each with its usual schedule (cron, UTC) and purpose.';
 
@@ -161,7 +164,7 @@ BEGIN
         RETURN 'nothing to do on a standby';
     END IF;
     BEGIN
-        EXECUTE format('SELECT to_jsonb(r)::text FROM %s AS r', this.call) INTO result;
+        EXECUTE format('SELECT to_jsonb(r)::text FROM stormops.%I() AS r', this.function) INTO result;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
         result := format('%s: %s', SQLSTATE, message);
