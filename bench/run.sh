@@ -150,6 +150,8 @@ measure_uplift
 measure_metering
 . "$here/invoices.sh"
 measure_invoices
+. "$here/health.sh"
+measure_health
 cluster conf 'shared_buffers = 16MB'
 cluster restart
 memory="$(peak_memory "$small_storm") for 100,000 properties, $(peak_memory "$storm") for 1,000,000"

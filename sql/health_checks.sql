@@ -152,14 +152,19 @@ COMMENT ON FUNCTION stormops.issue_of(text) IS 'The runbook''s name of what a fa
 CREATE FUNCTION stormops.quality_objective(
     scope uuid, OUT tenant_id uuid, OUT rows_judged bigint, OUT rows_failing bigint, OUT failing_share numeric, OUT met boolean
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT m.tenant_id, sum(m.rows_judged)::bigint, sum(m.rows_failing)::bigint,
-        round(sum(m.rows_failing) / sum(m.rows_judged), 6), sum(m.rows_failing) < 0.01 * sum(m.rows_judged)
-    FROM stormops.data_quality_metrics AS m
-    WHERE ($1 IS NULL OR m.tenant_id = $1) AND m.measured_at >= now() - interval '24 hours' AND m.rows_failing IS NOT NULL
-    GROUP BY m.tenant_id
-    HAVING sum(m.rows_judged) > 0
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY EXECUTE format($query$
+        SELECT m.tenant_id, sum(m.rows_judged)::bigint, sum(m.rows_failing)::bigint,
+            round(sum(m.rows_failing) / sum(m.rows_judged), 6), sum(m.rows_failing) < 0.01 * sum(m.rows_judged)
+        FROM stormops.data_quality_metrics AS m
+        WHERE %s AND m.measured_at >= now() - interval '24 hours' AND m.rows_failing IS NOT NULL
+        GROUP BY m.tenant_id
+        HAVING sum(m.rows_judged) > 0
+        $query$, CASE WHEN scope IS NULL THEN 'true' ELSE format('m.tenant_id = %L', scope) END);
+END
 $$;
 COMMENT ON FUNCTION stormops.quality_objective(uuid) IS 'The platform''s objective: below 1 % of the rows judged in the last 24 hours fail, each row counted once for each expectation. One tenant''s, or with NULL that of all that the caller sees.';

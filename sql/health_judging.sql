@@ -8,6 +8,7 @@ CREATE FUNCTION stormops.judge_rows(due jsonb) RETURNS TABLE (tenant_id uuid, ex
     AS $$
 DECLARE
     this record;
+    one_tenant text := stormops.one_tenant(due);
 BEGIN
     FOR this IN
         SELECT t.table_name, t.time_column, min(k.since) AS since,
@@ -58,12 +59,12 @@ BEGIN
             ), counted AS (
                 SELECT r.tenant_id, ARRAY[%2$s] AS judged, ARRAY[%3$s] AS failing
                 FROM stormops.%1$I AS r JOIN places AS p ON p.tenant_id = r.tenant_id
-                WHERE r.%4$I >= $3
+                WHERE r.%4$I >= $3 AND %5$s
                 GROUP BY r.tenant_id
             )
             SELECT m.tenant_id, m.expectation_id, coalesce(c.judged[m.place], 0), coalesce(c.failing[m.place], 0)
             FROM mine AS m LEFT JOIN counted AS c ON c.tenant_id = m.tenant_id
-            $query$, this.table_name, this.judged, this.failing, this.time_column)
+            $query$, this.table_name, this.judged, this.failing, this.time_column, one_tenant)
         USING due, this.kinds, this.since;
     END LOOP;
     FOR this IN
@@ -82,7 +83,7 @@ BEGIN
             ), keyed AS (
                 SELECT m.tenant_id, m.expectation_id, count(*) AS n, num_nulls(%2$s) AS nulls
                 FROM stormops.%1$I AS r JOIN mine AS m ON m.tenant_id = r.tenant_id AND r.%3$I >= m.since
-                WHERE r.%3$I >= $3
+                WHERE r.%3$I >= $3 AND %4$s
                 GROUP BY m.tenant_id, m.expectation_id, %2$s
             ), counted AS (
                 SELECT k.expectation_id, sum(k.n)::bigint AS judged, sum(CASE WHEN k.nulls = 0 THEN k.n - 1 ELSE 0 END)::bigint AS failing
@@ -90,41 +91,59 @@ BEGIN
             )
             SELECT m.tenant_id, m.expectation_id, coalesce(c.judged, 0), coalesce(c.failing, 0)
             FROM mine AS m LEFT JOIN counted AS c ON c.expectation_id = m.expectation_id
-            $query$, this.table_name, this.names, this.time_column)
+            $query$, this.table_name, this.names, this.time_column, one_tenant)
         USING due, this.columns, this.since;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION stormops.judge_rows(jsonb) IS 'Of each row-wise expectation in due: how many rows came since then, and how many of them fail. Reads each table''s new rows once, and once more for each set of columns that is to be unique.';
 
+CREATE FUNCTION stormops.one_tenant(due jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT CASE WHEN count(DISTINCT d.tenant_id) = 1 THEN format('r.tenant_id = %L', min(d.tenant_id::text)) ELSE 'true' END
+    FROM jsonb_to_recordset($1) AS d (tenant_id uuid)
+$$;
+COMMENT ON FUNCTION stormops.one_tenant(jsonb) IS 'What a statement over the rows r adds where all that is due is one tenant''s: then its key finds them.';
+
 CREATE FUNCTION stormops.judge_scores(due jsonb) RETURNS TABLE (
     tenant_id uuid, expectation_id uuid, judged bigint, drifted boolean, scores bytea, evidence jsonb
 )
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
     SET enable_nestloop = off
-    AS $$
+    AS $body$
+DECLARE
+    since timestamptz := (SELECT min(d.since) FROM jsonb_to_recordset(due) AS d (rule text, since timestamptz) WHERE d.rule = 'drift');
+BEGIN
+    IF since IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format($query$
     WITH mine AS MATERIALIZED (
         SELECT d.* FROM jsonb_to_recordset($1) AS d (
             tenant_id uuid, expectation_id uuid, rule text, threshold double precision, since timestamptz)
         WHERE d.rule = 'drift'
     ), collected AS (
-        SELECT m.expectation_id, stormops.score_agg(l.uplift) AS scores
-        FROM mine AS m JOIN stormops.lead_uplift AS l ON l.tenant_id = m.tenant_id AND l.scored_at >= m.since
-        WHERE l.scored_at >= (SELECT min(x.since) FROM mine AS x)
+        SELECT m.expectation_id, stormops.score_agg(r.uplift) AS scores
+        FROM mine AS m
+        LEFT JOIN (SELECT r.tenant_id, r.scored_at, r.uplift FROM stormops.lead_uplift AS r WHERE r.scored_at >= $2 AND %s) AS r
+            ON r.tenant_id = m.tenant_id AND r.scored_at >= m.since
         GROUP BY m.expectation_id
     )
-    SELECT m.tenant_id, m.expectation_id, coalesce(stormops.n(c.scores), 0), coalesce(v.drift_detected, false),
+    SELECT m.tenant_id, m.expectation_id, stormops.n(c.scores), stormops.n(c.scores) > 0 AND coalesce(v.drift_detected, false),
         c.scores::bytea, jsonb_strip_nulls(jsonb_build_object('mean', stormops.mean(c.scores), 'reference_mean', v.reference_mean,
             'p_adjusted', v.p_adjusted, 'wasserstein', v.wasserstein, 'severity', v.severity))
     FROM mine AS m
-    LEFT JOIN collected AS c ON c.expectation_id = m.expectation_id
-    LEFT JOIN stormops.expectations AS e ON e.tenant_id = m.tenant_id AND e.expectation_id = m.expectation_id
-        AND e.reference IS NOT NULL AND c.scores IS NOT NULL
-    LEFT JOIN LATERAL stormops.drift_verdict(c.scores, e.reference::stormops.score_sketch,
-        least(greatest(m.threshold, 1e-6), 0.49), 0.02) AS v ON e.expectation_id IS NOT NULL
-$$;
+    JOIN collected AS c ON c.expectation_id = m.expectation_id
+    JOIN stormops.expectations AS e ON e.tenant_id = m.tenant_id AND e.expectation_id = m.expectation_id
+    CROSS JOIN LATERAL stormops.drift_verdict(c.scores, e.reference::stormops.score_sketch,
+        least(greatest(m.threshold, 1e-6), 0.49), 0.02) AS v
+    $query$, stormops.one_tenant(due)) USING due, since;
+END
+$body$;
 COMMENT ON FUNCTION stormops.judge_scores(jsonb) IS 'Of each drift expectation in due: the scores that came since then, and whether drift_verdict() finds that they left the reference; false without one.';
 
 CREATE FUNCTION stormops.judge_counts(due jsonb) RETURNS TABLE (

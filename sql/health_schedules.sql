@@ -1,19 +1,22 @@
 -- What runs on its own. With pg_cron these functions schedule it; without, any scheduler calls
 -- run_job(). Either way each run leaves its mark, so that one that did not come is noticed.
 
-CREATE FUNCTION stormops.known_jobs(OUT job text, OUT schedule text, OUT call text, OUT signature text, OUT purpose text) RETURNS SETOF record
+CREATE FUNCTION stormops.known_jobs(OUT job text, OUT schedule text, OUT function name, OUT purpose text) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT j.* FROM (VALUES
-        ('health_checks', '*/15 * * * *', 'stormops.run_health_checks()', 'stormops.run_health_checks(boolean)', 'judge expectations, raise and resolve alerts'),
-        ('partitions', '30 2 * * *', 'stormops.maintain_partitions()', 'stormops.maintain_partitions(integer)', 'make the decision log''s partitions ahead'),
-        ('metrics_retention', '45 3 * * *', 'stormops.forget_health(interval ''90 days'')', 'stormops.forget_health(interval)', 'delete old measurements and resolved alerts'),
-        ('usage_rollup', '*/5 * * * *', 'stormops.rollup_usage()', 'stormops.rollup_usage()', 'roll metered usage up'),
-        ('trial_expiry', '5 * * * *', 'stormops.expire_trials()', 'stormops.expire_trials()', 'suspend tenants whose trial has ended'),
-        ('alert_delivery', '* * * * *', 'stormops.deliver_alerts()', 'stormops.deliver_alerts()', 'tell whoever is to be told')
-    ) AS j (job, schedule, call, signature, purpose)
-    WHERE to_regprocedure(j.signature) IS NOT NULL
+    SELECT j.job, j.schedule, j.function::name, j.purpose
+    FROM (VALUES
+        ('health_checks', '*/15 * * * *', 'run_health_checks', 'judge expectations, raise and resolve alerts'),
+        ('partitions', '30 2 * * *', 'maintain_partitions', 'make the decision log''s partitions ahead'),
+        ('health_retention', '45 3 * * *', 'forget_health', 'delete old measurements and resolved alerts'),
+        ('usage_rollup', '*/5 * * * *', 'rollup_usage', 'roll metered usage up'),
+        ('trial_expiry', '5 * * * *', 'expire_trials', 'suspend tenants whose trial has ended'),
+        ('alert_delivery', '* * * * *', 'deliver_alerts', 'tell whoever is to be told')
+    ) AS j (job, schedule, function, purpose)
+    WHERE EXISTS (
+        SELECT FROM pg_proc AS p
+        WHERE p.pronamespace = 'stormops'::regnamespace AND p.proname = j.function AND p.pronargs = p.pronargdefaults)
 $$;
 COMMENT ON FUNCTION stormops.known_jobs() IS 'The jobs that this installation has, each with its usual schedule (cron, UTC) and purpose.';
 
@@ -70,24 +73,18 @@ CREATE FUNCTION stormops.schedule_job(job text, schedule text DEFAULT NULL) RETU
 #variable_conflict use_variable
 DECLARE
     this record := stormops.known_job(job);
-    database text;
 BEGIN
     schedule := coalesce(schedule, this.schedule);
     PERFORM stormops.note_schedule(job, schedule);
-    IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
-        database := current_setting('cron.database_name', true);
-        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'pg_cron is not in this database',
-            DETAIL = 'Nothing was scheduled.',
-            HINT = CASE
-                WHEN database IS NULL THEN format('Add to postgresql.conf: shared_preload_libraries = ''%s,pg_cron'' and cron.database_name = ''%s'', restart, then CREATE EXTENSION pg_cron. Or have any scheduler run SELECT stormops.run_job(''%s''); and SELECT stormops.note_schedule(''%s'', ''%s'').',
-                    current_setting('shared_preload_libraries'), current_database(), job, job, schedule)
-                WHEN database <> current_database() THEN format('pg_cron works in database %s: set cron.database_name = ''%s'' in postgresql.conf and restart.', database, current_database())
-                ELSE 'CREATE EXTENSION pg_cron;'
-            END;
-    END IF;
-    IF NOT has_schema_privilege('cron', 'USAGE') THEN
+    IF to_regnamespace('cron') IS NOT NULL AND NOT has_schema_privilege(to_regnamespace('cron')::oid, 'USAGE') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('role "%s" may not use pg_cron', current_user),
             HINT = format('GRANT USAGE ON SCHEMA cron TO %I;', current_user);
+    END IF;
+    IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'pg_cron is not in this database',
+            DETAIL = 'Nothing was scheduled.',
+            HINT = format('Once, as superuser: in postgresql.conf add pg_cron to shared_preload_libraries and set cron.database_name = ''%s'', restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), and say SELECT stormops.note_schedule(''%s'', ''%s'').',
+                current_database(), job, job, schedule);
     END IF;
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING 'stormops ' || job, schedule, format('SELECT stormops.run_job(%L)', job);
     RETURN format('%s: %s (UTC)', job, schedule);
@@ -119,7 +116,7 @@ BEGIN
         PERFORM stormops.note_schedule(s.job, NULL);
         removed := removed + 1;
     END LOOP;
-    IF to_regprocedure('cron.unschedule(bigint)') IS NOT NULL AND has_schema_privilege('cron', 'USAGE') THEN
+    IF has_schema_privilege(to_regnamespace('cron')::oid, 'USAGE') AND EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'pg_cron') THEN
         EXECUTE 'SELECT count(cron.unschedule(j.jobid)) FROM cron.job AS j WHERE j.jobname LIKE ''stormops %'''
             ' AND j.username = current_user AND j.database = current_database()';
     END IF;
@@ -167,7 +164,7 @@ BEGIN
         RETURN 'nothing to do on a standby';
     END IF;
     BEGIN
-        EXECUTE format('SELECT to_jsonb(r)::text FROM %s AS r', this.call) INTO result;
+        EXECUTE format('SELECT to_jsonb(r)::text FROM stormops.%I() AS r', this.function) INTO result;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
         result := format('%s: %s', SQLSTATE, message);

@@ -88,11 +88,15 @@ BEGIN
     -- Statistics of statements name the database role, not the tenant: roles serve many.
     SELECT format('%I.pg_stat_statements', n.nspname) INTO statements
     FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
-    IF statements IS NOT NULL AND current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%' THEN
-        EXECUTE format('SELECT jsonb_agg(s) FROM (SELECT pg_get_userbyid(p.userid) AS role, left(p.query, 200) AS query, p.calls,'
-            ' round(p.mean_exec_time::numeric, 3) AS mean_ms, round(p.max_exec_time::numeric, 3) AS max_ms FROM %s AS p'
-            ' WHERE p.dbid = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())'
-            ' ORDER BY p.mean_exec_time DESC LIMIT 5) AS s', statements) INTO slow_statements;
+    IF statements IS NOT NULL THEN
+        BEGIN
+            EXECUTE format('SELECT jsonb_agg(s) FROM (SELECT pg_get_userbyid(p.userid) AS role, left(p.query, 200) AS query, p.calls,'
+                ' round(p.mean_exec_time::numeric, 3) AS mean_ms, round(p.max_exec_time::numeric, 3) AS max_ms FROM %s AS p'
+                ' WHERE p.dbid = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())'
+                ' ORDER BY p.mean_exec_time DESC LIMIT 5) AS s', statements) INTO slow_statements;
+        EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege THEN
+            slow_statements := NULL; -- not preloaded, or not this role's to see
+        END;
     END IF;
     IF to_regprocedure('stormops.attest()') IS NOT NULL AND has_function_privilege('stormops.attest()', 'EXECUTE') THEN
         EXECUTE 'SELECT count(*) FROM stormops.attest() AS a WHERE NOT (to_jsonb(a) ->> ''pass'')::boolean' INTO installation_failing;

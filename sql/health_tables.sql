@@ -56,7 +56,7 @@ BEGIN
             count(*) FILTER (WHERE r.%5$I > now() + interval '5 minutes' OR %4$s)
         FROM (SELECT r.* FROM stormops.%1$I AS r WHERE r.tenant_id = stormops.current_tenant() AND r.%5$I >= $1) AS r
         $query$, this.table_name, coalesce(nulls, ''), coalesce(parentless, 'false'),
-        coalesce(regexp_replace(invalid, '^$', 'false'), 'false'), this.time_column)
+        coalesce(invalid, 'false'), this.time_column)
     INTO judged, null_rates, orphans, out_of_range USING since;
     EXECUTE format($query$
         SELECT coalesce(sum(g.n - 1), 0)::bigint FROM (

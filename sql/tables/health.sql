@@ -25,6 +25,7 @@ COMMENT ON COLUMN stormops.data_quality_metrics.details IS 'Evidence, a JSON obj
 COMMENT ON COLUMN stormops.data_quality_metrics.measured_at IS 'When.';
 COMMENT ON COLUMN stormops.data_quality_metrics.rows_judged IS 'How many rows it rests on, where it is about rows.';
 COMMENT ON COLUMN stormops.data_quality_metrics.rows_failing IS 'How many of them failed.';
+CREATE INDEX IF NOT EXISTS data_quality_metrics_day ON stormops.data_quality_metrics (tenant_id, measured_at);
 CREATE INDEX IF NOT EXISTS data_quality_metrics_time ON stormops.data_quality_metrics USING brin (tenant_id, measured_at);
 
 CREATE TABLE IF NOT EXISTS stormops.expectations (
