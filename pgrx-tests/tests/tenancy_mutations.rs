@@ -26,28 +26,89 @@ const PARTITIONS: &str = "SELECT inhrelid::regclass::text FROM pg_inherits JOIN 
 
 fn row_security() -> Vec<Mutation> {
     vec![
-        ("FORCE", each("ALTER TABLE stormops.%1$I NO FORCE ROW LEVEL SECURITY"), "", &[("32", "owner", TABLES), ("204b", "superuser", 1)]),
+        (
+            "FORCE",
+            each("ALTER TABLE stormops.%1$I NO FORCE ROW LEVEL SECURITY"),
+            "",
+            &[("32", "owner", TABLES), ("204b", "superuser", 1)],
+        ),
         ("row security", each("ALTER TABLE stormops.%1$I DISABLE ROW LEVEL SECURITY"), "", &[("62", "tapp", TABLES)]),
-        ("row security of partitions", for_each(PARTITIONS, "ALTER TABLE %1$s DISABLE ROW LEVEL SECURITY"), "", &[("105", "app", 1), ("204b", "superuser", 1)]),
+        (
+            "row security of partitions",
+            for_each(PARTITIONS, "ALTER TABLE %1$s DISABLE ROW LEVEL SECURITY"),
+            "",
+            &[("105", "app", 1), ("204b", "superuser", 1)],
+        ),
         ("the policy", each("DROP POLICY tenant ON stormops.%1$I"), "", &[("0", "tapp", TABLES)]),
-        ("the floor", each("DROP POLICY tenant_floor ON stormops.%1$I"), "", &[("83", "app", TABLES), ("83b", "tapp", 1)]),
-        ("the floor's text", each("ALTER POLICY tenant_floor ON stormops.%1$I USING (true)"), "", &[("83", "tapp", TABLES)]),
+        (
+            "the floor",
+            each("DROP POLICY tenant_floor ON stormops.%1$I"),
+            "",
+            &[("83", "app", TABLES), ("83b", "tapp", 1)],
+        ),
+        (
+            "the floor's text",
+            each("ALTER POLICY tenant_floor ON stormops.%1$I USING (true)"),
+            "",
+            &[("83", "tapp", TABLES)],
+        ),
         ("the policy's text", each("ALTER POLICY tenant ON stormops.%1$I USING (true)"), "", &[("77", "superuser", 1)]),
-        ("both texts", each("ALTER POLICY tenant ON stormops.%1$I USING (true); ALTER POLICY tenant_floor ON stormops.%1$I USING (stormops.current_tenant() IS NOT NULL)"), "", &[("62", "app", TABLES), ("32", "owner", TABLES)]),
-        ("the last policy without the extension", each("DROP POLICY installed ON stormops.%1$I"), "", &[("189b", "app", TABLES)]),
-        ("a policy less", "CREATE POLICY support ON stormops.storms USING (true)".into(), "DROP POLICY support ON stormops.storms", &[("77", "superuser", 1)]),
+        (
+            "both texts",
+            each(
+                "ALTER POLICY tenant ON stormops.%1$I USING (true); ALTER POLICY tenant_floor ON stormops.%1$I USING (stormops.current_tenant() IS NOT NULL)",
+            ),
+            "",
+            &[("62", "app", TABLES), ("32", "owner", TABLES)],
+        ),
+        (
+            "the last policy without the extension",
+            each("DROP POLICY installed ON stormops.%1$I"),
+            "",
+            &[("189b", "app", TABLES)],
+        ),
+        (
+            "a policy less",
+            "CREATE POLICY support ON stormops.storms USING (true)".into(),
+            "DROP POLICY support ON stormops.storms",
+            &[("77", "superuser", 1)],
+        ),
         ("role_select", each("DROP POLICY IF EXISTS role_select ON stormops.%1$I"), "", &[("174", "viewer", 2)]),
-        ("role_insert", each("DROP POLICY IF EXISTS role_insert ON stormops.%1$I"), "", &[("174b", "viewer", 5), ("105c", "tapp", 1)]),
-        ("role_update", each("DROP POLICY IF EXISTS role_update ON stormops.%1$I"), "", &[("174", "viewer", 4), ("105b", "tapp", 5)]),
-        ("role_delete", each("DROP POLICY IF EXISTS role_delete ON stormops.%1$I"), "", &[("174", "viewer", 4), ("105b", "app", 5)]),
-        ("a context that is read for each statement", "ALTER FUNCTION stormops.current_tenant() IMMUTABLE".into(), "", &[("79", "tapp", 1), ("57c", "superuser", 1)]),
+        (
+            "role_insert",
+            each("DROP POLICY IF EXISTS role_insert ON stormops.%1$I"),
+            "",
+            &[("174b", "viewer", 5), ("105c", "tapp", 1)],
+        ),
+        (
+            "role_update",
+            each("DROP POLICY IF EXISTS role_update ON stormops.%1$I"),
+            "",
+            &[("174", "viewer", 4), ("105b", "tapp", 5)],
+        ),
+        (
+            "role_delete",
+            each("DROP POLICY IF EXISTS role_delete ON stormops.%1$I"),
+            "",
+            &[("174", "viewer", 4), ("105b", "app", 5)],
+        ),
+        (
+            "a context that is read for each statement",
+            "ALTER FUNCTION stormops.current_tenant() IMMUTABLE".into(),
+            "",
+            &[("79", "tapp", 1), ("57c", "superuser", 1)],
+        ),
     ]
 }
 
 /// Keys of one column, each on a table of its own, and the rows that both tenants have left out.
 fn keys() -> Vec<Mutation> {
     let key = |name: &'static str, on: &str, table: usize| -> Mutation {
-        let noticed: &[(&str, &str, usize)] = if table == 0 { &[("88", "app", 1), ("90", "tapp", 1)] } else { &[("88", "tapp", 1), ("95", "superuser", 1)] };
+        let noticed: &[(&str, &str, usize)] = if table == 0 {
+            &[("88", "app", 1), ("90", "tapp", 1)]
+        } else {
+            &[("88", "tapp", 1), ("95", "superuser", 1)]
+        };
         (name, format!("CREATE UNIQUE INDEX single ON stormops.{on}"), "DROP INDEX stormops.single", noticed)
     };
     let shared = "'00000000-0000-7000-8000-000000000001'";
@@ -76,7 +137,8 @@ fn keys() -> Vec<Mutation> {
         (
             "no cascade",
             "ALTER TABLE stormops.customer_journeys ADD CONSTRAINT cascading FOREIGN KEY (tenant_id, storm_id)
-            REFERENCES stormops.storms ON DELETE CASCADE".into(),
+            REFERENCES stormops.storms ON DELETE CASCADE"
+                .into(),
             "ALTER TABLE stormops.customer_journeys DROP CONSTRAINT cascading",
             &[("95", "superuser", 1)],
         ),
@@ -86,25 +148,105 @@ fn keys() -> Vec<Mutation> {
 fn rights() -> Vec<Mutation> {
     vec![
         ("TRUNCATE", each("GRANT TRUNCATE ON stormops.%1$I TO app"), "", &[("99", "app", 10), ("204", "superuser", 1)]),
-        ("TRIGGER", "GRANT TRIGGER ON stormops.storms TO app".into(), "REVOKE TRIGGER ON stormops.storms FROM app", &[("100", "app", 1), ("100b", "app", 1)]),
-        ("REFERENCES", "GRANT REFERENCES ON stormops.storms TO app".into(), "REVOKE REFERENCES ON stormops.storms FROM app", &[("98", "app", 1)]),
-        ("CREATE", "GRANT CREATE ON SCHEMA stormops TO app".into(), "REVOKE CREATE ON SCHEMA stormops FROM app", &[("51", "app", 1), ("51b", "superuser", 1)]),
-        ("UPDATE by column", each("GRANT UPDATE ON stormops.%1$I TO tapp"), "", &[("85b", "tapp", 5), ("204", "superuser", 1)]),
+        (
+            "TRIGGER",
+            "GRANT TRIGGER ON stormops.storms TO app".into(),
+            "REVOKE TRIGGER ON stormops.storms FROM app",
+            &[("100", "app", 1), ("100b", "app", 1)],
+        ),
+        (
+            "REFERENCES",
+            "GRANT REFERENCES ON stormops.storms TO app".into(),
+            "REVOKE REFERENCES ON stormops.storms FROM app",
+            &[("98", "app", 1)],
+        ),
+        (
+            "CREATE",
+            "GRANT CREATE ON SCHEMA stormops TO app".into(),
+            "REVOKE CREATE ON SCHEMA stormops FROM app",
+            &[("51", "app", 1), ("51b", "superuser", 1)],
+        ),
+        (
+            "UPDATE by column",
+            each("GRANT UPDATE ON stormops.%1$I TO tapp"),
+            "",
+            &[("85b", "tapp", 5), ("204", "superuser", 1)],
+        ),
         ("no grant on partitions", for_each(PARTITIONS, "GRANT SELECT ON %1$s TO app"), "", &[("204", "superuser", 1)]),
-        ("no grant on the list of grants", "GRANT SELECT ON stormops.usage_grants TO app".into(), "REVOKE SELECT ON stormops.usage_grants FROM app", &[("56", "app", 1), ("56b", "superuser", 1)]),
-        ("the operator's functions", "GRANT EXECUTE ON FUNCTION stormops.close_tenant(uuid, text), stormops.list_tenants() TO app".into(), "", &[("44", "app", 1), ("44d", "app", 1)]),
-        ("visit_all_tenants", "GRANT EXECUTE ON FUNCTION stormops.visit_all_tenants() TO app".into(), "REVOKE EXECUTE ON FUNCTION stormops.visit_all_tenants() FROM app", &[("53b", "superuser", 1)]),
-        ("nothing for PUBLIC", "GRANT EXECUTE ON FUNCTION stormops.export_tenant_data(uuid) TO PUBLIC".into(), "", &[("53", "nobody", 1), ("53b", "superuser", 1)]),
-        ("the log by functions", "GRANT INSERT, UPDATE, DELETE ON stormops.policy_decisions_log, stormops.tenant_events TO tapp".into(), "", &[("175", "tapp", 1), ("175b", "tapp", 1)]),
-        ("the tenant's own row", "GRANT DELETE, UPDATE (status, tier) ON stormops.tenants TO app".into(), "", &[("160", "app", 1)]),
+        (
+            "no grant on the list of grants",
+            "GRANT SELECT ON stormops.usage_grants TO app".into(),
+            "REVOKE SELECT ON stormops.usage_grants FROM app",
+            &[("56", "app", 1), ("56b", "superuser", 1)],
+        ),
+        (
+            "the operator's functions",
+            "GRANT EXECUTE ON FUNCTION stormops.close_tenant(uuid, text), stormops.list_tenants() TO app".into(),
+            "",
+            &[("44", "app", 1), ("44d", "app", 1)],
+        ),
+        (
+            "visit_all_tenants",
+            "GRANT EXECUTE ON FUNCTION stormops.visit_all_tenants() TO app".into(),
+            "REVOKE EXECUTE ON FUNCTION stormops.visit_all_tenants() FROM app",
+            &[("53b", "superuser", 1)],
+        ),
+        (
+            "nothing for PUBLIC",
+            "GRANT EXECUTE ON FUNCTION stormops.export_tenant_data(uuid) TO PUBLIC".into(),
+            "",
+            &[("53", "nobody", 1), ("53b", "superuser", 1)],
+        ),
+        (
+            "the log by functions",
+            "GRANT INSERT, UPDATE, DELETE ON stormops.policy_decisions_log, stormops.tenant_events TO tapp".into(),
+            "",
+            &[("175", "tapp", 1), ("175b", "tapp", 1)],
+        ),
+        (
+            "the tenant's own row",
+            "GRANT DELETE, UPDATE (status, tier) ON stormops.tenants TO app".into(),
+            "",
+            &[("160", "app", 1)],
+        ),
         ("metering", "GRANT UPDATE, DELETE ON stormops.tenant_usage TO app".into(), "", &[("171", "app", 1)]),
-        ("the owner of tables", "ALTER TABLE stormops.storms OWNER TO app".into(), "", &[("33", "app", 1), ("38", "superuser", 1)]),
-        ("a context of trusted roles", "GRANT SET ON PARAMETER app.current_tenant TO app".into(), "REVOKE SET ON PARAMETER app.current_tenant FROM app", &[("6", "app", 1), ("7", "app", 1), ("19", "app", 1), ("40b", "superuser", 1)]),
-        ("members of the owner", "GRANT stormops_owner TO app".into(), "REVOKE stormops_owner FROM app", &[("39", "superuser", 1), ("33", "app", 1)]),
-        ("the owner without a login", "ALTER ROLE stormops_owner LOGIN".into(), "ALTER ROLE stormops_owner NOLOGIN", &[("39", "superuser", 1)]),
-        ("roles under row security", "ALTER ROLE tapp BYPASSRLS".into(), "ALTER ROLE tapp NOBYPASSRLS", &[("62", "tapp", 10), ("40", "superuser", 1)]),
+        (
+            "the owner of tables",
+            "ALTER TABLE stormops.storms OWNER TO app".into(),
+            "",
+            &[("33", "app", 1), ("38", "superuser", 1)],
+        ),
+        (
+            "a context of trusted roles",
+            "GRANT SET ON PARAMETER app.current_tenant TO app".into(),
+            "REVOKE SET ON PARAMETER app.current_tenant FROM app",
+            &[("6", "app", 1), ("7", "app", 1), ("19", "app", 1), ("40b", "superuser", 1)],
+        ),
+        (
+            "members of the owner",
+            "GRANT stormops_owner TO app".into(),
+            "REVOKE stormops_owner FROM app",
+            &[("39", "superuser", 1), ("33", "app", 1)],
+        ),
+        (
+            "the owner without a login",
+            "ALTER ROLE stormops_owner LOGIN".into(),
+            "ALTER ROLE stormops_owner NOLOGIN",
+            &[("39", "superuser", 1)],
+        ),
+        (
+            "roles under row security",
+            "ALTER ROLE tapp BYPASSRLS".into(),
+            "ALTER ROLE tapp NOBYPASSRLS",
+            &[("62", "tapp", 10), ("40", "superuser", 1)],
+        ),
         ("app is not tapp", "GRANT tapp TO app".into(), "REVOKE tapp FROM app", &[("29b", "app", 1)]),
-        ("defaults of new tables", "ALTER DEFAULT PRIVILEGES IN SCHEMA stormops GRANT SELECT ON TABLES TO app".into(), "", &[("102", "app", 1)]),
+        (
+            "defaults of new tables",
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA stormops GRANT SELECT ON TABLES TO app".into(),
+            "",
+            &[("102", "app", 1)],
+        ),
     ]
 }
 
@@ -161,7 +303,11 @@ fn all_noticed(mutations: Vec<Mutation>) {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     // With everything back in its place all of them fail again.
     for (id, attacker) in played {
-        assert_eq!(statements_red(&mut pair, &attacks, id, attacker), 0, "attack {id} as {attacker}, nothing taken away");
+        assert_eq!(
+            statements_red(&mut pair, &attacks, id, attacker),
+            0,
+            "attack {id} as {attacker}, nothing taken away"
+        );
     }
 }
 

@@ -23,7 +23,17 @@ fn the_naive_schema_leaks_class_by_class() {
         *found.entry(attack.class.clone()).or_default() += usize::from(!verdict.leaks.is_empty());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for class in ["a_context", "c_functions", "d_views", "e_writes", "f_pools", "g_shared", "i_engine", "j_lifecycle", "k_numbers"] {
+    for class in [
+        "a_context",
+        "c_functions",
+        "d_views",
+        "e_writes",
+        "f_pools",
+        "g_shared",
+        "i_engine",
+        "j_lifecycle",
+        "k_numbers",
+    ] {
         assert!(found.get(class).is_some_and(|leaks| *leaks > 0), "{class}: {found:?}");
     }
 }

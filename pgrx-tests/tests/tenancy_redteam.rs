@@ -18,7 +18,11 @@ fn pair() -> std::sync::MutexGuard<'static, Pair> {
 
 fn verdicts(attacks: &[Attack]) -> Vec<Verdict> {
     let pair = &mut *pair();
-    attacks.iter().flat_map(|attack| attack.attackers.iter().map(move |who| (attack, who))).map(|(attack, who)| play(pair, attack, who)).collect()
+    attacks
+        .iter()
+        .flat_map(|attack| attack.attackers.iter().map(move |who| (attack, who)))
+        .map(|(attack, who)| play(pair, attack, who))
+        .collect()
 }
 
 #[track_caller]
@@ -83,7 +87,10 @@ fn a_dump_by_an_application_shows_nothing() {
             let dump = cluster().program("pg_dump", role, &pair.x.db.name).args(["-n", "stormops", option]).output();
             let dump = dump.expect("pg_dump");
             let text = String::from_utf8_lossy(&dump.stdout);
-            assert!(!dump.status.success() && !text.contains(CANARY) && !text.contains(&twins::id(2).to_string()), "{role} {option}");
+            assert!(
+                !dump.status.success() && !text.contains(CANARY) && !text.contains(&twins::id(2).to_string()),
+                "{role} {option}"
+            );
         }
     }
 }

@@ -107,7 +107,9 @@ impl Player<'_> {
         match &tenant.token {
             // login() returns no row of a tenant's.
             Some(token) if !self.trusted => {
-                format!("BEGIN; DO $$ BEGIN PERFORM stormops.login('{token}'); END $$; SELECT stormops.current_tenant()")
+                format!(
+                    "BEGIN; DO $$ BEGIN PERFORM stormops.login('{token}'); END $$; SELECT stormops.current_tenant()"
+                )
             }
             _ => format!("BEGIN; SET LOCAL app.current_tenant = '{}'; SELECT stormops.current_tenant()", tenant.id),
         }
@@ -124,7 +126,10 @@ impl Player<'_> {
     }
 
     fn write(&self) -> String {
-        format!("INSERT INTO stormops.tenant_usage (metric_name, metric_value) VALUES ('{}', 1) RETURNING tenant_id", self.pin())
+        format!(
+            "INSERT INTO stormops.tenant_usage (metric_name, metric_value) VALUES ('{}', 1) RETURNING tenant_id",
+            self.pin()
+        )
     }
 
     /// One message, as a client sends a short transaction.
@@ -133,7 +138,12 @@ impl Player<'_> {
         let (operations, error) = (self.rng.usize(2..8), self.rng.u8(..10) == 0);
         let mut written = 0;
         for _ in 0..operations {
-            let statement = if self.rng.bool() { self.read() } else { written += 1; self.write() };
+            let statement = if self.rng.bool() {
+                self.read()
+            } else {
+                written += 1;
+                self.write()
+            };
             sql += &format!("; {statement}");
         }
         if error {
@@ -275,7 +285,8 @@ fn no_row_is_ever_under_another_pin() {
 
     let db = Db::new("schedules");
     let mut superuser = db.superuser();
-    let login: bool = superuser.query_one("SELECT to_regproc('stormops.login') IS NOT NULL", &[]).expect("an answer").get(0);
+    let login: bool =
+        superuser.query_one("SELECT to_regproc('stormops.login') IS NOT NULL", &[]).expect("an answer").get(0);
     if login {
         superuser.batch_execute("SELECT stormops.create_signing_key()").expect("a key");
     }
@@ -289,7 +300,19 @@ fn no_row_is_ever_under_another_pin() {
             let rng = Rng::with_seed(seed.wrapping_add(n as u64));
             let (tenants, done) = (&tenants[..], &done);
             let tail = VecDeque::new();
-            Player { client, trusted, rng, tenants, done, tail, pin: 0, kept: 0, written: 0, saved: None, failed: false }
+            Player {
+                client,
+                trusted,
+                rng,
+                tenants,
+                done,
+                tail,
+                pin: 0,
+                kept: 0,
+                written: 0,
+                saved: None,
+                failed: false,
+            }
         };
         let start = |n: usize| {
             let mut player = player(n);
@@ -305,7 +328,11 @@ fn no_row_is_ever_under_another_pin() {
 
     let written = "SELECT count(*), count(*) FILTER (WHERE metric_name <> tenant_id::text) FROM stormops.tenant_usage";
     let written = superuser.query_one(written, &[]).expect("counts");
-    assert_eq!((written.get::<_, i64>(0), written.get::<_, i64>(1)), (kept as i64, 0), "rows, and rows under another pin");
+    assert_eq!(
+        (written.get::<_, i64>(0), written.get::<_, i64>(1)),
+        (kept as i64, 0),
+        "rows, and rows under another pin"
+    );
     let misnamed = "SELECT count(*) FROM stormops.storms WHERE name NOT IN ('Storm', tenant_id::text)";
     assert_eq!(superuser.query_one(misnamed, &[]).expect("a count").get::<_, i64>(0), 0, "updates under another pin");
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tapp'";

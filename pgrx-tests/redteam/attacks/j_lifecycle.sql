@@ -20,7 +20,7 @@ SELECT * FROM stormops.close_tenant(:'A', 'test');
 \attacker
 SELECT name FROM stormops.storms;
 
---# 159b | S2 | app, tapp | refused 55000 | naive skips
+--# 159b | S2 | app | refused 55000 | naive skips
 -- An open cursor or a prepared statement neither.
 PREPARE q AS SELECT name FROM stormops.storms;
 EXECUTE q;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::CANARY;
 use super::attack::{Attack, Expected, Step};
 use super::session::{Answer, Session};
 use super::stage::{Pair, Schema, Stage};
-use super::CANARY;
 
 pub struct Verdict {
     pub attack: String,
@@ -148,7 +148,9 @@ fn compare(x: &[Line], y: &[Line], verdict: &mut Verdict) {
             continue;
         }
         if x.answer.text != y.answer.text {
-            verdict.leaks.push(format!("{}\n    with the victim: {}\n    without: {}", x.sql, x.answer.text, y.answer.text));
+            verdict
+                .leaks
+                .push(format!("{}\n    with the victim: {}\n    without: {}", x.sql, x.answer.text, y.answer.text));
         }
         for line in [x, y] {
             if line.answer.text.contains(CANARY) {

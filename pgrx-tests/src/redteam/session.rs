@@ -142,7 +142,8 @@ fn row(message: &SimpleQueryMessage) -> Option<String> {
 }
 
 fn describe(error: &DbError) -> String {
-    let fields = [Some(error.message()), error.detail(), error.hint(), error.where_(), error.table(), error.constraint()];
+    let fields =
+        [Some(error.message()), error.detail(), error.hint(), error.where_(), error.table(), error.constraint()];
     let fields: Vec<&str> = fields.into_iter().flatten().collect();
     format!("{} {}: {}", error.severity(), error.code().code(), fields.join(" / "))
 }

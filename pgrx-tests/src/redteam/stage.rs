@@ -88,13 +88,19 @@ fn template(schema: Schema, with_victim: bool) -> Db {
     let mut script = vec![prepare.replace(":'A'", &format!("'{A}'")).replace(":'B'", &format!("'{B}'"))];
     let mut superuser = db.superuser();
     superuser.batch_execute(&script.remove(0)).expect("the schema and its tenants");
-    let there = names(&mut superuser, "SELECT relname::text FROM pg_class WHERE relnamespace = 'stormops'::regnamespace");
+    let there =
+        names(&mut superuser, "SELECT relname::text FROM pg_class WHERE relnamespace = 'stormops'::regnamespace");
     for table in rows().filter(|table| there.iter().any(|name| name == table)) {
         script.push(insert(table, A, 1, 1));
         // With keys that A has too, where the schema lets two tenants have them.
         for n in if schema == Schema::Ours { &[1, 2][..] } else { &[2] } {
             if with_victim {
-                script.push(insert(table, B, *n, *n).replace("Elm St", CANARY).replace("Storm ", CANARY).replace("twin@", CANARY));
+                script.push(
+                    insert(table, B, *n, *n)
+                        .replace("Elm St", CANARY)
+                        .replace("Storm ", CANARY)
+                        .replace("twin@", CANARY),
+                );
             }
         }
     }
@@ -171,8 +177,7 @@ fn names(client: &mut Client, sql: &str) -> Vec<String> {
 impl Stage {
     fn open(db: Db, schema: Schema) -> Self {
         let superuser = RefCell::new(db.superuser());
-        let mut stage =
-            Self { db, schema, superuser, tokens: None, expansions: vec![], fingerprint: String::new() };
+        let mut stage = Self { db, schema, superuser, tokens: None, expansions: vec![], fingerprint: String::new() };
         stage.look();
         stage.issue_tokens();
         stage
@@ -193,7 +198,9 @@ impl Stage {
         let inserts = names(superuser, &relations(granted));
         let inserts: Vec<&str> = rows().filter(|table| inserts.iter().any(|name| name == table)).collect();
         let count = |table: &String| {
-            format!("SELECT '{table}', count(*), sum(hashtext(t::text)) FROM stormops.{table} AS t WHERE tenant_id = '{B}'")
+            format!(
+                "SELECT '{table}', count(*), sum(hashtext(t::text)) FROM stormops.{table} AS t WHERE tenant_id = '{B}'"
+            )
         };
         self.fingerprint = format!(
             "SELECT string_agg(f::text, ' ' ORDER BY f) FROM ({}) AS f",
@@ -255,7 +262,8 @@ impl Stage {
     /// The messages that a statement stands for: one, or one for each table of a kind.
     pub fn expand(&self, sql: &str) -> Vec<String> {
         let sql = sql.replace(":'A'", &format!("'{A}'")).replace(":'B'", &format!("'{B}'"));
-        let sql = [1, 2, 7, 9].iter().fold(sql, |sql, n: &u8| sql.replace(&format!(":'id{n}'"), &format!("'{}'", id(*n))));
+        let sql =
+            [1, 2, 7, 9].iter().fold(sql, |sql, n: &u8| sql.replace(&format!(":'id{n}'"), &format!("'{}'", id(*n))));
         let sql = self.token('B').map_or(sql.clone(), |token| sql.replace(":'tokenB'", &format!("'{token}'")));
         match self.expansions.iter().find(|(name, _)| sql.contains(name)) {
             Some((name, values)) => values.iter().map(|value| sql.replace(name, value)).collect(),
