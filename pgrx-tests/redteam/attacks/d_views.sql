@@ -91,6 +91,8 @@ SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
 CREATE POLICY support ON stormops.:table USING (true) WITH CHECK (true);
 \attacker
 SELECT count(*) FROM stormops.:table WHERE tenant_id IS DISTINCT FROM :'A';
+\cleanup
+DROP POLICY support ON stormops.:table;
 
 --# 83b | S1 | tapp | refused 42501 | naive skips
 -- For writing as well.
@@ -99,3 +101,5 @@ CREATE POLICY support ON stormops.:table USING (true) WITH CHECK (true);
 \attacker
 UPDATE stormops.storms SET name = 'mine' WHERE tenant_id = :'B';
 :plant;
+\cleanup
+DROP POLICY support ON stormops.:table;

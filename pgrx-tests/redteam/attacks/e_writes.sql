@@ -67,6 +67,8 @@ COMMIT;
 \victim
 \pin B
 DELETE FROM stormops.storms WHERE storm_id = :'id9' RETURNING 1;
+\cleanup
+DELETE FROM stormops.storms WHERE storm_id = :'id9';
 
 --# 97 | S2 | app, tapp | rows=1
 -- Or hold a lock on it.
@@ -79,6 +81,8 @@ SELECT 1 FROM stormops.storms FOR UPDATE;
 \victim
 \pin B
 DELETE FROM stormops.storms WHERE storm_id = :'id9' RETURNING 1;
+\cleanup
+DELETE FROM stormops.storms WHERE storm_id = :'id9';
 
 --# 98 | S1 | app, tapp | refused 42501
 -- A reference of the attacker's own.
@@ -103,6 +107,10 @@ INSERT INTO stormops.storms (tenant_id, storm_id, event_id, name) VALUES (:'B', 
 COMMIT;
 \attacker
 SELECT * FROM mallory.loot;
+\cleanup
+DELETE FROM stormops.storms WHERE storm_id = :'id9';
+DROP TABLE mallory.loot;
+DROP FUNCTION mallory.spy CASCADE;
 
 --# 100b | S1 | app, tapp | refused 42501 | naive skips
 -- On no table, and no rule either.
@@ -121,6 +129,8 @@ CREATE TABLE stormops.notes (tenant_id uuid, body text);
 INSERT INTO stormops.notes VALUES (:'B', 'BRAVO-SECRET');
 \attacker
 SELECT * FROM stormops.notes;
+\cleanup
+DROP TABLE stormops.notes;
 
 --# 103 | S1 | app, tapp | same
 -- COPY follows row security.
@@ -145,6 +155,9 @@ SELECT relname FROM pg_class WHERE relnamespace = 'stormops'::regnamespace AND r
 GRANT ALL ON ALL TABLES IN SCHEMA stormops TO app, tapp;
 \attacker
 SELECT count(*) FROM stormops.:partition;
+\cleanup
+REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM app, tapp;
+SELECT stormops.renew_grants();
 
 --# 105b | S1 | app | rows=0 | naive skips
 -- And what nobody does is still not done.
@@ -152,6 +165,9 @@ SELECT count(*) FROM stormops.:partition;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stormops TO app, tapp;
 \attacker
 :never;
+\cleanup
+REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM app, tapp;
+SELECT stormops.renew_grants();
 
 --# 105c | S1 | tapp | refused 42501 | naive skips
 -- Nor added.
@@ -159,3 +175,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stormops TO app, ta
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stormops TO app, tapp;
 \attacker
 :added;
+\cleanup
+REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM app, tapp;
+SELECT stormops.renew_grants();

@@ -17,6 +17,8 @@ COMMIT;
 SELECT 1 / (CASE WHEN sum(x) = 'NaN' THEN 0 ELSE 1 END) FROM (SELECT 0::numeric AS x) AS nothing;
 \superuser
 SELECT 1 / (CASE WHEN sum(metric_value) = 'NaN' THEN 0 ELSE 1 END) FROM stormops.tenant_usage;
+\cleanup
+DELETE FROM stormops.tenant_usage WHERE usage_id = :'id9';
 
 --# 179 | S1 | app, tapp | refused 23514 | naive skips
 -- Or overflows every sum.
