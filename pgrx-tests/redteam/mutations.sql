@@ -26,7 +26,7 @@ SELECT stormops.install();
 ALTER POLICY tenant_floor ON stormops.:table USING (true);
 \undo
 ALTER POLICY tenant_floor ON stormops.:table USING (tenant_id = stormops.current_tenant());
---# the policy's text | 77 superuser 16
+--# the policy's text | 77 superuser 1
 ALTER POLICY tenant ON stormops.:table USING (true);
 \undo
 ALTER POLICY tenant ON stormops.:table USING (tenant_id = stormops.current_tenant());

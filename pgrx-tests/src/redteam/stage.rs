@@ -48,7 +48,7 @@ impl Pair {
     /// A superuser takes a defence away, in the present copies and in those that replace them.
     pub fn mutate(&mut self, removal: &[&str]) {
         self.mutation = removal.iter().map(|&statement| statement.to_owned()).collect();
-        [&self.x, &self.y].map(|stage| stage.alter(removal));
+        self.alter(removal);
         self.reopen();
     }
 
@@ -58,8 +58,14 @@ impl Pair {
         if undo.is_empty() {
             return self.renew();
         }
-        [&self.x, &self.y].map(|stage| stage.alter(undo));
+        self.alter(undo);
         self.reopen();
+    }
+
+    fn alter(&self, statements: &[&str]) {
+        for stage in [&self.x, &self.y] {
+            stage.alter(statements);
+        }
     }
 
     /// What an attack may name has changed.
@@ -73,7 +79,7 @@ impl Pair {
         let [x, y] = [0, 1].map(|n: usize| Stage::open(self.templates[n].copy_of(), self.schema));
         (self.x, self.y) = (x, y);
         let mutation: Vec<&str> = self.mutation.iter().map(String::as_str).collect();
-        [&self.x, &self.y].map(|stage| stage.alter(&mutation));
+        self.alter(&mutation);
         self.reopen();
     }
 }
