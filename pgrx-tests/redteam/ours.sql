@@ -11,5 +11,6 @@ INSERT INTO stormops.policy_modes (tenant_id, policy_mode, confidence, explorati
 SELECT t, m.* FROM unnest(ARRAY[:'A', :'B']::uuid[]) AS t, stormops.default_policy_modes() AS m;
 CREATE SCHEMA mallory;
 GRANT ALL ON SCHEMA mallory TO app, tapp;
+GRANT USAGE ON SCHEMA mallory TO PUBLIC; -- as schema public has: whoever runs its functions may look them up
 -- Its statements name tables as the brief does.
 GRANT USAGE ON SCHEMA stormops TO app, tapp;

@@ -48,6 +48,8 @@ SELECT * FROM stormops.:table;
 GRANT USAGE ON SCHEMA stormops TO nobody;
 \attacker
 SELECT * FROM stormops.:relation;
+\cleanup
+REVOKE USAGE ON SCHEMA stormops FROM nobody;
 
 --# 38 | OPS | superuser | rows=0 | naive skips
 -- Everything is the powerless owner's.

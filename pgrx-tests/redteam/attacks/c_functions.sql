@@ -126,6 +126,8 @@ SELECT a.grantee::regrole FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHER
 GRANT USAGE ON SCHEMA stormops TO nobody;
 \attacker
 SELECT * FROM stormops.export_tenant_data(:'B');
+\cleanup
+REVOKE USAGE ON SCHEMA stormops FROM nobody;
 
 --# 53b | OPS | superuser | rows=0 | naive skips
 -- Grants on functions are the published ones: nobody else executes one.

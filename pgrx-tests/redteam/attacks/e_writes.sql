@@ -67,6 +67,8 @@ COMMIT;
 \victim
 \pin B
 DELETE FROM stormops.storms WHERE storm_id = :'id9' RETURNING 1;
+\cleanup
+DELETE FROM stormops.storms WHERE storm_id = :'id9';
 
 --# 97 | S2 | app, tapp | rows=1
 -- Or hold a lock on it.
@@ -79,6 +81,8 @@ SELECT 1 FROM stormops.storms FOR UPDATE;
 \victim
 \pin B
 DELETE FROM stormops.storms WHERE storm_id = :'id9' RETURNING 1;
+\cleanup
+DELETE FROM stormops.storms WHERE storm_id = :'id9';
 
 --# 98 | S1 | app, tapp | refused 42501
 -- A reference of the attacker's own.
@@ -103,6 +107,10 @@ INSERT INTO stormops.storms (tenant_id, storm_id, event_id, name) VALUES (:'B', 
 COMMIT;
 \attacker
 SELECT * FROM mallory.loot;
+\cleanup
+DELETE FROM stormops.storms WHERE storm_id = :'id9';
+DROP TABLE mallory.loot;
+DROP FUNCTION mallory.spy CASCADE;
 
 --# 100b | S1 | app, tapp | refused 42501 | naive skips
 -- On no table, and no rule either.
@@ -114,13 +122,15 @@ CREATE TRIGGER spy BEFORE INSERT ON stormops.:table FOR EACH ROW EXECUTE FUNCTIO
 -- A child table of the attacker's, whose rows would be among the victim's.
 CREATE TABLE mallory.child () INHERITS (stormops.storms);
 
---# 102 | S1 | app, tapp | refused 42501
+--# 102 | S1 | app | refused 42501
 -- A table that a migration adds and forgets.
 \superuser
 CREATE TABLE stormops.notes (tenant_id uuid, body text);
 INSERT INTO stormops.notes VALUES (:'B', 'BRAVO-SECRET');
 \attacker
 SELECT * FROM stormops.notes;
+\cleanup
+DROP TABLE stormops.notes;
 
 --# 103 | S1 | app, tapp | same
 -- COPY follows row security.
@@ -139,23 +149,32 @@ SELECT last_value FROM stormops.usage_seq;
 --# 104b | OPS | superuser | rows=0 | naive skips
 SELECT relname FROM pg_class WHERE relnamespace = 'stormops'::regnamespace AND relkind = 'S';
 
---# 105 | S1 | app, tapp | value=0 | naive skips
+--# 105 | S1 | tapp | value=0 | naive skips
 -- GRANT ALL by mistake: row security still holds, in partitions named directly too.
 \superuser
 GRANT ALL ON ALL TABLES IN SCHEMA stormops TO app, tapp;
 \attacker
 SELECT count(*) FROM stormops.:partition;
+\cleanup
+REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM app, tapp;
+SELECT stormops.renew_grants();
 
---# 105b | S1 | app, tapp | rows=0 | naive skips
+--# 105b | S1 | app | rows=0 | naive skips
 -- And what nobody does is still not done.
 \superuser
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stormops TO app, tapp;
 \attacker
 :never;
+\cleanup
+REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM app, tapp;
+SELECT stormops.renew_grants();
 
---# 105c | S1 | app, tapp | refused 42501 | naive skips
+--# 105c | S1 | tapp | refused 42501 | naive skips
 -- Nor added.
 \superuser
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stormops TO app, tapp;
 \attacker
 :added;
+\cleanup
+REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM app, tapp;
+SELECT stormops.renew_grants();

@@ -7,6 +7,7 @@ LOCK TABLE stormops.properties IN ACCESS EXCLUSIVE MODE;
 SELECT count(*) FROM stormops.properties;
 \attacker
 LOCK TABLE stormops.:table IN ACCESS EXCLUSIVE MODE;
+\cleanup
 
 --# 120 | S2 | app, tapp | rows=0 | naive holds
 -- Sessions of other database roles keep their text to themselves.

@@ -8,6 +8,9 @@ UPDATE stormops.storms SET name = 'before';
 SELECT * FROM stormops.suspend_tenant(:'A', 'test');
 \attacker
 UPDATE stormops.storms SET name = 'after';
+\cleanup
+SELECT stormops.reactivate_tenant(:'A');
+DELETE FROM stormops.tenant_events WHERE action IN ('suspend', 'reactivate');
 
 --# 159 | S2 | tapp | refused 55000 | naive skips
 -- Nor does a snapshot from before outlive the closing.
@@ -20,7 +23,7 @@ SELECT * FROM stormops.close_tenant(:'A', 'test');
 \attacker
 SELECT name FROM stormops.storms;
 
---# 159b | S2 | app, tapp | refused 55000 | naive skips
+--# 159b | S2 | app | refused 55000 | naive skips
 -- An open cursor or a prepared statement neither.
 PREPARE q AS SELECT name FROM stormops.storms;
 EXECUTE q;

@@ -9,7 +9,7 @@ INSERT INTO stormops.lead_uplift (tenant_id, storm_id, property_id, model_versio
 --# 178b | S1 | app, tapp | refused 23514 | naive skips
 INSERT INTO stormops.tenant_usage (tenant_id, metric_name, metric_value) VALUES (:'A', 'x', 'Infinity');
 
---# 178c | S1 | app, tapp | same
+--# 178c | S1 | tapp | same
 -- A number of the attacker's reaches nobody else's sum.
 INSERT INTO stormops.tenant_usage (tenant_id, usage_id, metric_name, metric_value) VALUES (:'A', :'id9', 'x', 'NaN');
 COMMIT;
@@ -17,6 +17,8 @@ COMMIT;
 SELECT 1 / (CASE WHEN sum(x) = 'NaN' THEN 0 ELSE 1 END) FROM (SELECT 0::numeric AS x) AS nothing;
 \superuser
 SELECT 1 / (CASE WHEN sum(metric_value) = 'NaN' THEN 0 ELSE 1 END) FROM stormops.tenant_usage;
+\cleanup
+DELETE FROM stormops.tenant_usage WHERE usage_id = :'id9';
 
 --# 179 | S1 | app, tapp | refused 23514 | naive skips
 -- Or overflows every sum.

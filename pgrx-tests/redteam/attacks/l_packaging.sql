@@ -4,7 +4,7 @@
 -- Nobody of use drops the extension.
 DROP EXTENSION stormops CASCADE; COMMIT;
 
---# 189b | S1 | app, tapp | rows=0 | naive skips
+--# 189b | S1 | app | rows=0 | naive skips
 -- Without the extension there is no policy of ours but one, and a table that somebody opened shows nothing.
 \pin none
 \superuser

@@ -38,6 +38,8 @@ pub struct Attack {
     pub naive: Naive,
     pub proves: String,
     pub steps: Vec<Step>,
+    /// What a superuser does afterwards, so that the databases are as before.
+    pub cleanup: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,10 @@ fn parse(class: &str, text: &str) -> Vec<Attack> {
             attack.proves += line.trim_start_matches('-');
         } else if statement.is_empty() && line.starts_with('\\') {
             let (word, rest) = line[1..].split_once(' ').unwrap_or((&line[1..], ""));
+            if word == "cleanup" {
+                attack.cleanup = Some(Vec::new());
+                continue;
+            }
             attack.steps.push(match (word, rest.trim()) {
                 ("pin", "none") => Step::Pin(None),
                 ("pin", tenant) => Step::Pin(tenant.chars().next()),
@@ -90,7 +96,11 @@ fn parse(class: &str, text: &str) -> Vec<Attack> {
             statement.push('\n');
             // A statement ends with its line, except in a function's body.
             if line.trim_end().ends_with(';') && statement.matches("$$").count() % 2 == 0 {
-                attack.steps.push(Step::Send(std::mem::take(&mut statement).trim_end().to_owned()));
+                let statement = std::mem::take(&mut statement).trim_end().to_owned();
+                match &mut attack.cleanup {
+                    Some(cleanup) => cleanup.push(statement),
+                    None => attack.steps.push(Step::Send(statement)),
+                }
             }
         }
     }
@@ -121,5 +131,5 @@ fn parse_header(class: &str, header: &str) -> Attack {
     };
     let attackers = attackers.split(", ").map(str::to_owned).collect();
     let (id, class) = ((*id).to_owned(), class.to_owned());
-    Attack { id, class, attackers, expected, naive, proves: String::new(), steps: Vec::new() }
+    Attack { id, class, attackers, expected, naive, proves: String::new(), steps: Vec::new(), cleanup: None }
 }

@@ -58,12 +58,25 @@ pub fn play(pair: &mut Pair, attack: &Attack, attacker: &str) -> Verdict {
     if !x.iter().any(|line| line.last) && pair.x.schema == Schema::Ours {
         verdict.unexpected.push("nothing was sent".to_owned());
     }
-    // Others' work in a database stays; so does harm.
+    // Others' work in a database stays, unless it is cleaned up; so does harm.
     let by_others = |step: &Step| matches!(step, Step::Session(name) if !is_attacker(name));
-    if before != after || attack.steps.iter().any(by_others) {
+    let cleaned = match &attack.cleanup {
+        Some(cleanup) => [&pair.x, &pair.y].iter().all(|stage| clean(stage, cleanup)) && harmless(pair, &before),
+        None => before == after && !attack.steps.iter().any(by_others),
+    };
+    if !cleaned {
         pair.renew();
     }
     verdict
+}
+
+fn clean(stage: &Stage, cleanup: &[String]) -> bool {
+    let statements: Vec<String> = cleanup.iter().flat_map(|statement| stage.expand(statement)).collect();
+    stage.superuser().batch_execute(&statements.join("\n")).is_ok()
+}
+
+fn harmless(pair: &Pair, before: &[String; 2]) -> bool {
+    [&pair.x, &pair.y].map(Stage::fingerprint) == *before
 }
 
 fn perform(stage: &Stage, attack: &Attack, attacker: &str) -> Vec<Line> {

@@ -35,32 +35,37 @@ pub struct Pair {
     pub x: Stage,
     pub y: Stage,
     /// Carried out in each new copy: how a defence is taken away.
-    mutation: String,
+    mutation: Vec<String>,
 }
 
 impl Pair {
     pub fn new(schema: Schema) -> Self {
         let templates = [template(schema, true), template(schema, false)];
         let [x, y] = [0, 1].map(|n: usize| Stage::open(templates[n].copy_of(), schema));
-        Self { schema, templates, x, y, mutation: String::new() }
+        Self { schema, templates, x, y, mutation: vec![] }
     }
 
     /// A superuser takes a defence away, in the present copies and in those that replace them.
-    pub fn mutate(&mut self, mutation: &str) {
-        mutation.clone_into(&mut self.mutation);
-        for stage in [&self.x, &self.y] {
-            stage.superuser().batch_execute(mutation).unwrap_or_else(|e| panic!("{mutation}: {e:?}"));
-        }
+    pub fn mutate(&mut self, removal: &[&str]) {
+        self.mutation = removal.iter().map(|&statement| statement.to_owned()).collect();
+        self.alter(removal);
         self.reopen();
     }
 
-    /// And gives it back: by this statement, or with fresh copies.
-    pub fn restore(&mut self, undo: &str) {
+    /// And gives it back: by these statements, or with fresh copies if there are none.
+    pub fn restore(&mut self, undo: &[&str]) {
         self.mutation.clear();
-        for stage in [&self.x, &self.y] {
-            stage.superuser().batch_execute(undo).unwrap_or_else(|e| panic!("{undo}: {e:?}"));
+        if undo.is_empty() {
+            return self.renew();
         }
-        if undo.is_empty() { self.renew() } else { self.reopen() }
+        self.alter(undo);
+        self.reopen();
+    }
+
+    fn alter(&self, statements: &[&str]) {
+        for stage in [&self.x, &self.y] {
+            stage.alter(statements);
+        }
     }
 
     /// What an attack may name has changed.
@@ -71,12 +76,11 @@ impl Pair {
     }
 
     pub fn renew(&mut self) {
-        let [x, y] = [0, 1].map(|n: usize| {
-            let db = self.templates[n].copy_of();
-            db.superuser().batch_execute(&self.mutation).unwrap_or_else(|e| panic!("{}: {e:?}", self.mutation));
-            Stage::open(db, self.schema)
-        });
+        let [x, y] = [0, 1].map(|n: usize| Stage::open(self.templates[n].copy_of(), self.schema));
         (self.x, self.y) = (x, y);
+        let mutation: Vec<&str> = self.mutation.iter().map(String::as_str).collect();
+        self.alter(&mutation);
+        self.reopen();
     }
 }
 
@@ -223,6 +227,12 @@ impl Stage {
             (":relation", relation),
             (":partition", partition),
         ];
+    }
+
+    fn alter(&self, statements: &[&str]) {
+        for statement in statements.iter().flat_map(|statement| self.expand(statement)) {
+            self.superuser().batch_execute(&statement).unwrap_or_else(|e| panic!("{statement}: {e:?}"));
+        }
     }
 
     /// Where `app` gets its way in, once the library has one.
