@@ -67,7 +67,7 @@ rules! {
     operators_have_the_published_right_to_read_and_no_other:
         "SELECT format('%s %s', p.command, r.name)
         FROM relation AS r, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER,REFERENCES}'::text[]) AS p (command)
-        WHERE (has_table_privilege('op', r.oid, p.command) OR p.command IN ('INSERT', 'UPDATE', 'REFERENCES')
+        WHERE (has_table_privilege('op', r.oid, p.command) OR p.command IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
                 AND has_any_column_privilege('op', r.oid, p.command))
             <> (p.command = 'SELECT' AND EXISTS (
                 SELECT FROM stormops.role_matrix() AS m WHERE m.table_name = r.relname AND m.command = 'SELECT'))"
