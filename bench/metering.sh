@@ -5,7 +5,7 @@
 usage_into() { # TABLE SESSION N: milliseconds of N events in one statement
   "$2" -c "SET app.current_tenant = '$large'" -c '\timing on' -c "INSERT INTO $1
     (tenant_id, usage_id, metric_name, metric_value, dimensions, idempotency_key, recorded_at)
-    SELECT '$large', u.usage_id, 'model_call', u.value, u.dimensions, '$RANDOM$RANDOM-' || u.n, u.at FROM incoming AS u WHERE u.n <= $3" |
+    SELECT '$large', stormops.new_id(), 'model_call', u.value, u.dimensions, '$RANDOM$RANDOM-' || u.n, u.at FROM incoming AS u WHERE u.n <= $3" |
     milliseconds
 }
 batch() {
@@ -25,13 +25,14 @@ one_event() { # FILE: milliseconds of a transaction, 8 clients
 }
 
 measure_metering() {
-  local round history ours against small
+  local round history ours against small events=${STORMOPS_BENCH_EVENTS:-1000000}
+  local part=$((events * 3 / 10))
   say 'metering …' >&2
   super <<SQL >/dev/null
 CREATE TABLE incoming AS
-  SELECT n, stormops.new_id() AS usage_id, n % 100 AS value, jsonb_build_object('model', 'v' || n % 5) AS dimensions,
+  SELECT n, n % 100 AS value, jsonb_build_object('model', 'v' || n % 5) AS dimensions,
     now() - make_interval(mins => n % 40000) AS at
-  FROM generate_series(1, 1000000) AS n;
+  FROM generate_series(1, $events) AS n;
 CREATE TABLE incoming_json AS SELECT jsonb_agg(jsonb_build_object('metric_name', 'model_call', 'value', value,
   'dimensions', dimensions, 'idempotency_key', 'json-' || n, 'at', at)) AS events FROM incoming;
 GRANT SELECT ON incoming, incoming_json TO bench_app;
@@ -55,33 +56,33 @@ SQL
   roll_up >/dev/null
   for ((round = 1; round <= rounds && round <= 3; round++)); do
     super -c 'TRUNCATE bare_usage' -c CHECKPOINT
-    against=$(usage_into bare_usage super 1000000)
+    against=$(usage_into bare_usage super "$events")
     super -c CHECKPOINT
-    ours=$(usage_into stormops.tenant_usage app 1000000)
-    note 'INSERT … SELECT of 1,000,000 events / the same into a bare table with the same keys' 2.5 "$ours" "$against"
+    ours=$(usage_into stormops.tenant_usage app "$events")
+    note "INSERT … SELECT of $events events / the same into a bare table with the same keys" 2.5 "$ours" "$against"
     if ((round == 1)); then
       super -c CHECKPOINT
-      note 'record_usages, 1,000,000 events in one array / the same' 2.5 "$(batch)" "$against"
+      note "record_usages, $events events in one array / the same" 2.5 "$(batch)" "$against"
       roll_up >/dev/null
       super -c CHECKPOINT
-      usage_into stormops.tenant_usage app 1000000 >/dev/null
+      usage_into stormops.tenant_usage app "$events" >/dev/null
     fi
     against=$(group_new)
-    note 'rollup_usage, 1,000,000 new events / the one GROUP BY of them, parallel' 2.0 "$(roll_up)" "$against"
+    note "rollup_usage, $events new events / the one GROUP BY of them, parallel" 2.0 "$(roll_up)" "$against"
   done
   super -c 'SELECT brin_summarize_new_values(i.inhrelid) FROM pg_inherits AS i JOIN pg_index AS x ON x.indexrelid = i.inhrelid
     JOIN pg_class AS c ON c.oid = x.indexrelid JOIN pg_am AS m ON m.oid = c.relam WHERE m.amname = $$brin$$' >/dev/null
   # The same number of new events, after a short history and after one ten times as long.
   super -c 'TRUNCATE stormops.tenant_usage, stormops.usage_keys, stormops.usage_rollups'
   for history in 1 10; do
-    while ((round = $(super -c 'SELECT count(*) / 300000 FROM stormops.tenant_usage'), round < history)); do
-      usage_into stormops.tenant_usage app 300000 >/dev/null
+    while ((round = $(super -c "SELECT count(*) / $part FROM stormops.tenant_usage"), round < history)); do
+      usage_into stormops.tenant_usage app "$part" >/dev/null
     done
     roll_up >/dev/null
     super -c 'VACUUM ANALYZE stormops.tenant_usage'
-    usage_into stormops.tenant_usage app 300000 >/dev/null
+    usage_into stormops.tenant_usage app "$part" >/dev/null
     ours=$(roll_up)
     ((history == 10)) || small=$ours
   done
-  note 'rollup_usage of 300,000 events after 3,000,000 / after 300,000' 1.2 "$ours" "$small"
+  note "rollup_usage of $part events after $((10 * part)) / after $part" 1.2 "$ours" "$small"
 }

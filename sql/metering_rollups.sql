@@ -66,7 +66,7 @@ CREATE FUNCTION stormops.fold_usage(after bigint, upto bigint, OUT events bigint
             CASE h.aggregation WHEN 'SUM' THEN sum(h.total) WHEN 'COUNT' THEN sum(h.n) WHEN 'MAX' THEN max(h.peak) ELSE 0 END, sum(h.n)
         FROM hours AS h
         CROSS JOIN (VALUES ('hour'), ('day'), ('month')) AS g (grain)
-        CROSS JOIN LATERAL (SELECT h.dimensions UNION SELECT '{}') AS d
+        CROSS JOIN LATERAL unnest(CASE h.dimensions WHEN '{}' THEN ARRAY[h.dimensions] ELSE ARRAY[h.dimensions, '{}'] END) AS d (dimensions)
         GROUP BY 1, 2, 3, 4, 5, 6
         ON CONFLICT ON CONSTRAINT usage_rollups_pkey DO UPDATE SET
             quantity = CASE r.aggregation WHEN 'MAX' THEN greatest(r.quantity, excluded.quantity) ELSE r.quantity + excluded.quantity END,
@@ -98,7 +98,7 @@ CREATE FUNCTION stormops.fold_latest(after bigint, upto bigint) RETURNS void
             h.metric_value, h.recorded_at, h.usage_id
         FROM hours AS h
         CROSS JOIN (VALUES ('hour'), ('day'), ('month')) AS g (grain)
-        CROSS JOIN LATERAL (SELECT h.dimensions UNION SELECT '{}') AS d
+        CROSS JOIN LATERAL unnest(CASE h.dimensions WHEN '{}' THEN ARRAY[h.dimensions] ELSE ARRAY[h.dimensions, '{}'] END) AS d (dimensions)
         ORDER BY 1, 2, 3, 4, 5, h.recorded_at DESC, h.usage_id DESC
     ) AS l
     WHERE (r.tenant_id, r.metric_name, r.grain, r.bucket, r.dimensions) = (l.tenant_id, l.metric_name, l.grain, l.bucket, l.dimensions)
