@@ -66,6 +66,14 @@ CREATE FUNCTION stormops.undeclared_metric(tenant_id uuid, metric_name text) RET
     AS $$
 #variable_conflict use_variable
 BEGIN
+    -- What the platform itself meters is never refused, whichever way the tenant came here.
+    IF EXISTS (SELECT FROM stormops.default_metrics() AS m WHERE m.metric_name = undeclared_metric.metric_name) THEN
+        INSERT INTO stormops.metrics (tenant_id, metric_name, unit, aggregation, unique_dimension, rollup_dimensions)
+        SELECT tenant_id, m.metric_name, m.unit, m.aggregation, m.unique_dimension, m.rollup_dimensions
+        FROM stormops.default_metrics() AS m WHERE m.metric_name = undeclared_metric.metric_name
+        ON CONFLICT ON CONSTRAINT metrics_pkey DO NOTHING;
+        RETURN;
+    END IF;
     IF metric_name !~ '^[a-z][a-z0-9_.]{0,62}$' OR NOT EXISTS (
         SELECT FROM stormops.tenants AS t JOIN stormops.tier_settings AS s ON s.tier = t.tier
         WHERE t.tenant_id = undeclared_metric.tenant_id AND s.auto_declare
@@ -77,4 +85,4 @@ BEGIN
     ON CONFLICT ON CONSTRAINT metrics_pkey DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION stormops.undeclared_metric(uuid, text) IS 'Declares the metric of an event as a SUM where the tenant''s tier allows it (tier_settings.auto_declare). Error: 22023.';
+COMMENT ON FUNCTION stormops.undeclared_metric(uuid, text) IS 'Declares the metric of an event: one of default_metrics() as it stands there, another as a SUM where the tenant''s tier allows it (tier_settings.auto_declare). Error: 22023.';

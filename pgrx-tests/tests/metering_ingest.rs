@@ -199,6 +199,11 @@ fn a_declaration_stands_for_ever_and_a_trial_needs_none() {
     ] {
         assert!(fails_with(declare(arguments), expected).hint().is_some(), "{arguments}");
     }
+    // A tenant that came without the default metrics, by an import.
+    db.superuser().batch_execute("DELETE FROM stormops.metrics WHERE metric_name = 'storage_mb'").expect("a gap");
+    assert_eq!(record(&mut abc, "storage_mb", "1", None, "now").unwrap(), "recorded");
+    let declared = "SELECT aggregation FROM metrics WHERE metric_name = 'storage_mb'";
+    assert_eq!(get::<String>(&mut abc, declared, &[]), "MAX", "as it is everywhere");
     let trial = "SELECT tenant_id FROM stormops.provision_tenant('Trial', 'trial', 'a@b.example')";
     let trial: uuid::Uuid = get(&mut db.as_role("op"), trial, &[]);
     let mut trial = session(&db, trial);
