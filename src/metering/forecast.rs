@@ -53,18 +53,13 @@ mod tests {
 
     #[test]
     fn one_day_ahead_is_the_textbook_prediction_interval() {
-        // Montgomery and Runger, example 8-11: 22 specimens, mean 13.71, s 3.55; the next lies in (6.16, 21.26).
-        let loads = [
-            19.8, 10.1, 14.9, 7.5, 15.4, 15.4, 15.4, 18.5, 7.9, 12.7, 11.9, 11.4, 11.4, 14.1, 17.6, 16.7, 15.8, 19.5,
-            8.8, 13.6, 11.9, 11.4,
-        ];
-        let first: Vec<f64> = loads[..13].to_vec();
-        // Of all 22 the weekday means would be taken; the same formula on the 13 that one mean is taken of.
+        // Thirteen days, so one mean for all: mean ± t s √(1 + 1/n).
+        let first = [19.8, 10.1, 14.9, 7.5, 15.4, 15.4, 15.4, 18.5, 7.9, 12.7, 11.9, 11.4, 11.4];
         let (n, mean) = (13.0, first.iter().sum::<f64>() / 13.0);
         let s = (first.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
         let found = forecast(&first, 1, 0.95).unwrap();
         let (low, high) = found.interval.unwrap();
-        // t(0.025, 12) = 2.1788, from the book's table.
+        // t(0.025, 12) = 2.1788, from a printed table.
         assert!((found.expected - mean).abs() < 1e-12);
         assert!((high - (mean + 2.1788 * s * (1.0 + 1.0 / n).sqrt())).abs() < 1e-3);
         assert!((low - (mean - 2.1788 * s * (1.0 + 1.0 / n).sqrt())).abs() < 1e-3);

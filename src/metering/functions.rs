@@ -1,5 +1,7 @@
 //! The documents and the forecast as SQL functions. They read nothing: what they need is handed to them.
 
+#![expect(clippy::type_complexity, reason = "the columns of a row")]
+
 use pgrx::JsonB;
 use pgrx::prelude::*;
 
