@@ -16,7 +16,7 @@ start() {
   cluster conf 'shared_buffers = 256MB'
   cluster restart
   db=postgres super -c 'CREATE DATABASE bench'
-  super <<'SQL'
+  super >/dev/null <<'SQL'
 CREATE EXTENSION stormops;
 CREATE ROLE bench_operator LOGIN;
 CREATE ROLE bench_web LOGIN;

@@ -327,7 +327,7 @@ fn no_tenant() -> ! {
     raise(
         PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_INITIATION,
         "no tenant in context",
-        "Log in first: BEGIN; SELECT stormops.login('<token>'); … A trusted role: SET LOCAL app.current_tenant = '<tenant_id>'.",
+        "Set the tenant first: BEGIN; SET LOCAL app.current_tenant = '<tenant_id>'; or, as a role of kind app: BEGIN; SELECT stormops.login('<token>');",
     )
 }
 
