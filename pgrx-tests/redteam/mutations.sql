@@ -247,14 +247,14 @@ SELECT stormops.install();
 ALTER FUNCTION stormops.apply_policy(uuid, text, boolean) RESET search_path;
 \undo
 ALTER FUNCTION stormops.apply_policy(uuid, text, boolean) SET search_path = pg_catalog, pg_temp;
---# search_path of add_user() | 49 tapp 1, 50 superuser 1
-ALTER FUNCTION stormops.add_user(text, text, text, uuid) RESET search_path;
+--# search_path of insert_user() | 50 superuser 1
+ALTER FUNCTION stormops.insert_user(uuid, text, text, text) RESET search_path;
 \undo
-ALTER FUNCTION stormops.add_user(text, text, text, uuid) SET search_path = pg_catalog, pg_temp;
---# search_path of set_user_role() | 49 tapp 1, 50 superuser 1
-ALTER FUNCTION stormops.set_user_role(uuid, text, uuid) RESET search_path;
+ALTER FUNCTION stormops.insert_user(uuid, text, text, text) SET search_path = pg_catalog, pg_temp;
+--# search_path of change_user() | 50 superuser 1
+ALTER FUNCTION stormops.change_user(uuid, uuid, text, text, text) RESET search_path;
 \undo
-ALTER FUNCTION stormops.set_user_role(uuid, text, uuid) SET search_path = pg_catalog, pg_temp;
+ALTER FUNCTION stormops.change_user(uuid, uuid, text, text, text) SET search_path = pg_catalog, pg_temp;
 --# search_path of record_outcomes() | 49 tapp 1, 50 superuser 1
 ALTER FUNCTION stormops.record_outcomes(uuid, jsonb) RESET search_path;
 \undo

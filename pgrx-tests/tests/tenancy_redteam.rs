@@ -69,6 +69,26 @@ fn the_guard() {
     }
 }
 
+/// Each of its switches, off alone, lets an attack succeed.
+#[test]
+fn each_switch_of_the_guard_is_missed() {
+    let mut attacks = attacks("guard");
+    attacks.extend(
+        stormops_tests::redteam::attacks("attacks").into_iter().filter(|a| ["109", "183", "10b"].contains(&&*a.id)),
+    );
+    let pair = &mut *pair();
+    let switches = "SELECT name FROM pg_settings WHERE name LIKE 'stormops.guard%' AND vartype = 'bool' ORDER BY name";
+    let switches = pair.x.superuser().query(switches, &[]).expect("settings");
+    for switch in switches.iter().map(|row| row.get::<_, String>(0)) {
+        let set =
+            |to: &str| format!("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {to}', current_database()); END $$;");
+        pair.mutate(&[&set(&format!("SET {switch} = off"))]);
+        let missed = attacks.iter().any(|attack| play(pair, attack, attack.attackers.last().expect("one")).red());
+        pair.restore(&[&set(&format!("RESET {switch}"))]);
+        assert!(missed, "no attack succeeds without {switch}");
+    }
+}
+
 #[test]
 fn the_login() {
     if library_has("SELECT to_regproc('stormops.login') IS NOT NULL") {

@@ -64,7 +64,7 @@ SELECT count(*) FROM stormops.properties;
 -- A default for every later session of the shared role.
 ALTER ROLE CURRENT_USER SET app.current_tenant = :'B';
 
---# 10b | S2 | tapp | refused 22023 | naive skips
+--# 10b | S2 | tapp | refused 22023/42501 | naive skips
 -- Nor by somebody who may set it for a transaction.
 ALTER ROLE CURRENT_USER SET app.current_tenant = :'B';
 

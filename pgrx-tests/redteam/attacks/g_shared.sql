@@ -9,9 +9,13 @@ SELECT count(*) FROM stormops.properties;
 LOCK TABLE stormops.:table IN ACCESS EXCLUSIVE MODE;
 \cleanup
 
---# 120 | S2 | app, tapp | rows=0 | naive holds
+--# 120 | S2 | app, tapp | same | naive holds
 -- Sessions of other database roles keep their text to themselves.
-SELECT query FROM pg_stat_activity WHERE usename IN ('op', 'mon', 'postgres') AND query NOT LIKE '<insufficient%';
+\operator
+SELECT 'BRAVO-SECRET text of a statement';
+\attacker
+SELECT usename, query FROM pg_stat_activity WHERE datname = current_database() AND usename = 'op';
+\cleanup
 
 --# 123 | S1 | app, tapp | refused 42501 | naive holds
 -- The server's files and log.

@@ -62,3 +62,7 @@ SELECT query FROM pg_stat_activity;
 --# 182 | S1 | app, tapp | refused 42501
 -- A transaction prepared in a tenant outlives its session.
 PREPARE TRANSACTION 'mine';
+
+--# 74 | S1 | app, tapp | refused 42501
+-- The server's counters count every tenant's rows.
+SELECT n_live_tup FROM pg_stat_user_tables WHERE schemaname = 'stormops';
