@@ -42,7 +42,7 @@ BEGIN
         FOR UPDATE OF e SKIP LOCKED
     ), legal AS (
         SELECT k.table_name, k.rule, k.columns
-        FROM (SELECT DISTINCT c.table_name, c.rule, c.columns FROM claimed AS c) AS k
+        FROM (SELECT DISTINCT c.table_name, c.rule, c.columns FROM claimed AS c OFFSET 0) AS k -- once for each, not for each tenant
         WHERE (stormops.expectation_fault(k.table_name, k.rule, k.columns)).code IS NULL
     )
     SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object(
