@@ -1,7 +1,7 @@
 -- The run over all that is due: verdicts, metrics, alerts.
 
-CREATE FUNCTION stormops.run_health_checks(
-    complete boolean DEFAULT false,
+CREATE FUNCTION stormops.judge_all_due(
+    complete boolean, system_issues jsonb,
     OUT tenants bigint, OUT judged bigint, OUT failed bigint, OUT rows_judged bigint, OUT rows_failing bigint,
     OUT objective_missed bigint, OUT alerts_raised bigint, OUT alerts_resolved bigint
 )
@@ -42,7 +42,7 @@ BEGIN
         FOR UPDATE OF e SKIP LOCKED
     ), legal AS (
         SELECT k.table_name, k.rule, k.columns
-        FROM (SELECT DISTINCT c.table_name, c.rule, c.columns FROM claimed AS c) AS k
+        FROM (SELECT DISTINCT c.table_name, c.rule, c.columns FROM claimed AS c OFFSET 0) AS k -- once for each, not for each tenant
         WHERE (stormops.expectation_fault(k.table_name, k.rule, k.columns)).code IS NULL
     )
     SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object(
@@ -128,13 +128,35 @@ BEGIN
             SELECT FROM stormops.expectations AS e
             WHERE e.tenant_id = a.tenant_id AND e.expectation_id = right(a.alert_key, 36)::uuid AND e.active)
         UNION ALL
-        SELECT s.finding FROM stormops.platform_findings() AS s WHERE scope IS NULL
+        SELECT s.finding FROM stormops.platform_findings(system_issues) AS s WHERE scope IS NULL
         UNION ALL
         SELECT s.finding FROM stormops.storm_findings() AS s WHERE scope IS NOT NULL
     )
     SELECT coalesce(jsonb_agg(t.finding), '[]'), count(*) FILTER (WHERE t.finding @> '{"issue": "data_quality", "failing": true}' AND t.finding ->> 'tenant_id' IS NOT NULL)
     INTO findings, objective_missed FROM told AS t;
     SELECT n.raised, n.resolved INTO alerts_raised, alerts_resolved FROM stormops.note_findings(findings) AS n;
+END
+$$;
+COMMENT ON FUNCTION stormops.judge_all_due(boolean, jsonb) IS 'Of run_health_checks(): all but the look at the server, whose issues (as get_system_health() has them) come from the caller. Errors as there.';
+
+CREATE FUNCTION stormops.run_health_checks(
+    complete boolean DEFAULT false,
+    OUT tenants bigint, OUT judged bigint, OUT failed bigint, OUT rows_judged bigint, OUT rows_failing bigint,
+    OUT objective_missed bigint, OUT alerts_raised bigint, OUT alerts_resolved bigint
+)
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    system_issues jsonb;
+BEGIN
+    -- As the caller, who may see more of the server's statistics than the tables' owner does.
+    IF NOT stormops.has_tenant() AND stormops.may_monitor() THEN
+        SELECT h.issues INTO system_issues FROM stormops.get_system_health() AS h;
+    END IF;
+    SELECT j.* INTO tenants, judged, failed, rows_judged, rows_failing, objective_missed, alerts_raised, alerts_resolved
+    FROM stormops.judge_all_due(coalesce(complete, false), coalesce(system_issues, '[]')) AS j;
 END
 $$;
 COMMENT ON FUNCTION stormops.run_health_checks(boolean) IS 'Judges the expectations that are due, of all active tenants for an operator without a tenant, else of the tenant in context; writes data_quality_metrics and alerts. Each reads only the rows whose time lies after its last judgement, less ten minutes for transactions that were still open; complete => true: all rows of all expectations, due or not. A tenant''s own run also looks at its active storms; an operator''s also folds the counters and looks at the platform. Returns tenants, judged, failed (expectations), rows_judged, rows_failing, objective_missed (tenants with 1 % of failing rows or more in the last 24 hours), alerts_raised, alerts_resolved. All NULL on a standby. Errors: 0B000; 42501; 55000 suspended.';

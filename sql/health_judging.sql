@@ -5,6 +5,7 @@ CREATE FUNCTION stormops.judge_rows(due jsonb) RETURNS TABLE (tenant_id uuid, ex
     SET search_path = pg_catalog, pg_temp
     SET jit = off
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    SET enable_sort = off -- tenants are few, whatever the planner expects: group them by a hash
     AS $$
 DECLARE
     this record;
@@ -38,7 +39,7 @@ BEGIN
         GROUP BY t.table_name, t.time_column
     LOOP
         RETURN QUERY EXECUTE format($query$
-            WITH mine AS (
+            WITH mine AS MATERIALIZED ( -- each planned by itself: the loop that is unavoidable in one must not hide the cost of another
                 SELECT d.*, k.place
                 FROM jsonb_to_recordset($1) AS d (
                     tenant_id uuid, expectation_id uuid, table_name text, rule text, columns text[], turn integer,
@@ -46,7 +47,7 @@ BEGIN
                 JOIN jsonb_to_recordset($2) AS k (place integer, rule text, columns text[], turn integer)
                     ON k.rule = d.rule AND k.columns = d.columns AND k.turn = d.turn
                 WHERE d.table_name = %1$L
-            ), places AS (
+            ), places AS MATERIALIZED (
                 -- One row for each tenant: what holds for it at each place.
                 SELECT t.tenant_id,
                     array_agg(m.since ORDER BY g.place) AS since,
@@ -56,7 +57,7 @@ BEGIN
                 CROSS JOIN generate_series(1, jsonb_array_length($2)) AS g (place)
                 LEFT JOIN mine AS m ON m.tenant_id = t.tenant_id AND m.place = g.place
                 GROUP BY t.tenant_id
-            ), counted AS (
+            ), counted AS MATERIALIZED (
                 SELECT r.tenant_id, ARRAY[%2$s] AS judged, ARRAY[%3$s] AS failing
                 FROM stormops.%1$I AS r JOIN places AS p ON p.tenant_id = r.tenant_id
                 WHERE r.%4$I >= $3 AND %5$s
@@ -80,7 +81,7 @@ BEGIN
                 SELECT d.tenant_id, d.expectation_id, d.since
                 FROM jsonb_to_recordset($1) AS d (tenant_id uuid, expectation_id uuid, table_name text, rule text, columns text[], since timestamptz)
                 WHERE d.table_name = %1$L AND d.rule = 'unique' AND d.columns = $2
-            ), keyed AS (
+            ), keyed AS MATERIALIZED (
                 SELECT m.tenant_id, m.expectation_id, count(*) AS n, num_nulls(%2$s) AS nulls
                 FROM stormops.%1$I AS r JOIN mine AS m ON m.tenant_id = r.tenant_id AND r.%3$I >= m.since
                 WHERE r.%3$I >= $3 AND %4$s
@@ -114,6 +115,7 @@ CREATE FUNCTION stormops.judge_scores(due jsonb) RETURNS TABLE (
     SET search_path = pg_catalog, pg_temp
     SET jit = off
     SET enable_nestloop = off
+    SET enable_sort = off
     AS $body$
 DECLARE
     since timestamptz := (SELECT min(d.since) FROM jsonb_to_recordset(due) AS d (rule text, since timestamptz) WHERE d.rule = 'drift');
@@ -126,7 +128,7 @@ BEGIN
         SELECT d.* FROM jsonb_to_recordset($1) AS d (
             tenant_id uuid, expectation_id uuid, rule text, threshold double precision, since timestamptz)
         WHERE d.rule = 'drift'
-    ), collected AS (
+    ), collected AS MATERIALIZED (
         SELECT m.expectation_id, stormops.score_agg(r.uplift) AS scores
         FROM mine AS m
         LEFT JOIN (SELECT r.tenant_id, r.scored_at, r.uplift FROM stormops.lead_uplift AS r WHERE r.scored_at >= $2 AND %s) AS r

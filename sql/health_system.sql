@@ -128,17 +128,14 @@ END
 $$;
 COMMENT ON FUNCTION stormops.get_system_health() IS 'The installation in one row: health_status and issues as in get_health_dashboard(); tenants by status; db_size_bytes; alerts of all tenants and the platform; objective_missed (tenants with 1 % of failing rows or more); oldest_transaction_seconds and oldest_xmin_age (transactions) of other sessions, prepared ones included; hidden_sessions whose transactions the role may not see (GRANT pg_monitor shows them; then replication_lag_bytes too); retained_wal_bytes by slots; schedules; partition_runway_days until the decision log''s last partition ends; xid_age; cache_hit_ratio of this database, 0 to 1; unfolded_counts; slow_statements: the five slowest by mean, by database role, where pg_stat_statements is there, else NULL; invoices_overdue and installation_failing (attest()): NULL where that part is not installed. For operators and monitors. Error: 42501.';
 
-CREATE FUNCTION stormops.platform_findings(OUT finding jsonb) RETURNS SETOF jsonb
+CREATE FUNCTION stormops.platform_findings(system_issues jsonb, OUT finding jsonb) RETURNS SETOF jsonb
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    WITH h AS MATERIALIZED (
-        SELECT stormops.get_system_health() AS s
-    )
     SELECT jsonb_build_object('tenant_id', NULL, 'key', b.issue, 'issue', b.issue, 'severity', i.issue ->> 'severity',
         'failing', i.issue IS NOT NULL, 'evidence', coalesce(i.issue -> 'evidence', '{}'))
-    FROM h CROSS JOIN (SELECT DISTINCT r.issue FROM stormops.shipped_runbook() AS r) AS b
-    LEFT JOIN LATERAL jsonb_array_elements((h.s).issues) AS i (issue) ON i.issue ->> 'issue' = b.issue
+    FROM (SELECT DISTINCT r.issue FROM stormops.shipped_runbook() AS r) AS b
+    LEFT JOIN LATERAL jsonb_array_elements($1) AS i (issue) ON i.issue ->> 'issue' = b.issue
     WHERE i.issue ->> 'severity' IS DISTINCT FROM 'info'
     UNION ALL
     -- A table that is no longer as shipped.
@@ -147,7 +144,7 @@ CREATE FUNCTION stormops.platform_findings(OUT finding jsonb) RETURNS SETOF json
     FROM stormops.counted_tables() AS t
     CROSS JOIN LATERAL (SELECT jsonb_path_query_array(stormops.schema_drift(t.table_name), '$[*] ? (@.change != "added")') AS changes) AS d
 $$;
-COMMENT ON FUNCTION stormops.platform_findings() IS 'Of the platform itself, for its alerts: whether each issue of get_system_health() holds, and whether a table has drifted.';
+COMMENT ON FUNCTION stormops.platform_findings(jsonb) IS 'Of the platform itself, for its alerts: whether each issue of get_system_health() holds, and whether a table has drifted.';
 
 CREATE FUNCTION stormops.get_tenant_metrics(
     tenant_id uuid DEFAULT NULL, days integer DEFAULT 7,

@@ -285,6 +285,7 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('default_expectations()', '{app,trusted_app,operator}'),
         ('expect_defaults(uuid)', '{app,trusted_app,operator}'),
         ('run_health_checks(boolean)', '{app,trusted_app,operator}'),
+        ('judge_all_due(boolean,jsonb)', '{app,trusted_app,operator}'),
         ('alerts(boolean)', '{app,trusted_app,operator,monitor}'),
         ('acknowledge_alert(uuid,text)', '{app,trusted_app,operator}'),
         ('silence_alert(uuid,timestamp with time zone,text)', '{app,trusted_app,operator}'),

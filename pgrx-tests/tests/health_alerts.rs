@@ -139,6 +139,21 @@ fn a_tenants_run_looks_at_its_storms_and_the_operators_at_the_platform() {
     session.batch_execute("UPDATE storms SET status = 'closed'").expect("the storm is over");
     let mut operator = db.as_role("op");
     assert_eq!(check(&db, &mut operator).0, 0, "the platform is well");
+    // Of the server's own state the run sees what its caller may.
+    let grant = "CREATE ROLE watch LOGIN; SELECT stormops.grant_usage('watch', 'operator'); GRANT pg_monitor TO watch";
+    db.superuser().batch_execute(grant).expect("an operator who sees sessions");
+    let job = "SELECT stormops.note_schedule('partitions', '0 3 * * *')";
+    operator.execute(job, &[]).expect("a job");
+    db.superuser()
+        .execute("UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '2 days'", &[])
+        .expect("time");
+    assert_eq!(check(&db, &mut db.as_role("watch")).0, 1);
+    let missed =
+        "SELECT tenant_id IS NULL AND severity = 'critical' FROM stormops.alerts() WHERE issue = 'schedule_missed'";
+    assert!(get::<bool>(&mut operator, missed, &[]), "a job that never ran is an alert");
+    operator.execute("SELECT stormops.unschedule_all()", &[]).expect("no job");
+    check(&db, &mut operator);
+    check(&db, &mut operator);
     db.superuser().batch_execute("ALTER TABLE stormops.storms ALTER COLUMN name DROP NOT NULL").expect("drift");
     assert_eq!(check(&db, &mut operator).0, 1);
     let drift = "SELECT tenant_id IS NULL AND evidence ->> 'table' = 'storms' FROM stormops.alerts() WHERE issue = 'schema_drift'";
