@@ -143,6 +143,8 @@ BEGIN
         tenant, run_id, storm_id, policy_mode, parameters, decided_at, stormops.calling_role(), stormops.current_user_id(),
         treat, hold, excluded, reasons, expected_value, supersedes
     );
+    INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints)
+    SELECT tenant, run_id, d.decisions, d.digest, d.fingerprints FROM stormops.decisions_digest(tenant, run_id) AS d;
 END
 $$;
 COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which of a storm''s scored properties to treat and which to hold, and logs each decision with its propensity. policy_mode: a row of policy_modes. A storm that has a current run needs supersede => true, which replaces it visibly. One transaction: all rows or none. Returns run_id; treat, hold, excluded (properties); treat_pct = 100 * treat / (treat + hold); reasons (properties by reason code); expected_value (sum of value over the treated); supersedes (the run replaced). Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 storm closed, without scores or applied already, tenant suspended; P0002 no such storm in this tenant.';

@@ -5,7 +5,7 @@ use pgrx::spi::{self, Spi};
 
 /// The statements that make the tables, adopt those that are there, and put all of them under
 /// their policies. Each file may run again at any time.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 12] = [
     include_str!("../sql/tables/adoption.sql"),
     include_str!("../sql/tables/tenancy.sql"),
     include_str!("../sql/tables/field.sql"),
@@ -15,7 +15,9 @@ const SCRIPTS: [&str; 10] = [
     include_str!("../sql/tables/metering.sql"),
     include_str!("../sql/tables/health.sql"),
     include_str!("../sql/tables/views.sql"),
+    include_str!("../sql/tables/tenancy_log.sql"),
     include_str!("../sql/tables/protection.sql"),
+    include_str!("../sql/tables/tenancy_log_adoption.sql"),
 ];
 
 /// Makes what is missing of StormOps' tables and restores their protection; keeps every row.
@@ -31,15 +33,18 @@ extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/tenancy.sql");
 extension_sql_file!("../sql/tenancy_usage.sql", requires = ["tenancy"]);
 extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy_usage"]);
-extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/tenancy_log.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_log"]);
 extension_sql_file!("../sql/field.sql", requires = ["tenancy_users"]);
 extension_sql_file!("../sql/uplift_scores.sql", requires = ["field"]);
 extension_sql_file!("../sql/uplift_trials.sql", requires = ["uplift_scores"]);
 extension_sql_file!("../sql/uplift.sql", requires = ["uplift_trials"]);
 extension_sql_file!("../sql/uplift_outcomes.sql", requires = ["uplift"]);
 extension_sql_file!("../sql/policy.sql", requires = ["uplift_outcomes"]);
-extension_sql_file!("../sql/policy_runs.sql", requires = ["policy"]);
-extension_sql_file!("../sql/policy_outcomes.sql", requires = ["policy_runs"]);
+extension_sql_file!("../sql/policy_seal.sql", requires = ["policy"]);
+extension_sql_file!("../sql/policy_runs.sql", requires = ["policy_seal"]);
+extension_sql_file!("../sql/tenancy_verification.sql", requires = ["policy_runs"]);
+extension_sql_file!("../sql/policy_outcomes.sql", requires = ["tenancy_verification"]);
 extension_sql_file!(
     "../sql/experiment_aggregates.sql",
     requires = ["policy_outcomes", stormops::experiment::arm_agg::arm_combine]

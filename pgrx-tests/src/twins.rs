@@ -7,8 +7,13 @@ use crate::{Db, provision};
 
 /// Table, columns and values of a row, every parent before its children. `{t}` is the tenant, `{n}` the number of the
 /// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}` and `{run}` are its parents.
-const ROWS: [(&str, &str, &str); 15] = [
+const ROWS: [(&str, &str, &str); 17] = [
     ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
+    (
+        "tenant_log",
+        "log, entry, subject_id, adopted, content, hash",
+        "'events', {n}000, md5('{n}')::uuid, false, sha256('{n}'), sha256('{n}')",
+    ),
     ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
     ("storms", "storm_id, event_id, name", "'{id}', 'E-{n}', 'Storm {n}'"),
     ("properties", "property_id, external_id, address", "'{id}', 'P-{n}', '{n} Elm St'"),
@@ -41,6 +46,11 @@ const ROWS: [(&str, &str, &str); 15] = [
         "run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value, decision, reason, policy_mode, \
          model_version",
         "'{run}', '{property}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
+    ),
+    (
+        "policy_run_digests",
+        "run_id, decisions, digest, fingerprints",
+        "'{run}', 0, sha256('{n}'), ''",
     ),
     (
         "policy_outcomes",

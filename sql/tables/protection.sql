@@ -87,9 +87,16 @@ BEGIN
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
     CREATE OR REPLACE TRIGGER legal_step BEFORE INSERT OR UPDATE OR DELETE ON stormops.tenants
         FOR EACH ROW EXECUTE FUNCTION stormops.legal_step();
-
     CREATE OR REPLACE TRIGGER legal_truncate BEFORE TRUNCATE ON stormops.tenants
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.legal_step();
+
+    -- Deferred, so that a chain is held from the first entry to the commit and no longer.
+    FOR c IN VALUES ('enter_event', 'tenant_events'), ('enter_run', 'policy_run_digests') LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_trigger AS g WHERE g.tgrelid = format('stormops.%I', c.column2)::regclass AND g.tgname = c.column1);
+        EXECUTE format('CREATE CONSTRAINT TRIGGER %I AFTER INSERT ON stormops.%I DEFERRABLE INITIALLY DEFERRED'
+            ' FOR EACH ROW EXECUTE FUNCTION stormops.%1$I()', c.column1, c.column2);
+    END LOOP;
 
     PERFORM stormops.maintain_partitions();
 
