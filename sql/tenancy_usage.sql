@@ -70,7 +70,8 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('may_write(text)', '{app,trusted_app}'),
         ('installed()', '{app,trusted_app}'),
         ('new_id()', '{app,trusted_app}'),
-        ('role_matrix()', '{app,trusted_app,operator}'),
+        ('role_matrix()', '{app,trusted_app,operator,monitor}'),
+        ('usage_functions()', '{operator,monitor}'),
         ('add_user(text,text,text,uuid)', '{app,trusted_app,operator}'),
         ('set_user_role(uuid,text,uuid)', '{app,trusted_app,operator}'),
         ('remove_user(uuid,text,uuid)', '{app,trusted_app,operator}'),
@@ -155,6 +156,30 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('suspend_tenant(uuid,text)', '{operator}'),
         ('reactivate_tenant(uuid,text)', '{operator}'),
         ('close_tenant(uuid,text)', '{operator}'),
+        ('granted_usage()', '{operator,monitor}'),
+        ('protected()', '{operator,monitor}'),
+        ('table_matrix()', '{operator,monitor}'),
+        ('tenant_relations()', '{operator,monitor}'),
+        ('shipped_policies()', '{operator,monitor}'),
+        ('unsafe_keys(oid)', '{operator,monitor}'),
+        ('library_is_preloaded()', '{operator,monitor}'),
+        ('known_bypasses()', '{operator,monitor}'),
+        ('shipped_triggers()', '{operator,monitor}'),
+        ('present_grants()', '{operator,monitor}'),
+        ('shipped_grants()', '{operator,monitor}'),
+        ('log_digest(bytea[])', '{operator,monitor}'),
+        ('function_digest(oid)', '{operator,monitor}'),
+        ('shipped_functions()', '{operator,monitor}'),
+        ('attest_server()', '{operator,monitor}'),
+        ('attest_roles()', '{operator,monitor}'),
+        ('attest_tables()', '{operator,monitor}'),
+        ('attest_side_ways()', '{operator,monitor}'),
+        ('attest_policies()', '{operator,monitor}'),
+        ('attest_grants()', '{operator,monitor}'),
+        ('attest_functions()', '{operator,monitor}'),
+        ('attested_properties()', '{operator,monitor}'),
+        ('attest()', '{operator,monitor}'),
+        ('attest_summary()', '{operator,monitor}'),
         ('list_tenants()', '{operator,monitor}'),
         ('maintain_partitions(integer)', '{operator}'),
         ('drop_decisions_before(date)', '{operator}')
@@ -223,9 +248,14 @@ BEGIN
             EXECUTE format('GRANT EXECUTE ON FUNCTION stormops.%s TO %I', p.signature, g.role_name);
         END LOOP;
         CONTINUE WHEN g.kind NOT IN ('app', 'trusted_app');
-        FOR p IN SELECT m.* FROM stormops.role_matrix() AS m WHERE m.through IS NULL LOOP
-            EXECUTE format('GRANT %s %s ON stormops.%I TO %I', p.command,
-                coalesce('(' || array_to_string(p.columns, ', ') || ')', ''), p.table_name, g.role_name);
+        FOR p IN
+            SELECT m.command, m.relation::regclass AS name, c.relnamespace::regnamespace AS schema,
+                (SELECT string_agg(quote_ident(k), ', ') FROM unnest(m.columns) AS k) AS columns
+            FROM stormops.table_matrix() AS m JOIN pg_class AS c ON c.oid = m.relation
+            WHERE m.through IS NULL AND m.least_role IS NOT NULL
+        LOOP
+            EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', p.schema, g.role_name);
+            EXECUTE format('GRANT %s %s ON %s TO %I', p.command, '(' || p.columns || ')', p.name, g.role_name);
         END LOOP;
         EXECUTE format('GRANT SELECT ON stormops.policy_decisions, stormops.storm_results TO %I', g.role_name);
         IF g.kind = 'trusted_app' THEN
@@ -249,6 +279,9 @@ BEGIN
             HINT = 'SELECT * FROM stormops.usage_grants; shows who has use.';
     END IF;
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM %I', role_name);
+    FOR f IN SELECT c.oid::regclass AS name FROM stormops.protected() AS p JOIN pg_class AS c ON c.oid = p.relation LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %I', f.name, role_name);
+    END LOOP;
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA stormops FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON SCHEMA stormops FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);

@@ -20,25 +20,27 @@ CREATE FUNCTION stormops.log_faults(
         LEFT JOIN stormops.policy_runs AS s ON s.tenant_id = r.tenant_id AND s.supersedes = r.run_id
         WHERE r.tenant_id = $1 AND r.superseded_at IS DISTINCT FROM s.decided_at
     )
-    SELECT c.log, c.entry, 'tenant_log', c.subject_id,
-        CASE WHEN c.gap <> 0 THEN 'entry ' || c.entry - c.gap ELSE encode(c.due, 'hex') END,
-        CASE WHEN c.gap <> 0 THEN 'entry ' || c.entry ELSE encode(c.hash, 'hex') END
-    FROM chain AS c WHERE c.gap <> 0 OR c.hash <> c.due
-    UNION ALL
-    SELECT c.log, c.entry, CASE c.log WHEN 'events' THEN 'tenant_events' ELSE 'policy_runs' END, c.subject_id,
-        encode(c.content, 'hex'), coalesce(encode(s.digest, 'hex'), 'no row')
-    FROM chain AS c LEFT JOIN subject AS s ON s.log = c.log AND s.subject_id = c.subject_id
-    WHERE s.digest IS DISTINCT FROM c.content
-    UNION ALL
-    SELECT s.log, NULL, s.kept_in, s.subject_id, 'no row', encode(s.digest, 'hex')
-    FROM subject AS s
-    WHERE NOT EXISTS (SELECT FROM chain AS c WHERE c.log = s.log AND c.subject_id = s.subject_id)
-    UNION ALL
-    SELECT 'runs', c.entry, 'policy_runs', s.run_id,
-        'superseded_at ' || coalesce(s.decided_at AT TIME ZONE 'UTC' || ' UTC', 'NULL'),
-        'superseded_at ' || coalesce(s.superseded_at AT TIME ZONE 'UTC' || ' UTC', 'NULL')
-    FROM superseded AS s JOIN chain AS c ON c.log = 'runs' AND c.subject_id = s.run_id
-    ORDER BY 1, 2, 3
+    SELECT f.* FROM (
+        SELECT c.log, c.entry, 'tenant_log' AS broken, c.subject_id,
+            CASE WHEN c.gap <> 0 THEN 'entry ' || c.entry - c.gap ELSE encode(c.due, 'hex') END,
+            CASE WHEN c.gap <> 0 THEN 'entry ' || c.entry ELSE encode(c.hash, 'hex') END
+        FROM chain AS c WHERE c.gap <> 0 OR c.hash <> c.due
+        UNION ALL
+        SELECT c.log, c.entry, CASE c.log WHEN 'events' THEN 'tenant_events' ELSE 'policy_runs' END, c.subject_id,
+            encode(c.content, 'hex'), coalesce(encode(s.digest, 'hex'), 'no row')
+        FROM chain AS c LEFT JOIN subject AS s ON s.log = c.log AND s.subject_id = c.subject_id
+        WHERE s.digest IS DISTINCT FROM c.content
+        UNION ALL
+        SELECT s.log, NULL, s.kept_in, s.subject_id, 'no row', encode(s.digest, 'hex')
+        FROM subject AS s
+        WHERE NOT EXISTS (SELECT FROM chain AS c WHERE c.log = s.log AND c.subject_id = s.subject_id)
+        UNION ALL
+        SELECT 'runs', c.entry, 'policy_runs', s.run_id,
+            'superseded_at ' || coalesce(s.decided_at AT TIME ZONE 'UTC' || ' UTC', 'NULL'),
+            'superseded_at ' || coalesce(s.superseded_at AT TIME ZONE 'UTC' || ' UTC', 'NULL')
+        FROM superseded AS s JOIN chain AS c ON c.log = 'runs' AND c.subject_id = s.run_id
+    ) AS f
+    ORDER BY f.log, f.entry, f.broken <> 'tenant_log', f.broken, f.subject_id
 $$;
 COMMENT ON FUNCTION stormops.log_faults(uuid) IS 'Every fault in the chains of a tenant and in the rows that they vouch for, decisions apart, in the order of the chains; rows that no entry knows come last.';
 

@@ -5,7 +5,7 @@ use pgrx::spi::{self, Spi};
 
 /// The statements that make the tables, adopt those that are there, and put all of them under
 /// their policies. Each file may run again at any time.
-const SCRIPTS: [&str; 12] = [
+const SCRIPTS: [&str; 13] = [
     include_str!("../sql/tables/adoption.sql"),
     include_str!("../sql/tables/tenancy.sql"),
     include_str!("../sql/tables/field.sql"),
@@ -16,6 +16,7 @@ const SCRIPTS: [&str; 12] = [
     include_str!("../sql/tables/health.sql"),
     include_str!("../sql/tables/views.sql"),
     include_str!("../sql/tables/tenancy_log.sql"),
+    include_str!("../sql/tables/tenancy_protected.sql"),
     include_str!("../sql/tables/protection.sql"),
     include_str!("../sql/tables/tenancy_log_adoption.sql"),
 ];
@@ -32,7 +33,14 @@ fn install() -> Result<(), spi::Error> {
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/tenancy.sql");
 extension_sql_file!("../sql/tenancy_usage.sql", requires = ["tenancy"]);
-extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy_usage"]);
+extension_sql_file!("../sql/tenancy_protection.sql", requires = ["tenancy_usage"]);
+extension_sql_file!("../sql/tenancy_protect.sql", requires = ["tenancy_protection"]);
+extension_sql_file!("../sql/tenancy_attest_server.sql", requires = ["tenancy_protect"]);
+extension_sql_file!("../sql/tenancy_attest_tables.sql", requires = ["tenancy_attest_server"]);
+extension_sql_file!("../sql/tenancy_attest_grants.sql", requires = ["tenancy_attest_tables"]);
+extension_sql_file!("../sql/tenancy_attest_functions.sql", requires = ["tenancy_attest_grants"]);
+extension_sql_file!("../sql/tenancy_attest.sql", requires = ["tenancy_attest_functions"]);
+extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy_attest"]);
 extension_sql_file!("../sql/tenancy_log.sql", requires = ["tenancy_lifecycle"]);
 extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_log"]);
 extension_sql_file!("../sql/field.sql", requires = ["tenancy_users"]);

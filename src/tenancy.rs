@@ -5,6 +5,7 @@ mod context;
 pub mod digest;
 mod guard;
 mod ids;
+mod loading;
 mod names;
 mod standing;
 mod visit;
