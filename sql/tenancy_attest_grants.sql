@@ -1,5 +1,16 @@
 -- attest(): who was granted what, beside what renew_grants() gives.
 
+CREATE FUNCTION stormops.privileges(acl aclitem[], OUT grantee oid, OUT privilege text) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT a.grantee, p.privilege
+    FROM aclexplode($1) AS a
+    CROSS JOIN LATERAL (VALUES (a.privilege_type), (CASE WHEN a.is_grantable THEN 'GRANT OPTION for ' || a.privilege_type END)) AS p (privilege)
+    WHERE p.privilege IS NOT NULL
+$$;
+COMMENT ON FUNCTION stormops.privileges(aclitem[]) IS 'Who has which privilege by a list of them; the option to grant it on is one of its own.';
+
 CREATE FUNCTION stormops.present_grants(OUT kind text, OUT object text, OUT grantee oid, OUT privilege text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -9,27 +20,27 @@ CREATE FUNCTION stormops.present_grants(OUT kind text, OUT object text, OUT gran
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
             AND (c.relnamespace = 'stormops'::regnamespace OR c.oid IN (SELECT t.relation FROM stormops.tenant_relations() AS t))
     )
-    SELECT 'table', r.oid::regclass::text, a.grantee, a.privilege_type
-    FROM relation AS r, aclexplode(r.relacl) AS a WHERE a.grantee <> r.relowner
+    SELECT 'table', r.oid::regclass::text, a.grantee, a.privilege
+    FROM relation AS r, stormops.privileges(r.relacl) AS a WHERE a.grantee <> r.relowner
     UNION ALL
-    SELECT 'column', format('%s.%I', r.oid::regclass, c.attname), a.grantee, a.privilege_type
-    FROM relation AS r JOIN pg_attribute AS c ON c.attrelid = r.oid AND NOT c.attisdropped, aclexplode(c.attacl) AS a WHERE a.grantee <> r.relowner
+    SELECT 'column', format('%s.%I', r.oid::regclass, c.attname), a.grantee, a.privilege
+    FROM relation AS r JOIN pg_attribute AS c ON c.attrelid = r.oid AND NOT c.attisdropped, stormops.privileges(c.attacl) AS a WHERE a.grantee <> r.relowner
     UNION ALL
-    SELECT 'function', p.oid::regprocedure::text, a.grantee, a.privilege_type
-    FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+    SELECT 'function', p.oid::regprocedure::text, a.grantee, a.privilege
+    FROM pg_proc AS p, stormops.privileges(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
     WHERE p.pronamespace = 'stormops'::regnamespace AND a.grantee <> p.proowner
     UNION ALL
-    SELECT 'schema', n.nspname::text, a.grantee, a.privilege_type
-    FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname = 'stormops' AND a.grantee <> n.nspowner
+    SELECT 'schema', n.nspname::text, a.grantee, a.privilege
+    FROM pg_namespace AS n, stormops.privileges(n.nspacl) AS a WHERE n.nspname = 'stormops' AND a.grantee <> n.nspowner
     UNION ALL
-    SELECT 'parameter', p.parname, a.grantee, a.privilege_type
-    FROM pg_parameter_acl AS p, aclexplode(p.paracl) AS a
+    SELECT 'parameter', p.parname, a.grantee, a.privilege
+    FROM pg_parameter_acl AS p, stormops.privileges(p.paracl) AS a
     WHERE (p.parname LIKE 'app.current%' OR p.parname LIKE 'stormops.%' OR p.parname IN ('session_replication_role', 'row_security'))
         AND a.grantee <> 10 -- the bootstrap superuser, who is the grantor
     UNION ALL
     SELECT 'default privileges', format('of %s%s', d.defaclrole::regrole, CASE WHEN d.defaclnamespace = 'stormops'::regnamespace THEN ' in stormops' ELSE '' END),
-        a.grantee, a.privilege_type
-    FROM pg_default_acl AS d, aclexplode(d.defaclacl) AS a
+        a.grantee, a.privilege
+    FROM pg_default_acl AS d, stormops.privileges(d.defaclacl) AS a
     WHERE (d.defaclrole = 'stormops_owner'::regrole OR d.defaclnamespace = 'stormops'::regnamespace) AND a.grantee <> d.defaclrole
 $$;
 COMMENT ON FUNCTION stormops.present_grants() IS 'Every privilege on StormOps'' objects, settings and tenants'' tables that is not its owner''s by being it.';

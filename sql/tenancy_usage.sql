@@ -165,6 +165,7 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('library_is_preloaded()', '{operator,monitor}'),
         ('known_bypasses()', '{operator,monitor}'),
         ('shipped_triggers()', '{operator,monitor}'),
+        ('privileges(aclitem[])', '{operator,monitor}'),
         ('present_grants()', '{operator,monitor}'),
         ('shipped_grants()', '{operator,monitor}'),
         ('log_digest(bytea[])', '{operator,monitor}'),
@@ -249,16 +250,22 @@ BEGIN
         END LOOP;
         CONTINUE WHEN g.kind NOT IN ('app', 'trusted_app');
         FOR p IN
-            SELECT m.command, m.relation::regclass AS name, c.relnamespace::regnamespace AS schema,
+            SELECT m.command, m.relation::regclass AS name,
                 (SELECT string_agg(quote_ident(k), ', ') FROM unnest(m.columns) AS k) AS columns
-            FROM stormops.table_matrix() AS m JOIN pg_class AS c ON c.oid = m.relation
+            FROM stormops.table_matrix() AS m
             WHERE m.through IS NULL AND m.least_role IS NOT NULL
         LOOP
-            EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', p.schema, g.role_name);
             EXECUTE format('GRANT %s %s ON %s TO %I', p.command, '(' || p.columns || ')', p.name, g.role_name);
         END LOOP;
+        FOR p IN SELECT DISTINCT c.relnamespace::regnamespace AS name FROM stormops.protected() AS t JOIN pg_class AS c ON c.oid = t.relation LOOP
+            EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', p.name, g.role_name);
+        END LOOP;
         EXECUTE format('GRANT SELECT ON stormops.policy_decisions, stormops.storm_results TO %I', g.role_name);
-        IF g.kind = 'trusted_app' THEN
+        -- The cluster's, and so not to be touched without need: another database may be about to.
+        IF g.kind = 'trusted_app' AND 2 > (
+            SELECT count(*) FROM pg_parameter_acl AS s, aclexplode(s.paracl) AS a
+            WHERE s.parname IN ('app.current_tenant', 'app.current_user_id') AND a.grantee = g.oid AND a.privilege_type = 'SET'
+        ) THEN
             EXECUTE format('GRANT SET ON PARAMETER app.current_tenant, app.current_user_id TO %I', g.role_name);
         END IF;
     END LOOP;

@@ -115,6 +115,11 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ("no_grant_added", "GRANT TRUNCATE ON stormops.storms TO tapp", "TRUNCATE on table stormops.storms to tapp"),
     ("no_grant_added", "GRANT TRIGGER, REFERENCES ON stormops.users TO nobody", "TRIGGER on table stormops.users to nobody"),
     ("no_grant_added", "GRANT SELECT ON stormops.tenants TO mon", "to mon"),
+    (
+        "no_grant_added",
+        "GRANT SELECT ON stormops.tenants TO app WITH GRANT OPTION",
+        "GRANT OPTION for SELECT on table stormops.tenants to app",
+    ),
     ("no_grant_added", "GRANT SELECT ON stormops.policy_decisions_log_default TO tapp", "policy_decisions_log_default"),
     ("no_grant_added", "GRANT UPDATE (tenant_id) ON stormops.storms TO app", "column stormops.storms.tenant_id to app"),
     ("no_grant_added", "GRANT SET ON PARAMETER app.current_tenant TO app", "SET on parameter app.current_tenant to app"),

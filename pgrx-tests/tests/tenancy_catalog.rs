@@ -51,13 +51,13 @@ fn list(query: &str) -> Vec<String> {
 
 rules! {
     every_table_is_a_tenants_and_published:
-        "SELECT name FROM relation WHERE name <> 'stormops.usage_grants'::regclass AND (tenant_given IS NOT TRUE
+        "SELECT name FROM relation WHERE relname <> ALL ('{usage_grants,protected_tables}') AND (tenant_given IS NOT TRUE
             OR NOT relispartition AND relname NOT IN (
                 SELECT table_name FROM stormops.role_matrix() WHERE command = 'SELECT'))"
-    /// The list of grants holds no tenant's row, and its owner must read it.
+    /// The lists of grants and of protected tables hold no tenant's row, and their owner must read them.
     row_security_is_forced_on_every_table_and_partition:
         "SELECT name FROM relation WHERE NOT relrowsecurity
-            OR NOT relforcerowsecurity AND name <> 'stormops.usage_grants'::regclass"
+            OR NOT relforcerowsecurity AND relname <> ALL ('{usage_grants,protected_tables}')"
     every_table_has_one_permissive_policy_and_it_is_tenant_equality:
         "SELECT r.name FROM relation AS r LEFT JOIN policy AS p ON p.polrelid = r.oid AND p.permissive
         WHERE NOT r.relispartition AND r.tenant IS NOT NULL

@@ -83,7 +83,7 @@ fn a_tenant_works_with_its_own_rows_and_with_no_others() {
         "UPDATE jobs SET tenant_id = tenant_id",
         "UPDATE jobs SET job_id = job_id",
         "SELECT * FROM visits_2026",
-        "LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE",
+        "BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE",
         "DELETE FROM visits",
         "UPDATE visits SET at = at",
     ] {
@@ -136,18 +136,18 @@ fn what_is_not_fit_is_refused_and_named_and_nothing_is_changed() {
         ("CREATE TABLE t (tenant_id uuid, id uuid UNIQUE)", "column tenant_id is not there as uuid NOT NULL"),
         ("CREATE TABLE t (tenant_id text NOT NULL PRIMARY KEY)", "column tenant_id is not there as uuid NOT NULL"),
         ("CREATE TABLE t (tenant_id uuid NOT NULL)", "the table has no primary key"),
-        ("CREATE TABLE t (tenant_id uuid NOT NULL, id uuid PRIMARY KEY)", "index t_pkey does not begin with tenant_id"),
+        ("CREATE TABLE t (tenant_id uuid NOT NULL, id uuid PRIMARY KEY)", "index public.t_pkey does not begin with tenant_id"),
         (
             "CREATE TABLE t (tenant_id uuid, id uuid, name text UNIQUE, PRIMARY KEY (tenant_id, id))",
-            "index t_name_key does not begin with tenant_id",
+            "index public.t_name_key does not begin with tenant_id",
         ),
         (
             "CREATE TABLE t (tenant_id uuid, id uuid, name text, PRIMARY KEY (tenant_id, id)); CREATE INDEX slow ON t (name)",
-            "index slow does not begin with tenant_id",
+            "index public.slow does not begin with tenant_id",
         ),
         (
             "CREATE TABLE t (tenant_id uuid, id uuid PRIMARY KEY, storm uuid); CREATE TABLE c (tenant_id uuid NOT NULL, id uuid REFERENCES t)",
-            "foreign key c_id_fkey of c does not lead from tenant_id to tenant_id",
+            "foreign key c_id_fkey of public.c does not lead from tenant_id to tenant_id",
         ),
         (
             "CREATE TABLE t (tenant_id uuid, id uuid, storm_id uuid, PRIMARY KEY (tenant_id, id),

@@ -93,14 +93,28 @@ unsafe extern "C-unwind" fn judge(command: *mut pg_sys::Node) {
     }
 }
 
-/// True for a table of StormOps.
+/// True for a table that tenants share: StormOps' own, and one that `protect()` gave to its owner.
 unsafe fn is_shared(table: *const pg_sys::RangeVar) -> bool {
     // SAFETY: catalogue lookups by name, of a table that may be missing.
     unsafe {
         let flags = pg_sys::RVROption::RVR_MISSING_OK;
         let table = pg_sys::RangeVarGetRelidExtended(table, pg_sys::NoLock as c_int, flags, None, std::ptr::null_mut());
-        let schema = pg_sys::get_namespace_oid(c"stormops".as_ptr(), true);
-        schema != pg_sys::InvalidOid && pg_sys::get_rel_namespace(table) == schema
+        let owner = super::visit::owner();
+        owner != pg_sys::InvalidOid && owner_of(table) == owner
+    }
+}
+
+/// The owner of a relation; invalid where there is none.
+unsafe fn owner_of(relation: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a lookup in the catalogue's cache, whose row is read before it is released.
+    unsafe {
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as c_int, relation.into());
+        if row.is_null() {
+            return pg_sys::InvalidOid;
+        }
+        let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(row);
+        owner
     }
 }
 
