@@ -47,11 +47,7 @@ const ROWS: [(&str, &str, &str); 17] = [
          model_version",
         "'{run}', '{property}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
     ),
-    (
-        "policy_run_digests",
-        "run_id, decisions, digest, fingerprints",
-        "'{run}', 0, sha256('{n}'), ''",
-    ),
+    ("policy_run_digests", "run_id, decisions, digest, fingerprints", "'{run}', 0, sha256('{n}'), ''"),
     (
         "policy_outcomes",
         "outcome_id, storm_id, property_id, run_id, converted, occurred_at, late, idempotency_key",

@@ -5,7 +5,8 @@ use stormops_tests::twins::Twins;
 use stormops_tests::{Db, ROLES, fails_with};
 
 /// What fails, whatever a test does: the server may be older than its repairs.
-const FAILING: &str = "SELECT property, evidence, remedy FROM stormops.attest() WHERE NOT pass AND property <> 'server_minor'";
+const FAILING: &str =
+    "SELECT property, evidence, remedy FROM stormops.attest() WHERE NOT pass AND property <> 'server_minor'";
 
 fn db(name: &str) -> Db {
     let db = Db::new(name);
@@ -29,22 +30,42 @@ fn failing(session: &mut Client) -> Vec<(String, String)> {
 
 /// Property, what breaks it, and what the evidence must name.
 const BREAKS: &[(&str, &str, &str)] = &[
-    ("row_security_forced", "ALTER TABLE stormops.storms NO FORCE ROW LEVEL SECURITY", "stormops.storms does not force"),
-    ("row_security_forced", "ALTER TABLE stormops.users DISABLE ROW LEVEL SECURITY", "stormops.users has row security disabled"),
+    (
+        "row_security_forced",
+        "ALTER TABLE stormops.storms NO FORCE ROW LEVEL SECURITY",
+        "stormops.storms does not force",
+    ),
+    (
+        "row_security_forced",
+        "ALTER TABLE stormops.users DISABLE ROW LEVEL SECURITY",
+        "stormops.users has row security disabled",
+    ),
     (
         "row_security_forced",
         "ALTER TABLE stormops.policy_decisions_log_default NO FORCE ROW LEVEL SECURITY",
         "policy_decisions_log_default",
     ),
     ("row_security_forced", "ALTER TABLE stormops.usage_grants DISABLE ROW LEVEL SECURITY", "usage_grants"),
-    ("policies_as_shipped", "DROP POLICY tenant_floor ON stormops.storms", "policy tenant_floor on stormops.storms is missing"),
-    ("policies_as_shipped", "ALTER POLICY tenant ON stormops.users USING (true)", "tenant on stormops.users is changed"),
+    (
+        "policies_as_shipped",
+        "DROP POLICY tenant_floor ON stormops.storms",
+        "policy tenant_floor on stormops.storms is missing",
+    ),
+    (
+        "policies_as_shipped",
+        "ALTER POLICY tenant ON stormops.users USING (true)",
+        "tenant on stormops.users is changed",
+    ),
     (
         "policies_as_shipped",
         "ALTER POLICY tenant ON stormops.users USING (tenant_id = stormops.current_tenant() OR true)",
         "OR true",
     ),
-    ("policies_as_shipped", "ALTER POLICY role_update ON stormops.storms TO tapp", "role_update on stormops.storms is changed"),
+    (
+        "policies_as_shipped",
+        "ALTER POLICY role_update ON stormops.storms TO tapp",
+        "role_update on stormops.storms is changed",
+    ),
     (
         "policies_as_shipped",
         "ALTER POLICY role_insert ON stormops.users WITH CHECK (stormops.may_write('viewer'))",
@@ -87,10 +108,26 @@ const BREAKS: &[(&str, &str, &str)] = &[
          SET search_path = pg_catalog, pg_temp AS 'SELECT true'",
         "stormops.is_operator() is changed",
     ),
-    ("functions_as_shipped", "ALTER FUNCTION stormops.may_write(text) IMMUTABLE", "stormops.may_write(text) is changed"),
-    ("functions_as_shipped", "ALTER FUNCTION stormops.log_head(uuid) RESET search_path", "stormops.log_head(uuid) is changed"),
-    ("functions_as_shipped", "ALTER FUNCTION stormops.log_head(uuid) OWNER TO postgres", "stormops.log_head(uuid) is postgres's"),
-    ("functions_as_shipped", "ALTER EXTENSION stormops DROP FUNCTION stormops.draw(uuid, uuid, uuid, text)", "no member"),
+    (
+        "functions_as_shipped",
+        "ALTER FUNCTION stormops.may_write(text) IMMUTABLE",
+        "stormops.may_write(text) is changed",
+    ),
+    (
+        "functions_as_shipped",
+        "ALTER FUNCTION stormops.log_head(uuid) RESET search_path",
+        "stormops.log_head(uuid) is changed",
+    ),
+    (
+        "functions_as_shipped",
+        "ALTER FUNCTION stormops.log_head(uuid) OWNER TO postgres",
+        "stormops.log_head(uuid) is postgres's",
+    ),
+    (
+        "functions_as_shipped",
+        "ALTER EXTENSION stormops DROP FUNCTION stormops.draw(uuid, uuid, uuid, text)",
+        "no member",
+    ),
     (
         "functions_as_shipped",
         "CREATE FUNCTION stormops.extra() RETURNS integer LANGUAGE sql AS 'SELECT 1';
@@ -106,14 +143,22 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ("nothing_to_public", "GRANT SELECT ON stormops.storms TO PUBLIC", "SELECT on table stormops.storms to PUBLIC"),
     ("nothing_to_public", "GRANT EXECUTE ON FUNCTION stormops.log_head(uuid) TO PUBLIC", "log_head(uuid) to PUBLIC"),
     ("nothing_to_public", "GRANT USAGE ON SCHEMA stormops TO PUBLIC", "USAGE on schema stormops to PUBLIC"),
-    ("nothing_to_public", "GRANT SET ON PARAMETER app.current_tenant TO PUBLIC", "parameter app.current_tenant to PUBLIC"),
+    (
+        "nothing_to_public",
+        "GRANT SET ON PARAMETER app.current_tenant TO PUBLIC",
+        "parameter app.current_tenant to PUBLIC",
+    ),
     (
         "nothing_to_public",
         "ALTER DEFAULT PRIVILEGES FOR ROLE stormops_owner GRANT SELECT ON TABLES TO PUBLIC",
         "default privileges of stormops_owner",
     ),
     ("no_grant_added", "GRANT TRUNCATE ON stormops.storms TO tapp", "TRUNCATE on table stormops.storms to tapp"),
-    ("no_grant_added", "GRANT TRIGGER, REFERENCES ON stormops.users TO nobody", "TRIGGER on table stormops.users to nobody"),
+    (
+        "no_grant_added",
+        "GRANT TRIGGER, REFERENCES ON stormops.users TO nobody",
+        "TRIGGER on table stormops.users to nobody",
+    ),
     ("no_grant_added", "GRANT SELECT ON stormops.tenants TO mon", "to mon"),
     (
         "no_grant_added",
@@ -122,7 +167,11 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ),
     ("no_grant_added", "GRANT SELECT ON stormops.policy_decisions_log_default TO tapp", "policy_decisions_log_default"),
     ("no_grant_added", "GRANT UPDATE (tenant_id) ON stormops.storms TO app", "column stormops.storms.tenant_id to app"),
-    ("no_grant_added", "GRANT SET ON PARAMETER app.current_tenant TO app", "SET on parameter app.current_tenant to app"),
+    (
+        "no_grant_added",
+        "GRANT SET ON PARAMETER app.current_tenant TO app",
+        "SET on parameter app.current_tenant to app",
+    ),
     ("no_grant_added", "GRANT SELECT ON stormops.usage_grants TO op", "usage_grants"),
     (
         "no_grant_added",
@@ -136,14 +185,26 @@ const BREAKS: &[(&str, &str, &str)] = &[
          AS 'SELECT count(*) FROM stormops.storms'",
         "peek() runs as postgres and app (app) may execute it",
     ),
-    ("views_ask_as_caller", "CREATE VIEW public.peek AS SELECT * FROM stormops.storms", "view public.peek over stormops.storms"),
+    (
+        "views_ask_as_caller",
+        "CREATE VIEW public.peek AS SELECT * FROM stormops.storms",
+        "view public.peek over stormops.storms",
+    ),
     (
         "views_ask_as_caller",
         "CREATE VIEW public.peek AS SELECT * FROM stormops.policy_decisions_log_default",
         "policy_decisions_log_default",
     ),
-    ("views_ask_as_caller", "CREATE MATERIALIZED VIEW public.peek AS TABLE stormops.storms", "materialized view public.peek"),
-    ("views_ask_as_caller", "ALTER VIEW stormops.storm_results SET (security_invoker = false)", "stormops.storm_results"),
+    (
+        "views_ask_as_caller",
+        "CREATE MATERIALIZED VIEW public.peek AS TABLE stormops.storms",
+        "materialized view public.peek",
+    ),
+    (
+        "views_ask_as_caller",
+        "ALTER VIEW stormops.storm_results SET (security_invoker = false)",
+        "stormops.storm_results",
+    ),
     ("keys_lead_with_tenant", "CREATE INDEX by_name ON stormops.storms (name)", "index stormops.by_name"),
     ("keys_lead_with_tenant", "ALTER TABLE stormops.properties ADD UNIQUE (external_id)", "properties_external_id_key"),
     (
@@ -152,7 +213,11 @@ const BREAKS: &[(&str, &str, &str)] = &[
          REFERENCES stormops.storms ON DELETE CASCADE",
         "foreign key gone of stormops.storms changes rows",
     ),
-    ("keys_lead_with_tenant", "ALTER TABLE stormops.policy_decisions_log_default ADD UNIQUE (property_id)", "property_id"),
+    (
+        "keys_lead_with_tenant",
+        "ALTER TABLE stormops.policy_decisions_log_default ADD UNIQUE (property_id)",
+        "property_id",
+    ),
     (
         "tables_registered",
         "CREATE TABLE stormops.extra (tenant_id uuid NOT NULL); ALTER TABLE stormops.extra OWNER TO stormops_owner;
@@ -160,10 +225,22 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "stormops.extra is in no matrix",
     ),
     ("tables_registered", "DROP TABLE stormops.data_quality_metrics", "stormops.data_quality_metrics is missing"),
-    ("triggers_as_shipped", "ALTER TABLE stormops.tenants DISABLE TRIGGER legal_step", "trigger legal_step on stormops.tenants is disabled"),
+    (
+        "triggers_as_shipped",
+        "ALTER TABLE stormops.tenants DISABLE TRIGGER legal_step",
+        "trigger legal_step on stormops.tenants is disabled",
+    ),
     ("triggers_as_shipped", "ALTER TABLE stormops.tenants ENABLE REPLICA TRIGGER legal_truncate", "legal_truncate"),
-    ("triggers_as_shipped", "DROP TRIGGER enter_event ON stormops.tenant_events", "trigger enter_event on stormops.tenant_events is missing"),
-    ("triggers_as_shipped", "ALTER TABLE stormops.properties DISABLE TRIGGER ALL", "a foreign key of stormops.properties"),
+    (
+        "triggers_as_shipped",
+        "DROP TRIGGER enter_event ON stormops.tenant_events",
+        "trigger enter_event on stormops.tenant_events is missing",
+    ),
+    (
+        "triggers_as_shipped",
+        "ALTER TABLE stormops.properties DISABLE TRIGGER ALL",
+        "a foreign key of stormops.properties",
+    ),
     (
         "triggers_as_shipped",
         "CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
@@ -171,7 +248,11 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "trigger spy on stormops.users runs public.spy()",
     ),
     ("no_rules", "CREATE RULE twice AS ON INSERT TO stormops.storms DO ALSO NOTHING", "rule twice on stormops.storms"),
-    ("publications_filtered", "CREATE PUBLICATION out FOR TABLE stormops.storms", "publication out publishes stormops.storms"),
+    (
+        "publications_filtered",
+        "CREATE PUBLICATION out FOR TABLE stormops.storms",
+        "publication out publishes stormops.storms",
+    ),
     ("publications_filtered", "CREATE PUBLICATION out FOR ALL TABLES", "stormops.customer_journeys"),
     (
         "no_foreign_event_trigger",
@@ -220,7 +301,10 @@ fn each_property_fails_when_it_is_broken_and_no_other() {
 fn rights_to_make_temporary_tables_are_found() {
     let db = Db::new("temporary");
     let found = failing(&mut db.superuser());
-    assert!(matches!(&found[..], [(name, evidence)] if name == "no_temporary_tables" && evidence.contains("tapp")), "{found:#?}");
+    assert!(
+        matches!(&found[..], [(name, evidence)] if name == "no_temporary_tables" && evidence.contains("tapp")),
+        "{found:#?}"
+    );
     close(&db);
     assert_eq!(failing(&mut db.superuser()), []);
 }
@@ -283,7 +367,10 @@ fn what_attest_says_survives_use_dump_restore_and_a_new_installation() {
     holed.pg_restore(&twins.db.pg_dump(&["-Fc"]), &["--exit-on-error"]);
     close(&holed);
     let found = failing(&mut holed.superuser());
-    assert!(matches!(&found[..], [(name, _)] if name == "policies_as_shipped"), "a hole is restored and found: {found:#?}");
+    assert!(
+        matches!(&found[..], [(name, _)] if name == "policies_as_shipped"),
+        "a hole is restored and found: {found:#?}"
+    );
 }
 
 /// The versions that attacks are known against, and those that repaired them.
@@ -294,7 +381,8 @@ fn known_faults_of_the_server_are_listed_for_each_version() {
         SELECT major, max(fixed_in) AS fixed_in FROM stormops.known_bypasses() GROUP BY major) AS m";
     let row = db.superuser().query_one(least, &[]).expect("minors");
     assert_eq!(row.get::<_, &str>(0), "15.20 16.16 17.12 18.7");
-    let number = "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version_num')::int % 10000";
+    let number =
+        "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version_num')::int % 10000";
     let row = db.superuser().query_one(number, &[]).expect("a version");
     let (major, minor): (i32, i32) = (row.get(0), row.get(1));
     let repaired = minor >= [20, 16, 12, 7][(major - 15) as usize];

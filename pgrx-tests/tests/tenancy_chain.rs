@@ -125,8 +125,11 @@ fn no_setting_of_a_session_changes_the_form() {
         // And what is written under them is verified without.
         let storm: Uuid = get(&mut tapp, "SELECT storm_id FROM storms LIMIT 1", &[]);
         apply(&mut tapp, storm).expect("a run");
-        tapp.execute("SELECT stormops.add_user('zoë' || $1 || '@abc.example', 'viewer', 'Zoë')", &[&settings.len().to_string()])
-            .ok();
+        tapp.execute(
+            "SELECT stormops.add_user('zoë' || $1 || '@abc.example', 'viewer', 'Zoë')",
+            &[&settings.len().to_string()],
+        )
+        .ok();
         assert!(verify(&mut db.as_role("op"), abc).ok, "written under {settings}");
     }
 }
@@ -214,7 +217,10 @@ fn each_way_of_tampering_is_found_and_the_row_named() {
     let id = |session: &mut Client, query: &str| -> Uuid { get(session, query, &[&abc]) };
     let first = id(&mut superuser, "SELECT min(event_id::text)::uuid FROM stormops.tenant_events WHERE tenant_id = $1");
     let event = id(&mut superuser, "SELECT max(event_id::text)::uuid FROM stormops.tenant_events WHERE tenant_id = $1");
-    let least = id(&mut superuser, "SELECT min(property_id::text)::uuid FROM stormops.policy_decisions_log WHERE tenant_id = $1");
+    let least = id(
+        &mut superuser,
+        "SELECT min(property_id::text)::uuid FROM stormops.policy_decisions_log WHERE tenant_id = $1",
+    );
     // Its id comes behind all others, so that nothing before it differs.
     let new = Uuid::from_u128(u128::MAX - 1);
     let ids = [
@@ -275,7 +281,9 @@ fn rows_from_before_the_log_are_adopted_once() {
         RESET session_replication_role";
     superuser.batch_execute(&slip_in.replace("$best", &format!("'{best}'"))).expect("a row");
     superuser.execute("SELECT stormops.install()", &[]).expect("install()");
-    let row = superuser.query_one("SELECT ok, entries, adopted, decisions FROM stormops.verify_log($1)", &[&abc]).expect("a verdict");
+    let row = superuser
+        .query_one("SELECT ok, entries, adopted, decisions FROM stormops.verify_log($1)", &[&abc])
+        .expect("a verdict");
     assert_eq!((row.get(0), row.get(1), row.get(2), row.get(3)), (true, 7_i64, 7_i64, 2 * i64::from(SOME)));
     // A tenant with a log is not looked at again.
     let verdict = verify(&mut superuser, best);
@@ -291,7 +299,8 @@ fn a_dump_and_a_restore_keep_it_valid() {
     target.pg_restore(&db.pg_dump(&["-Fc"]), &["--exit-on-error", "--single-transaction"]);
     assert_eq!(sound(&target, abc), 7);
     provision(&target, "Best");
-    apply(&mut session(&target, abc), get(&mut session(&target, abc), "SELECT storm_id FROM storms", &[])).expect("a run");
+    apply(&mut session(&target, abc), get(&mut session(&target, abc), "SELECT storm_id FROM storms", &[]))
+        .expect("a run");
     assert_eq!(sound(&target, abc), 8);
     let plain = Db::empty("plain_target");
     plain.psql(SUPERUSER, &String::from_utf8(db.pg_dump(&[])).expect("UTF-8 from pg_dump"));
@@ -326,7 +335,8 @@ fn decisions_that_retention_dropped_are_told_from_stolen_ones() {
     superuser.execute("SELECT stormops.install()", &[]).expect("adopted");
     db.as_role("op").execute("SELECT stormops.maintain_partitions(0)", &[]).expect("a partition for it");
     assert_eq!(sound(&db, abc), 4);
-    let drop = "SELECT cardinality(stormops.drop_decisions_before((date_trunc('month', now()) - interval '2 months')::date))";
+    let drop =
+        "SELECT cardinality(stormops.drop_decisions_before((date_trunc('month', now()) - interval '2 months')::date))";
     assert_eq!(get::<i32>(&mut db.as_role("op"), drop, &[]), 1);
     assert_eq!(get::<i32>(&mut db.as_role("op"), drop, &[]), 0);
     let row = superuser
@@ -339,7 +349,10 @@ fn decisions_that_retention_dropped_are_told_from_stolen_ones() {
     assert_eq!(sound(&db, best), 2, "whose decisions stayed hears nothing");
     superuser.execute("DELETE FROM stormops.policy_decisions_log WHERE run_id = $1", &[&now]).expect("a theft");
     let verdict = verify(&mut superuser, abc);
-    assert_eq!((verdict.broken.as_deref(), verdict.run, verdict.actual.as_deref()), (Some("policy_decisions_log"), Some(now), Some("no row")));
+    assert_eq!(
+        (verdict.broken.as_deref(), verdict.run, verdict.actual.as_deref()),
+        (Some("policy_decisions_log"), Some(now), Some("no row"))
+    );
 }
 
 /// Both have written their run, and commit at once: the second waits for the first's entry and stands behind it.
@@ -356,7 +369,9 @@ fn two_runs_of_a_tenant_at_once_make_one_chain() {
     // Whoever runs holds up nobody: neither another run nor a suspension.
     apply(&mut second, storms[1]).expect("a run beside it");
     // Both in the other order, which would be a deadlock if a run held the chain until its commit.
-    db.as_role("op").execute("SELECT stormops.suspend_tenant($1, 'unpaid')", &[&abc]).expect("a suspension beside both");
+    db.as_role("op")
+        .execute("SELECT stormops.suspend_tenant($1, 'unpaid')", &[&abc])
+        .expect("a suspension beside both");
     first.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").expect("its entry");
     let commit = std::thread::spawn(move || second.batch_execute("COMMIT"));
     await_blocked(&db, 1);
@@ -365,7 +380,8 @@ fn two_runs_of_a_tenant_at_once_make_one_chain() {
     first.batch_execute("COMMIT").expect("a commit");
     commit.join().expect("an end").expect("a commit behind it");
     assert_eq!(sound(&db, abc), 6);
-    let entries = "SELECT array_agg(entry ORDER BY entry) FROM stormops.tenant_log WHERE tenant_id = $1 AND log = 'runs'";
+    let entries =
+        "SELECT array_agg(entry ORDER BY entry) FROM stormops.tenant_log WHERE tenant_id = $1 AND log = 'runs'";
     assert_eq!(get::<Vec<i64>>(&mut db.superuser(), entries, &[&abc]), [1, 2]);
 }
 
@@ -444,7 +460,8 @@ fn the_digest_of_a_run_is_that_of_its_rows() {
     for run in runs {
         assert!(get::<bool>(&mut db.superuser(), by_hand, &[&abc, &run]));
     }
-    let unordered = "SELECT stormops.decisions_seal(tenant_id, run_id, property_id, storm_id, decided_at, propensity, score,
+    let unordered =
+        "SELECT stormops.decisions_seal(tenant_id, run_id, property_id, storm_id, decided_at, propensity, score,
             score_sd, value, decision, reason, policy_mode, model_version)
         FROM (SELECT * FROM stormops.policy_decisions_log WHERE run_id = $1 ORDER BY property_id DESC) AS d";
     fails_with(db.superuser().query(unordered, &[&runs[0]]), "22023");

@@ -28,7 +28,9 @@ fn protected(name: &str) -> Protected {
     let db = Db::new(name);
     let (a, b) = (provision(&db, "Alpha"), provision(&db, "Bravo"));
     let mut superuser = db.superuser();
-    superuser.batch_execute(&format!("REVOKE TEMPORARY ON DATABASE \"{}\" FROM PUBLIC", db.name)).expect("a closed database");
+    superuser
+        .batch_execute(&format!("REVOKE TEMPORARY ON DATABASE \"{}\" FROM PUBLIC", db.name))
+        .expect("a closed database");
     superuser.batch_execute(JOBS).expect("tables");
     // Rows that were there before.
     for tenant in [a, b] {
@@ -136,7 +138,10 @@ fn what_is_not_fit_is_refused_and_named_and_nothing_is_changed() {
         ("CREATE TABLE t (tenant_id uuid, id uuid UNIQUE)", "column tenant_id is not there as uuid NOT NULL"),
         ("CREATE TABLE t (tenant_id text NOT NULL PRIMARY KEY)", "column tenant_id is not there as uuid NOT NULL"),
         ("CREATE TABLE t (tenant_id uuid NOT NULL)", "the table has no primary key"),
-        ("CREATE TABLE t (tenant_id uuid NOT NULL, id uuid PRIMARY KEY)", "index public.t_pkey does not begin with tenant_id"),
+        (
+            "CREATE TABLE t (tenant_id uuid NOT NULL, id uuid PRIMARY KEY)",
+            "index public.t_pkey does not begin with tenant_id",
+        ),
         (
             "CREATE TABLE t (tenant_id uuid, id uuid, name text UNIQUE, PRIMARY KEY (tenant_id, id))",
             "index public.t_name_key does not begin with tenant_id",
@@ -158,7 +163,10 @@ fn what_is_not_fit_is_refused_and_named_and_nothing_is_changed() {
             "CREATE TABLE t (tenant_id uuid, id bigint GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (tenant_id, id))",
             "column id takes its values from a sequence",
         ),
-        ("CREATE TABLE t (tenant_id uuid, id bigserial, PRIMARY KEY (tenant_id, id))", "column id takes its values from a sequence"),
+        (
+            "CREATE TABLE t (tenant_id uuid, id bigserial, PRIMARY KEY (tenant_id, id))",
+            "column id takes its values from a sequence",
+        ),
         (
             "CREATE TABLE t (tenant_id uuid PRIMARY KEY); CREATE POLICY all_rows ON t USING (true)",
             "policy all_rows is permissive",
@@ -175,7 +183,11 @@ fn what_is_not_fit_is_refused_and_named_and_nothing_is_changed() {
             assert!(["42809", "55000"].contains(&sqlstate(&refused)), "{sql}: {refused:?}");
         } else {
             let refused = fails_with(refused, "55000");
-            assert!(refused.hint().is_some_and(|hint| hint.contains(fault)), "{sql}\n  {:?} lacks {fault}", refused.hint());
+            assert!(
+                refused.hint().is_some_and(|hint| hint.contains(fault)),
+                "{sql}\n  {:?} lacks {fault}",
+                refused.hint()
+            );
         }
         superuser.batch_execute("ROLLBACK TO before").expect("a savepoint");
         let kept = "SELECT count(*) FROM stormops.protected_tables";
@@ -225,9 +237,13 @@ fn attest_watches_it_from_then_on() {
         assert!(matches!(&found[..], [(p, e)] if p == property && e.contains(evidence)), "{sql}: {found:#?}");
     }
     // A partition made later is missed until protect() takes it along.
-    let later = "CREATE TABLE work.visits_2027 PARTITION OF work.visits FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')";
+    let later =
+        "CREATE TABLE work.visits_2027 PARTITION OF work.visits FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')";
     superuser.batch_execute(later).expect("a partition");
-    assert_eq!(failing(&db).iter().map(|f| f.0.as_str()).collect::<Vec<_>>(), ["row_security_forced", "owned_by_owner"]);
+    assert_eq!(
+        failing(&db).iter().map(|f| f.0.as_str()).collect::<Vec<_>>(),
+        ["row_security_forced", "owned_by_owner"]
+    );
     superuser.batch_execute("SELECT stormops.protect('work.visits', '{\"SELECT\": \"viewer\"}')").expect("again");
     assert_eq!(failing(&db), []);
     // So is a column.
@@ -271,7 +287,9 @@ fn roles_that_come_and_go_are_given_and_lose_it() {
     let Protected { db, a, .. } = protected("comers");
     let role = format!("late_{}", std::process::id());
     let mut superuser = db.superuser();
-    superuser.batch_execute(&format!("CREATE ROLE {role} LOGIN; SELECT stormops.grant_usage('{role}', 'trusted_app')")).expect("use");
+    superuser
+        .batch_execute(&format!("CREATE ROLE {role} LOGIN; SELECT stormops.grant_usage('{role}', 'trusted_app')"))
+        .expect("use");
     let mut session = cluster().connect(&role, &db.name);
     enter(&mut session, a);
     assert_eq!(count(&mut session, "work.jobs"), 1);
@@ -285,7 +303,9 @@ fn roles_that_come_and_go_are_given_and_lose_it() {
 fn unprotect_shows_nobody_a_row_and_gives_the_table_back() {
     let Protected { db, a, .. } = protected("unprotected");
     let mut superuser = db.superuser();
-    superuser.batch_execute("SELECT stormops.unprotect('work.visits'); SELECT stormops.unprotect('work.jobs')").expect("unprotect()");
+    superuser
+        .batch_execute("SELECT stormops.unprotect('work.visits'); SELECT stormops.unprotect('work.jobs')")
+        .expect("unprotect()");
     fails_with(inside(&db, a, None).query("SELECT * FROM jobs", &[]), "42501");
     superuser.batch_execute("GRANT SELECT ON work.jobs TO tapp").expect("a grant");
     assert_eq!(count(&mut inside(&db, a, None), "jobs"), 0);

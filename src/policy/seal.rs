@@ -138,7 +138,8 @@ unsafe fn finish(call: FunctionCallInfo) -> Datum {
         let size = pg_sys::VARHDRSZ + LENGTH + seal.fingerprints.len();
         let varlena = pg_sys::palloc(size).cast::<pg_sys::varlena>();
         pgrx::set_varsize_4b(varlena, size as i32);
-        let bytes = std::slice::from_raw_parts_mut(pgrx::vardata_4b(varlena).cast_mut().cast::<u8>(), size - pg_sys::VARHDRSZ);
+        let bytes =
+            std::slice::from_raw_parts_mut(pgrx::vardata_4b(varlena).cast_mut().cast::<u8>(), size - pg_sys::VARHDRSZ);
         bytes[..LENGTH].copy_from_slice(&seal.digest());
         bytes[LENGTH..].copy_from_slice(&seal.fingerprints);
         Datum::from(varlena)

@@ -42,7 +42,10 @@ mod tests {
     fn the_form_is_fixed_for_ever() {
         let hex = |bytes: [u8; LENGTH]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(hex(digest(b"abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(hex(of(&[Some(b"abc"), None, Some(b"")])), "dab2d2ddeeeac739b3b5f77bd6a1ee428bf684c2924201f6aa86bcee5fe822af");
+        assert_eq!(
+            hex(of(&[Some(b"abc"), None, Some(b"")])),
+            "dab2d2ddeeeac739b3b5f77bd6a1ee428bf684c2924201f6aa86bcee5fe822af"
+        );
     }
 
     #[test]
