@@ -5,6 +5,8 @@ COMMENT ON FUNCTION stormops.milliseconds_of(uuid) IS 'The moment of an id of ve
 COMMENT ON FUNCTION stormops.name_key(text) IS 'Folds a name so that two that a person would confuse are equal: case, white space, compatibility forms (NFKC), look-alike characters (Unicode Technical Standard 39, section 4). NULL if the name is longer than 200 characters, shows no letter or digit, or holds an invisible character.';
 COMMENT ON FUNCTION stormops.tidy_name(text) IS 'The name with single blanks between its words and none around it.';
 COMMENT ON FUNCTION stormops.email_key(text) IS 'The address with its domain in lower case; NULL if it is not name@domain.tld of at most 254 characters (RFC 5321).';
+COMMENT ON FUNCTION stormops.log_digest(bytea[]) IS 'SHA-256 over fields, each after its length in four bytes (the most significant first; ffffffff stands for NULL): the canonical form of the log.';
+COMMENT ON FUNCTION stormops.library_is_preloaded() IS 'True if shared_preload_libraries or session_preload_libraries name the library: then its guards hold from a session''s first statement on.';
 COMMENT ON FUNCTION stormops.calling_role() IS 'The database role in force outside every SECURITY DEFINER function: who called.';
 COMMENT ON FUNCTION stormops.visit_all_tenants() IS 'Lets the function of stormops_owner that calls it see every tenant''s rows until it returns. Errors: 42501 from anywhere else.';
 COMMENT ON FUNCTION stormops.await_writers(oid) IS 'Waits until every transaction has ended that holds a lock of a table for writing now; blocks nobody.';
@@ -58,6 +60,7 @@ BEGIN
     END LOOP;
     REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
     ALTER FUNCTION stormops.install() SET client_min_messages = warning; -- it skips what is there
+    PERFORM stormops.record_shipped();
     -- A restore sets row_security off and brings the tables with their rows; they come after this.
     IF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
         PERFORM stormops.install();

@@ -176,7 +176,9 @@ CREATE FUNCTION stormops.drop_decisions_before(month date) RETURNS text[]
 DECLARE
     partition name;
     dropped text[] := '{}';
+    bound date;
 BEGIN
+    PERFORM stormops.visit_all_tenants();
     IF month IS NULL OR month > now() - interval '1 month' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'decisions of the last month are kept',
             HINT = 'SELECT stormops.drop_decisions_before((now() - interval ''7 years'')::date);';
@@ -192,7 +194,18 @@ BEGIN
         PERFORM stormops.uncount_partition('policy_decisions_log', partition);
         EXECUTE format('DROP TABLE stormops.%I', partition);
         dropped := dropped || partition::text;
+        bound := (to_date(right(partition, 7), 'YYYY_MM') + interval '1 month')::date;
     END LOOP;
+    -- Whose decisions went is in each tenant's log, so that it can tell them from decisions that somebody took away.
+    PERFORM stormops.log_event(r.tenant_id, 'drop_decisions', NULL, bound::text,
+        format('%s decisions of %s runs', sum(r.decisions), count(*)))
+    FROM (
+        SELECT d.tenant_id, d.decisions FROM stormops.policy_run_digests AS d
+        WHERE d.run_id < stormops.first_id_of(bound)
+            AND stormops.decisions_partition((to_timestamp(stormops.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date) = ANY (dropped)
+    ) AS r
+    GROUP BY r.tenant_id
+    ORDER BY r.tenant_id;
     RETURN dropped;
 END
 $$;

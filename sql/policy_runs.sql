@@ -143,6 +143,8 @@ BEGIN
         tenant, run_id, storm_id, policy_mode, parameters, decided_at, stormops.calling_role(), stormops.current_user_id(),
         treat, hold, excluded, reasons, expected_value, supersedes
     );
+    INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints)
+    SELECT tenant, run_id, d.decisions, d.digest, d.fingerprints FROM stormops.decisions_digest(tenant, run_id) AS d;
     INSERT INTO stormops.tenant_usage (metric_name, metric_value, dimensions)
     SELECT m.metric_name, m.n, jsonb_build_object('policy_mode', policy_mode, 'run_id', run_id, 'storm_id', storm_id)
     FROM (VALUES ('policy_run', 1), ('policy_decision', treat + hold + excluded)) AS m (metric_name, n);

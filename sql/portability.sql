@@ -4,6 +4,7 @@ CREATE FUNCTION stormops.export_tenant_data(tenant_id uuid DEFAULT NULL, OUT tab
     AS $$
 DECLARE
     target uuid := stormops.target_tenant(tenant_id, false);
+    counted record;
 BEGIN
     PERFORM stormops.visit_all_tenants();
     IF NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = target) THEN
@@ -11,14 +12,19 @@ BEGIN
             HINT = 'SELECT * FROM stormops.list_tenants();';
     END IF;
     -- The catalogue, not a list: a tenant's table cannot be forgotten.
-    FOR table_name IN
-        SELECT c.relname
+    FOR counted IN
+        SELECT c.relname::text AS name, c.oid::regclass AS relation
         FROM pg_class AS c
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
         WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-        ORDER BY c.relname
+        UNION ALL
+        -- Of the database's own tables those that are protected, with their schema.
+        SELECT format('%I.%I', c.relnamespace::regnamespace, c.relname), c.oid::regclass
+        FROM stormops.protected() AS p JOIN pg_class AS c ON c.oid = p.relation
+        ORDER BY 1
     LOOP
-        EXECUTE format('SELECT count(*) FROM stormops.%I WHERE tenant_id = $1', table_name) INTO row_count USING target;
+        EXECUTE format('SELECT count(*) FROM %s WHERE tenant_id = $1', counted.relation) INTO row_count USING target;
+        table_name := counted.name;
         RETURN NEXT;
     END LOOP;
 END

@@ -10,6 +10,7 @@ CREATE FUNCTION stormops.role_matrix(
     FROM (VALUES
         ('tenants', 'SELECT', 'viewer', NULL, NULL),
         ('tenant_events', 'SELECT', 'admin', NULL, NULL),
+        ('tenant_log', 'SELECT', 'admin', NULL, NULL),
         ('users', 'SELECT', 'viewer', NULL, NULL),
         ('break_glass_grants', 'SELECT', 'admin', NULL, NULL),
         ('storms', 'SELECT', 'viewer', NULL, NULL),
@@ -44,6 +45,8 @@ CREATE FUNCTION stormops.role_matrix(
         ('policy_runs', 'UPDATE', 'crew_chief', NULL, 'apply_policy()'),
         ('policy_decisions_log', 'SELECT', 'viewer', NULL, NULL),
         ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+        ('policy_run_digests', 'SELECT', 'admin', NULL, NULL),
+        ('policy_run_digests', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
         ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
         ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()'),
         ('metrics', 'SELECT', 'viewer', NULL, NULL),
@@ -86,6 +89,7 @@ CREATE FUNCTION stormops.installation_tables() RETURNS text[]
     AS $$
     SELECT ARRAY[
         'usage_grants',
+        'protected_tables',
         'token_issuers',
         'token_keys',
         'signing_keys',
@@ -125,11 +129,14 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('close_break_glass(uuid)', '{operator}'),
         ('break_glass_grants()', '{operator}'),
         ('new_id()', '{app,trusted_app}'),
-        ('role_matrix()', '{app,trusted_app,operator}'),
+        ('role_matrix()', '{app,trusted_app,operator,monitor}'),
+        ('usage_functions()', '{operator,monitor}'),
         ('add_user(text,text,text,uuid)', '{app,trusted_app,operator}'),
         ('set_user_role(uuid,text,uuid)', '{app,trusted_app,operator}'),
         ('remove_user(uuid,text,uuid)', '{app,trusted_app,operator}'),
         ('export_tenant_data(uuid)', '{app,trusted_app,operator}'),
+        ('verify_log(uuid)', '{app,trusted_app,operator}'),
+        ('log_head(uuid)', '{app,trusted_app,operator}'),
         ('default_policy_modes()', '{app,trusted_app,operator}'),
         ('apply_policy(uuid,text,boolean)', '{app,trusted_app}'),
         ('preview_policy(uuid,text)', '{app,trusted_app}'),
@@ -266,6 +273,31 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('suspend_tenant(uuid,text)', '{operator}'),
         ('reactivate_tenant(uuid,text)', '{operator}'),
         ('close_tenant(uuid,text)', '{operator}'),
+        ('granted_usage()', '{operator,monitor}'),
+        ('protected()', '{operator,monitor}'),
+        ('table_matrix()', '{operator,monitor}'),
+        ('tenant_relations()', '{operator,monitor}'),
+        ('shipped_policies()', '{operator,monitor}'),
+        ('unsafe_keys(oid)', '{operator,monitor}'),
+        ('library_is_preloaded()', '{operator,monitor}'),
+        ('known_bypasses()', '{operator,monitor}'),
+        ('shipped_triggers()', '{operator,monitor}'),
+        ('privileges(aclitem[])', '{operator,monitor}'),
+        ('present_grants()', '{operator,monitor}'),
+        ('shipped_grants()', '{operator,monitor}'),
+        ('log_digest(bytea[])', '{operator,monitor}'),
+        ('function_digest(oid)', '{operator,monitor}'),
+        ('shipped_functions()', '{operator,monitor}'),
+        ('attest_server()', '{operator,monitor}'),
+        ('attest_roles()', '{operator,monitor}'),
+        ('attest_tables()', '{operator,monitor}'),
+        ('attest_side_ways()', '{operator,monitor}'),
+        ('attest_policies()', '{operator,monitor}'),
+        ('attest_grants()', '{operator,monitor}'),
+        ('attest_functions()', '{operator,monitor}'),
+        ('attested_properties()', '{operator,monitor}'),
+        ('attest()', '{operator,monitor}'),
+        ('attest_summary()', '{operator,monitor}'),
         ('list_tenants()', '{operator,monitor}'),
         ('maintain_partitions(integer)', '{operator}'),
         ('drop_decisions_before(date)', '{operator}'),
@@ -383,14 +415,22 @@ BEGIN
         CONTINUE WHEN g.kind = 'monitor';
         -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
         FOR p IN
-            SELECT m.* FROM stormops.role_matrix() AS m
-            WHERE m.through IS NULL AND (g.kind <> 'operator' OR m.command = 'SELECT')
+            SELECT m.command, m.relation::regclass AS name,
+                (SELECT string_agg(quote_ident(k), ', ') FROM unnest(m.columns) AS k) AS columns
+            FROM stormops.table_matrix() AS m
+            WHERE m.through IS NULL AND m.least_role IS NOT NULL AND (g.kind <> 'operator' OR m.command = 'SELECT')
         LOOP
-            EXECUTE format('GRANT %s %s ON stormops.%I TO %I', p.command,
-                coalesce('(' || array_to_string(p.columns, ', ') || ')', ''), p.table_name, g.role_name);
+            EXECUTE format('GRANT %s %s ON %s TO %I', p.command, '(' || p.columns || ')', p.name, g.role_name);
+        END LOOP;
+        FOR p IN SELECT DISTINCT c.relnamespace::regnamespace AS name FROM stormops.protected() AS t JOIN pg_class AS c ON c.oid = t.relation LOOP
+            EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', p.name, g.role_name);
         END LOOP;
         EXECUTE format('GRANT SELECT ON stormops.policy_decisions, stormops.storm_results TO %I', g.role_name);
-        IF g.kind = 'trusted_app' THEN
+        -- The cluster's, and so not to be touched without need: another database may be about to.
+        IF g.kind = 'trusted_app' AND 2 > (
+            SELECT count(*) FROM pg_parameter_acl AS s, aclexplode(s.paracl) AS a
+            WHERE s.parname IN ('app.current_tenant', 'app.current_user_id') AND a.grantee = g.oid AND a.privilege_type = 'SET'
+        ) THEN
             EXECUTE format('GRANT SET ON PARAMETER app.current_tenant, app.current_user_id TO %I', g.role_name);
         END IF;
     END LOOP;
@@ -411,6 +451,9 @@ BEGIN
             HINT = 'SELECT * FROM stormops.usage_grants; shows who has use.';
     END IF;
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM %I', role_name);
+    FOR f IN SELECT c.oid::regclass AS name FROM stormops.protected() AS p JOIN pg_class AS c ON c.oid = p.relation LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %I', f.name, role_name);
+    END LOOP;
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA stormops FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON SCHEMA stormops FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);

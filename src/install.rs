@@ -23,8 +23,11 @@ pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("../sql/tables/health_alerts.sql"),
     include_str!("../sql/tables/health_routes.sql"),
     include_str!("../sql/tables/views.sql"),
+    include_str!("../sql/tables/tenancy_log.sql"),
+    include_str!("../sql/tables/tenancy_protected.sql"),
     include_str!("../sql/tables/protection.sql"),
     include_str!("../sql/tables/health_triggers.sql"),
+    include_str!("../sql/tables/tenancy_log_adoption.sql"),
 ];
 
 /// Makes what is missing of StormOps' tables and restores their protection; keeps every row.
@@ -39,8 +42,16 @@ fn install() -> Result<(), spi::Error> {
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/tenancy.sql");
 extension_sql_file!("../sql/tenancy_usage.sql", requires = ["tenancy"]);
-extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy_usage"]);
-extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/tenancy_protection.sql", requires = ["tenancy_usage"]);
+extension_sql_file!("../sql/tenancy_protect.sql", requires = ["tenancy_protection"]);
+extension_sql_file!("../sql/tenancy_attest_server.sql", requires = ["tenancy_protect"]);
+extension_sql_file!("../sql/tenancy_attest_tables.sql", requires = ["tenancy_attest_server"]);
+extension_sql_file!("../sql/tenancy_attest_grants.sql", requires = ["tenancy_attest_tables"]);
+extension_sql_file!("../sql/tenancy_attest_functions.sql", requires = ["tenancy_attest_grants"]);
+extension_sql_file!("../sql/tenancy_attest.sql", requires = ["tenancy_attest_functions"]);
+extension_sql_file!("../sql/tenancy_lifecycle.sql", requires = ["tenancy_attest"]);
+extension_sql_file!("../sql/tenancy_log.sql", requires = ["tenancy_lifecycle"]);
+extension_sql_file!("../sql/tenancy_users.sql", requires = ["tenancy_log"]);
 extension_sql_file!("../sql/tenancy_tokens.sql", requires = ["tenancy_users"]);
 extension_sql_file!("../sql/tenancy_break_glass.sql", requires = ["tenancy_tokens"]);
 extension_sql_file!("../sql/field.sql", requires = ["tenancy_break_glass"]);
@@ -50,8 +61,10 @@ extension_sql_file!("../sql/uplift_streams.sql", requires = ["uplift_trials"]);
 extension_sql_file!("../sql/uplift.sql", requires = ["uplift_streams"]);
 extension_sql_file!("../sql/uplift_outcomes.sql", requires = ["uplift"]);
 extension_sql_file!("../sql/policy.sql", requires = ["uplift_outcomes"]);
-extension_sql_file!("../sql/policy_runs.sql", requires = ["policy"]);
-extension_sql_file!("../sql/policy_outcomes.sql", requires = ["policy_runs"]);
+extension_sql_file!("../sql/policy_seal.sql", requires = ["policy"]);
+extension_sql_file!("../sql/policy_runs.sql", requires = ["policy_seal"]);
+extension_sql_file!("../sql/tenancy_verification.sql", requires = ["policy_runs"]);
+extension_sql_file!("../sql/policy_outcomes.sql", requires = ["tenancy_verification"]);
 extension_sql_file!(
     "../sql/experiment_aggregates.sql",
     requires = ["policy_outcomes", stormops::experiment::arm_agg::arm_combine]

@@ -9,6 +9,11 @@ use crate::{Db, provision};
 /// row and `{id}` its UUID; `{storm}`, `{property}`, `{experiment}`, `{run}` and `{invoice}` are its parents.
 const ROWS: &[(&str, &str, &str)] = &[
     ("tenant_events", "event_id, action, actor", "'{id}', 'test', 'test'"),
+    (
+        "tenant_log",
+        "log, entry, subject_id, adopted, content, hash",
+        "'events', {n}000, md5('{n}')::uuid, false, sha256('{n}'), sha256('{n}')",
+    ),
     ("users", "user_id, email, role", "'{id}', 'twin{n}@twin.example', 'viewer'"),
     (
         "break_glass_grants",
@@ -47,6 +52,7 @@ const ROWS: &[(&str, &str, &str)] = &[
          model_version",
         "'{run}', '{property}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
     ),
+    ("policy_run_digests", "run_id, decisions, digest, fingerprints", "'{run}', 0, sha256('{n}'), ''"),
     (
         "policy_outcomes",
         "outcome_id, storm_id, property_id, run_id, converted, occurred_at, late, idempotency_key",

@@ -6,7 +6,7 @@ DECLARE
     t record;
     c record;
     member record;
-    condition text;
+    at_first pg_catalog.pg_init_privs[];
 BEGIN
     -- Called immutable so that it is answered when a query is planned, and costs no row anything.
     -- Safe: the extension's going takes policies from every table, and so ends every plan.
@@ -20,7 +20,7 @@ BEGIN
 
     FOR t IN
         SELECT cl.oid, cl.oid::regclass AS name, cl.relname, cl.relkind, cl.relispartition,
-               a.attnum IS NOT NULL AND NOT cl.relispartition AS of_tenant
+               a.attnum IS NOT NULL AS of_tenant
         FROM pg_class AS cl
         LEFT JOIN pg_attribute AS a ON a.attrelid = cl.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
         WHERE cl.relnamespace = 'stormops'::regnamespace
@@ -28,49 +28,18 @@ BEGIN
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
                  OR cl.relname = ANY (stormops.installation_tables())
                  OR cl.relispartition OR cl.relname IN ('policy_decisions', 'storm_results'))
-        ORDER BY cl.relispartition, cl.relname
+        ORDER BY cl.relispartition, a.attnum IS NOT NULL, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);
         CONTINUE WHEN t.relkind = 'v';
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
-        -- What is no tenant's, as the list of grants, its owner reads.
-        CONTINUE WHEN t.relname = ANY (stormops.installation_tables());
-        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
-        -- A partition named directly has no policy, and so shows nobody a row.
+        -- What is no tenant's, its owner reads.
         CONTINUE WHEN NOT t.of_tenant;
-        EXECUTE format('DROP POLICY IF EXISTS tenant ON %s', t.name);
-        EXECUTE format('CREATE POLICY tenant ON %s USING (tenant_id = stormops.current_tenant())', t.name);
-        EXECUTE format('DROP POLICY IF EXISTS tenant_floor ON %s', t.name);
-        EXECUTE format('CREATE POLICY tenant_floor ON %s AS RESTRICTIVE USING (tenant_id = stormops.current_tenant())', t.name);
-        EXECUTE format('COMMENT ON POLICY tenant ON %s IS %L', t.name, 'A tenant''s own rows. current_tenant() raises an error unless the transaction works in an open tenant.');
-        EXECUTE format('COMMENT ON POLICY tenant_floor ON %s IS %L', t.name, 'The same, restrictive: no policy added later can widen it.');
-        -- Names nothing of the extension and so outlives it: when DROP EXTENSION … CASCADE has
-        -- taken the policies above, a policy that a user added opens nothing.
-        EXECUTE format('DROP POLICY IF EXISTS installed ON %s', t.name);
-        EXECUTE format('CREATE POLICY installed ON %s AS RESTRICTIVE USING (stormops.installed()) WITH CHECK (true)', t.name);
-        EXECUTE format('COMMENT ON POLICY installed ON %s IS %L', t.name, 'Without the extension nobody sees a row.');
-        FOR c IN
-            SELECT k.command, m.least_role
-            FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS k (command)
-            LEFT JOIN stormops.role_matrix() AS m ON m.table_name = t.relname AND m.command = k.command
-        LOOP
-            EXECUTE format('DROP POLICY IF EXISTS role_%s ON %s', lower(c.command), t.name);
-            -- Everybody in a tenant is at least a viewer.
-            CONTINUE WHEN c.command = 'SELECT' AND c.least_role = 'viewer';
-            condition := CASE
-                WHEN c.least_role IS NULL THEN 'false'
-                ELSE format('stormops.%s(%L)', CASE c.command WHEN 'SELECT' THEN 'may_read' ELSE 'may_write' END, c.least_role)
-            END;
-            EXECUTE format('CREATE POLICY role_%s ON %s AS RESTRICTIVE FOR %s %s (%s)',
-                lower(c.command), t.name, c.command, CASE c.command WHEN 'INSERT' THEN 'WITH CHECK' ELSE 'USING' END, condition);
-            EXECUTE format('COMMENT ON POLICY role_%s ON %s IS %L', lower(c.command), t.name,
-                CASE WHEN c.least_role IS NULL THEN 'Nobody does this; see role_matrix().'
-                     ELSE format('At least %s, in a tenant that is not suspended for writing; see role_matrix().', c.least_role) END);
-        END LOOP;
-        IF t.relname <> 'tenants' THEN
-            EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id SET DEFAULT stormops.current_tenant()', t.name);
-        END IF;
+        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
+        CONTINUE WHEN t.relispartition;
+        PERFORM stormops.secure_table(t.oid);
     END LOOP;
+    PERFORM stormops.secure_table(p.relation) FROM stormops.protected() AS p JOIN pg_class AS cl ON cl.oid = p.relation;
 
     -- Ids that the server makes unless the writer brings its own.
     FOR c IN
@@ -96,7 +65,6 @@ BEGIN
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
     CREATE OR REPLACE TRIGGER legal_step BEFORE INSERT OR UPDATE OR DELETE ON stormops.tenants
         FOR EACH ROW EXECUTE FUNCTION stormops.legal_step();
-
     CREATE OR REPLACE TRIGGER legal_truncate BEFORE TRUNCATE ON stormops.tenants
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.legal_step();
 
@@ -127,6 +95,14 @@ BEGIN
     CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoice_lines
         FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
 
+    -- Deferred, so that a chain is held from the first entry to the commit and no longer.
+    FOR c IN VALUES ('enter_event', 'tenant_events'), ('enter_run', 'policy_run_digests') LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_trigger AS g WHERE g.tgrelid = format('stormops.%I', c.column2)::regclass AND g.tgname = c.column1);
+        EXECUTE format('CREATE CONSTRAINT TRIGGER %I AFTER INSERT ON stormops.%I DEFERRABLE INITIALLY DEFERRED'
+            ' FOR EACH ROW EXECUTE FUNCTION stormops.%1$I()', c.column1, c.column2);
+    END LOOP;
+
     PERFORM stormops.maintain_partitions();
 
     FOR member IN
@@ -138,6 +114,11 @@ BEGIN
         EXECUTE format('ALTER EXTENSION stormops DROP %s %s', member.kind, member.name);
     END LOOP;
 
+    -- What CREATE EXTENSION grants, pg_dump takes for a part of the extension, and leaves to the next CREATE EXTENSION. That
+    -- one runs before usage_grants has its rows, so these are to be dumped like grants that were made later.
+    at_first := ARRAY(SELECT i FROM pg_init_privs AS i WHERE (i.classoid, i.objoid) <> ('pg_namespace'::regclass, 'stormops'::regnamespace));
     PERFORM stormops.renew_grants();
+    DELETE FROM pg_init_privs AS i WHERE i <> ALL (at_first);
+    INSERT INTO pg_init_privs SELECT f.* FROM unnest(at_first) AS f EXCEPT SELECT i.* FROM pg_init_privs AS i;
 END
 $$;

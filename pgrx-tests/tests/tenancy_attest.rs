@@ -1,0 +1,391 @@
+//! attest() sees each property of a safe installation broken, names what broke it, and calls nothing else broken.
+
+use postgres::Client;
+use stormops_tests::twins::Twins;
+use stormops_tests::{Db, ROLES, fails_with};
+
+/// What fails, whatever a test does: the server may be older than its repairs.
+const FAILING: &str =
+    "SELECT property, evidence, remedy FROM stormops.attest() WHERE NOT pass AND property <> 'server_minor'";
+
+fn db(name: &str) -> Db {
+    let db = Db::new(name);
+    close(&db);
+    db
+}
+
+/// What an installation must do itself: by default everybody may make temporary tables in a database.
+fn close(db: &Db) {
+    let revoke = format!("REVOKE TEMPORARY ON DATABASE \"{}\" FROM PUBLIC", db.name);
+    db.superuser().batch_execute(&revoke).expect("no temporary tables");
+}
+
+/// The properties that fail, each with its evidence.
+#[track_caller]
+fn failing(session: &mut Client) -> Vec<(String, String)> {
+    let rows = session.query(FAILING, &[]).unwrap_or_else(|e| panic!("attest(): {e:?}"));
+    rows.iter().for_each(|row| assert!(row.get::<_, Option<&str>>(2).is_some(), "a failure without a remedy"));
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// Property, what breaks it, and what the evidence must name.
+const BREAKS: &[(&str, &str, &str)] = &[
+    (
+        "row_security_forced",
+        "ALTER TABLE stormops.storms NO FORCE ROW LEVEL SECURITY",
+        "stormops.storms does not force",
+    ),
+    (
+        "row_security_forced",
+        "ALTER TABLE stormops.users DISABLE ROW LEVEL SECURITY",
+        "stormops.users has row security disabled",
+    ),
+    (
+        "row_security_forced",
+        "ALTER TABLE stormops.policy_decisions_log_default NO FORCE ROW LEVEL SECURITY",
+        "policy_decisions_log_default",
+    ),
+    ("row_security_forced", "ALTER TABLE stormops.usage_grants DISABLE ROW LEVEL SECURITY", "usage_grants"),
+    (
+        "policies_as_shipped",
+        "DROP POLICY tenant_floor ON stormops.storms",
+        "policy tenant_floor on stormops.storms is missing",
+    ),
+    (
+        "policies_as_shipped",
+        "ALTER POLICY tenant ON stormops.users USING (true)",
+        "tenant on stormops.users is changed",
+    ),
+    (
+        "policies_as_shipped",
+        "ALTER POLICY tenant ON stormops.users USING (tenant_id = stormops.current_tenant() OR true)",
+        "OR true",
+    ),
+    (
+        "policies_as_shipped",
+        "ALTER POLICY role_update ON stormops.storms TO tapp",
+        "role_update on stormops.storms is changed",
+    ),
+    (
+        "policies_as_shipped",
+        "ALTER POLICY role_insert ON stormops.users WITH CHECK (stormops.may_write('viewer'))",
+        "viewer",
+    ),
+    // An operator that looks like the one it stands in for.
+    (
+        "policies_as_shipped",
+        "CREATE FUNCTION public.yes(uuid, uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+         CREATE OPERATOR public.= (FUNCTION = public.yes, LEFTARG = uuid, RIGHTARG = uuid);
+         ALTER POLICY tenant ON stormops.users USING (tenant_id OPERATOR(public.=) stormops.current_tenant())",
+        "OPERATOR(public.=)",
+    ),
+    ("no_permissive_policy", "CREATE POLICY open ON stormops.storms USING (true)", "policy open on stormops.storms"),
+    (
+        "no_permissive_policy",
+        "CREATE POLICY open ON stormops.policy_decisions_log_default USING (true)",
+        "policy_decisions_log_default",
+    ),
+    ("no_permissive_policy", "CREATE POLICY open ON stormops.usage_grants USING (true)", "usage_grants"),
+    ("owned_by_owner", "ALTER TABLE stormops.storms OWNER TO nobody", "stormops.storms is nobody's"),
+    ("owned_by_owner", "ALTER VIEW stormops.storm_results OWNER TO postgres", "stormops.storm_results is postgres's"),
+    ("owner_powerless", "ALTER ROLE stormops_owner LOGIN", "LOGIN"),
+    ("owner_powerless", "ALTER ROLE stormops_owner BYPASSRLS", "BYPASSRLS"),
+    ("owner_unreachable", "GRANT stormops_owner TO nobody", "nobody is a member of stormops_owner"),
+    ("owner_unreachable", "GRANT pg_read_all_data TO stormops_owner", "stormops_owner is a member of pg_read_all_data"),
+    ("roles_within_row_security", "ALTER ROLE app BYPASSRLS", "app (app) has BYPASSRLS"),
+    ("roles_within_row_security", "ALTER ROLE mon CREATEROLE", "mon (monitor) has CREATEROLE"),
+    ("roles_within_row_security", "GRANT pg_read_all_data TO tapp", "tapp (trusted_app) can become pg_read_all_data"),
+    ("roles_within_row_security", "GRANT pg_monitor TO app", "app (app) can become pg_monitor"),
+    (
+        "roles_within_row_security",
+        "CREATE ROLE half; GRANT half TO tapp; GRANT pg_execute_server_program TO half",
+        "pg_execute_server_program",
+    ),
+    ("roles_within_row_security", "GRANT op TO app", "app (app) can become op"),
+    (
+        "functions_as_shipped",
+        "CREATE OR REPLACE FUNCTION stormops.is_operator() RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+         SET search_path = pg_catalog, pg_temp AS 'SELECT true'",
+        "stormops.is_operator() is changed",
+    ),
+    (
+        "functions_as_shipped",
+        "ALTER FUNCTION stormops.may_write(text) IMMUTABLE",
+        "stormops.may_write(text) is changed",
+    ),
+    (
+        "functions_as_shipped",
+        "ALTER FUNCTION stormops.log_head(uuid) RESET search_path",
+        "stormops.log_head(uuid) is changed",
+    ),
+    (
+        "functions_as_shipped",
+        "ALTER FUNCTION stormops.log_head(uuid) OWNER TO postgres",
+        "stormops.log_head(uuid) is postgres's",
+    ),
+    (
+        "functions_as_shipped",
+        "ALTER EXTENSION stormops DROP FUNCTION stormops.draw(uuid, uuid, uuid, text)",
+        "no member",
+    ),
+    (
+        "functions_as_shipped",
+        "CREATE FUNCTION stormops.extra() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+         REVOKE ALL ON FUNCTION stormops.extra() FROM PUBLIC",
+        "stormops.extra() was added",
+    ),
+    (
+        "functions_as_shipped",
+        "CREATE OR REPLACE FUNCTION stormops.installed() RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+         SET search_path = pg_catalog, pg_temp AS 'SELECT true'",
+        "stormops.installed() is changed",
+    ),
+    ("nothing_to_public", "GRANT SELECT ON stormops.storms TO PUBLIC", "SELECT on table stormops.storms to PUBLIC"),
+    ("nothing_to_public", "GRANT EXECUTE ON FUNCTION stormops.log_head(uuid) TO PUBLIC", "log_head(uuid) to PUBLIC"),
+    ("nothing_to_public", "GRANT USAGE ON SCHEMA stormops TO PUBLIC", "USAGE on schema stormops to PUBLIC"),
+    (
+        "nothing_to_public",
+        "GRANT SET ON PARAMETER app.current_tenant TO PUBLIC",
+        "parameter app.current_tenant to PUBLIC",
+    ),
+    (
+        "nothing_to_public",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE stormops_owner GRANT SELECT ON TABLES TO PUBLIC",
+        "default privileges of stormops_owner",
+    ),
+    ("no_grant_added", "GRANT TRUNCATE ON stormops.storms TO tapp", "TRUNCATE on table stormops.storms to tapp"),
+    (
+        "no_grant_added",
+        "GRANT TRIGGER, REFERENCES ON stormops.users TO nobody",
+        "TRIGGER on table stormops.users to nobody",
+    ),
+    ("no_grant_added", "GRANT SELECT ON stormops.tenants TO mon", "to mon"),
+    (
+        "no_grant_added",
+        "GRANT SELECT ON stormops.tenants TO app WITH GRANT OPTION",
+        "GRANT OPTION for SELECT on table stormops.tenants to app",
+    ),
+    ("no_grant_added", "GRANT SELECT ON stormops.policy_decisions_log_default TO tapp", "policy_decisions_log_default"),
+    ("no_grant_added", "GRANT UPDATE (tenant_id) ON stormops.storms TO app", "column stormops.storms.tenant_id to app"),
+    (
+        "no_grant_added",
+        "GRANT SET ON PARAMETER app.current_tenant TO app",
+        "SET on parameter app.current_tenant to app",
+    ),
+    ("no_grant_added", "GRANT SELECT ON stormops.usage_grants TO op", "usage_grants"),
+    (
+        "no_grant_added",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA stormops GRANT SELECT ON TABLES TO nobody",
+        "default privileges of postgres in stormops",
+    ),
+    ("no_grant_added", "DELETE FROM stormops.usage_grants WHERE grantee = 'mon'::regrole", "to mon"),
+    (
+        "no_foreign_definer",
+        "CREATE FUNCTION public.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER
+         AS 'SELECT count(*) FROM stormops.storms'",
+        "peek() runs as postgres and app (app) may execute it",
+    ),
+    (
+        "views_ask_as_caller",
+        "CREATE VIEW public.peek AS SELECT * FROM stormops.storms",
+        "view public.peek over stormops.storms",
+    ),
+    (
+        "views_ask_as_caller",
+        "CREATE VIEW public.peek AS SELECT * FROM stormops.policy_decisions_log_default",
+        "policy_decisions_log_default",
+    ),
+    (
+        "views_ask_as_caller",
+        "CREATE MATERIALIZED VIEW public.peek AS TABLE stormops.storms",
+        "materialized view public.peek",
+    ),
+    (
+        "views_ask_as_caller",
+        "ALTER VIEW stormops.storm_results SET (security_invoker = false)",
+        "stormops.storm_results",
+    ),
+    ("keys_lead_with_tenant", "CREATE INDEX by_name ON stormops.storms (name)", "index stormops.by_name"),
+    ("keys_lead_with_tenant", "ALTER TABLE stormops.properties ADD UNIQUE (external_id)", "properties_external_id_key"),
+    (
+        "keys_lead_with_tenant",
+        "ALTER TABLE stormops.storms ADD CONSTRAINT gone FOREIGN KEY (tenant_id, storm_id)
+         REFERENCES stormops.storms ON DELETE CASCADE",
+        "foreign key gone of stormops.storms changes rows",
+    ),
+    (
+        "keys_lead_with_tenant",
+        "ALTER TABLE stormops.policy_decisions_log_default ADD UNIQUE (property_id)",
+        "property_id",
+    ),
+    (
+        "tables_registered",
+        "CREATE TABLE stormops.extra (tenant_id uuid NOT NULL); ALTER TABLE stormops.extra OWNER TO stormops_owner;
+         ALTER TABLE stormops.extra ENABLE ROW LEVEL SECURITY",
+        "stormops.extra is in no matrix",
+    ),
+    ("tables_registered", "DROP TABLE stormops.data_quality_metrics", "stormops.data_quality_metrics is missing"),
+    (
+        "triggers_as_shipped",
+        "ALTER TABLE stormops.tenants DISABLE TRIGGER legal_step",
+        "trigger legal_step on stormops.tenants is disabled",
+    ),
+    ("triggers_as_shipped", "ALTER TABLE stormops.tenants ENABLE REPLICA TRIGGER legal_truncate", "legal_truncate"),
+    (
+        "triggers_as_shipped",
+        "DROP TRIGGER enter_event ON stormops.tenant_events",
+        "trigger enter_event on stormops.tenant_events is missing",
+    ),
+    (
+        "triggers_as_shipped",
+        "ALTER TABLE stormops.properties DISABLE TRIGGER ALL",
+        "a foreign key of stormops.properties",
+    ),
+    (
+        "triggers_as_shipped",
+        "CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+         CREATE TRIGGER spy AFTER INSERT ON stormops.users FOR EACH ROW EXECUTE FUNCTION public.spy()",
+        "trigger spy on stormops.users runs public.spy()",
+    ),
+    ("no_rules", "CREATE RULE twice AS ON INSERT TO stormops.storms DO ALSO NOTHING", "rule twice on stormops.storms"),
+    (
+        "publications_filtered",
+        "CREATE PUBLICATION out FOR TABLE stormops.storms",
+        "publication out publishes stormops.storms",
+    ),
+    ("publications_filtered", "CREATE PUBLICATION out FOR ALL TABLES", "stormops.customer_journeys"),
+    (
+        "no_foreign_event_trigger",
+        "CREATE FUNCTION public.ddl() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+         ALTER FUNCTION public.ddl() OWNER TO nobody;
+         CREATE EVENT TRIGGER ddl ON ddl_command_end EXECUTE FUNCTION public.ddl()",
+        "event trigger ddl runs public.ddl() of nobody",
+    ),
+    (
+        "nothing_leakproof",
+        "CREATE FUNCTION public.quick(text) RETURNS boolean LANGUAGE sql IMMUTABLE LEAKPROOF AS 'SELECT true'",
+        "quick(text) is LEAKPROOF",
+    ),
+    ("settings", "ALTER ROLE app SET row_security = off", "row_security=off for app"),
+    ("settings", "ALTER ROLE ALL SET session_replication_role = replica", "for all roles"),
+    ("settings", "SET LOCAL session_replication_role = replica", "session_replication_role is replica in this session"),
+    ("no_create", "GRANT CREATE ON SCHEMA public TO app", "app may CREATE in schema public"),
+    ("no_create", "CREATE SCHEMA theirs AUTHORIZATION tapp", "tapp may CREATE in schema theirs"),
+    ("no_grant_missing", "REVOKE SELECT ON stormops.storms FROM tapp", "SELECT on table stormops.storms to tapp"),
+    ("no_grant_missing", "REVOKE EXECUTE ON FUNCTION stormops.may_read(text) FROM app", "may_read(text) to app"),
+];
+
+#[test]
+fn each_property_fails_when_it_is_broken_and_no_other() {
+    let db = db("breaks");
+    let mut superuser = db.superuser();
+    assert_eq!(failing(&mut superuser), [], "before anything is broken");
+    for (property, sql, evidence) in BREAKS {
+        superuser.batch_execute("BEGIN").expect("a transaction");
+        superuser.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let failing = failing(&mut superuser);
+        superuser.batch_execute("ROLLBACK").expect("a rollback");
+        assert!(matches!(&failing[..], [(name, _)] if name == property), "{sql}\n  {property} was due: {failing:#?}");
+        assert!(failing[0].1.contains(evidence), "{sql}\n  {} lacks {evidence}", failing[0].1);
+    }
+    assert_eq!(failing(&mut superuser), [], "after it was all rolled back");
+    // Every property but those that only the server itself can break.
+    let properties = superuser.query("SELECT property FROM stormops.attest()", &[]).expect("properties");
+    let mut rest: Vec<String> = properties.iter().map(|row| row.get(0)).collect();
+    rest.retain(|property| BREAKS.iter().all(|broken| broken.0 != property));
+    assert_eq!(rest, ["server_minor", "no_temporary_tables", "library_preloaded"]);
+}
+
+/// Outside a transaction, since it concerns the database itself.
+#[test]
+fn rights_to_make_temporary_tables_are_found() {
+    let db = Db::new("temporary");
+    let found = failing(&mut db.superuser());
+    assert!(
+        matches!(&found[..], [(name, evidence)] if name == "no_temporary_tables" && evidence.contains("tapp")),
+        "{found:#?}"
+    );
+    close(&db);
+    assert_eq!(failing(&mut db.superuser()), []);
+}
+
+#[test]
+fn operators_and_monitors_ask_and_nobody_else() {
+    let db = db("askers");
+    for (role, kind) in ROLES {
+        let mut session = db.as_role(role);
+        if ["operator", "monitor"].contains(&kind) {
+            assert_eq!(failing(&mut session), [], "{role}");
+            let summary = "SELECT passed, failed, ok, worst, failing FROM stormops.attest_summary()";
+            let row = session.query_one(summary, &[]).expect("a summary");
+            let minor: bool = session
+                .query_one("SELECT pass FROM stormops.attest() WHERE property = 'server_minor'", &[])
+                .expect("a row")
+                .get(0);
+            assert_eq!((row.get::<_, i64>(0) + row.get::<_, i64>(1), row.get::<_, bool>(2)), (25, minor));
+            assert_eq!(row.get::<_, Option<&str>>(3), (!minor).then_some("high"));
+        } else {
+            fails_with(session.query("SELECT * FROM stormops.attest()", &[]), "42501");
+        }
+    }
+}
+
+/// What the database's own people may add without opening anything.
+#[test]
+fn harmless_additions_pass() {
+    let db = db("harmless");
+    let additions = "
+        CREATE POLICY no_wind ON stormops.storms AS RESTRICTIVE FOR SELECT USING (peril <> 'wind');
+        CREATE INDEX storms_by_name ON stormops.storms (tenant_id, name);
+        ALTER TABLE stormops.storms ADD COLUMN note text;
+        CREATE VIEW public.hail WITH (security_invoker) AS SELECT * FROM stormops.storms WHERE peril = 'hail';
+        CREATE PUBLICATION one FOR TABLE stormops.storms
+            WHERE (tenant_id = '01000000-0000-7000-8000-000000000001');
+        CREATE TABLE public.perils (peril text PRIMARY KEY);
+        SELECT stormops.maintain_partitions(6)";
+    db.superuser().batch_execute(additions).expect("additions");
+    assert_eq!(failing(&mut db.superuser()), []);
+}
+
+#[test]
+fn what_attest_says_survives_use_dump_restore_and_a_new_installation() {
+    let twins = Twins::new("lives");
+    close(&twins.db);
+    let mut superuser = twins.db.superuser();
+    assert_eq!(failing(&mut superuser), [], "with rows");
+    superuser.batch_execute("SELECT stormops.install()").expect("install()");
+    assert_eq!(failing(&mut superuser), [], "installed again");
+    let restored = Db::empty("restored");
+    restored.pg_restore(&twins.db.pg_dump(&["-Fc"]), &["--exit-on-error"]);
+    close(&restored);
+    assert_eq!(failing(&mut restored.superuser()), [], "restored");
+    superuser.batch_execute("ALTER POLICY tenant ON stormops.storms USING (true)").expect("a hole");
+    superuser.batch_execute("DROP EXTENSION stormops CASCADE; CREATE EXTENSION stormops").expect("the extension again");
+    assert_eq!(failing(&mut superuser), [], "the extension dropped and made again");
+    superuser.batch_execute("ALTER POLICY tenant ON stormops.storms USING (true)").expect("a hole");
+    let holed = Db::empty("holed");
+    holed.pg_restore(&twins.db.pg_dump(&["-Fc"]), &["--exit-on-error"]);
+    close(&holed);
+    let found = failing(&mut holed.superuser());
+    assert!(
+        matches!(&found[..], [(name, _)] if name == "policies_as_shipped"),
+        "a hole is restored and found: {found:#?}"
+    );
+}
+
+/// The versions that attacks are known against, and those that repaired them.
+#[test]
+fn known_faults_of_the_server_are_listed_for_each_version() {
+    let db = db("minors");
+    let least = "SELECT string_agg(major || '.' || fixed_in, ' ' ORDER BY major) FROM (
+        SELECT major, max(fixed_in) AS fixed_in FROM stormops.known_bypasses() GROUP BY major) AS m";
+    let row = db.superuser().query_one(least, &[]).expect("minors");
+    assert_eq!(row.get::<_, &str>(0), "15.20 16.16 17.12 18.7");
+    let number =
+        "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version_num')::int % 10000";
+    let row = db.superuser().query_one(number, &[]).expect("a version");
+    let (major, minor): (i32, i32) = (row.get(0), row.get(1));
+    let repaired = minor >= [20, 16, 12, 7][(major - 15) as usize];
+    let pass = "SELECT pass FROM stormops.attest() WHERE property = 'server_minor'";
+    assert_eq!(db.superuser().query_one(pass, &[]).expect("a row").get::<_, bool>(0), repaired, "{major}.{minor}");
+}
