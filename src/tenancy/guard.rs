@@ -58,24 +58,26 @@ fn works_in_tenants(role: pg_sys::Oid) -> bool {
         if pg_sys::superuser_arg(role) || role == super::visit::owner() {
             return false;
         }
-        let function = current_tenant();
+        let function = may_write();
         let question = [role.into_datum(), function.into_datum(), "EXECUTE".into_datum()];
         function != pg_sys::InvalidOid
             && direct_function_call::<bool>(pg_sys::has_function_privilege_id_id, &question).unwrap_or(false)
     }
 }
 
-/// The function of that name; invalid in a database without the extension. Found by its key, since
-/// a lookup as SQL's would ask whether this role may look into the schema.
-fn current_tenant() -> pg_sys::Oid {
+/// `may_write(text)`, which only roles that work in tenants may call: an operator under break-glass
+/// reads. Invalid in a database without the extension. Found by its key, since a lookup as SQL's
+/// would ask whether this role may look into the schema.
+fn may_write() -> pg_sys::Oid {
+    let arguments = [pg_sys::TEXTOID];
     // SAFETY: a lookup in a catalogue cache.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"stormops".as_ptr(), true);
         pg_sys::GetSysCacheOid(
             pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
             pg_sys::Anum_pg_proc_oid as i16,
-            c"current_tenant".as_ptr().into(),
-            pg_sys::buildoidvector(std::ptr::null(), 0).into(),
+            c"may_write".as_ptr().into(),
+            pg_sys::buildoidvector(arguments.as_ptr(), arguments.len() as i32).into(),
             schema.into(),
             pg_sys::Datum::null(),
         )
