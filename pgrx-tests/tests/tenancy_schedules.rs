@@ -295,7 +295,7 @@ fn no_row_is_ever_under_another_pin() {
     let done = AtomicUsize::new(0);
     let kept: usize = std::thread::scope(|scope| {
         let player = |n: usize| {
-            let trusted = !login || n % 2 == 0;
+            let trusted = !login || n.is_multiple_of(2);
             let client = pool.connect(if trusted { "tapp" } else { "app" }, &db.name);
             let rng = Rng::with_seed(seed.wrapping_add(n as u64));
             let (tenants, done) = (&tenants[..], &done);

@@ -95,7 +95,7 @@ fn parse(class: &str, text: &str) -> Vec<Attack> {
             statement += line;
             statement.push('\n');
             // A statement ends with its line, except in a function's body.
-            if line.trim_end().ends_with(';') && statement.matches("$$").count() % 2 == 0 {
+            if line.trim_end().ends_with(';') && statement.matches("$$").count().is_multiple_of(2) {
                 let statement = std::mem::take(&mut statement).trim_end().to_owned();
                 match &mut attack.cleanup {
                     Some(cleanup) => cleanup.push(statement),
