@@ -3,7 +3,7 @@
 CREATE FUNCTION stormops.platform_counts(
     OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT open_alerts bigint, OUT critical_alerts bigint,
     OUT unfolded_counts bigint, OUT objective_missed bigint, OUT partition_runway_days integer, OUT unpartitioned_rows boolean,
-    OUT invoices_overdue bigint, OUT installation jsonb
+    OUT invoices_overdue bigint
 )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -25,14 +25,17 @@ BEGIN
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
     WHERE i.inhparent = to_regclass('stormops.policy_decisions_log') AND c.relname ~ '_\d{4}_\d{2}$';
     SELECT EXISTS (SELECT FROM stormops.policy_decisions_log_default) INTO unpartitioned_rows;
-    -- These come with other parts of the platform, where they are installed.
-    IF (SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = to_regclass('stormops.invoices') AND a.attname IN ('status', 'due_at')) = 2 THEN
-        EXECUTE 'SELECT count(*) FROM stormops.invoices AS i WHERE i.status IN (''final'', ''finalized'', ''finalised'', ''open'') AND i.due_at < now()'
-        INTO invoices_overdue;
-    END IF;
+    -- Where invoices are written at all: months that ended more than a week ago and have no final one.
+    SELECT count(DISTINCT (r.tenant_id, r.bucket)) INTO invoices_overdue
+    FROM stormops.usage_rollups AS r
+    WHERE EXISTS (SELECT FROM stormops.invoices AS i WHERE i.status = 'finalized')
+        AND r.grain = 'month' AND r.dimensions = '{}' AND r.bucket < date_trunc('month', now() - interval '7 days', 'UTC')
+        AND NOT EXISTS (
+            SELECT FROM stormops.invoices AS i
+            WHERE i.tenant_id = r.tenant_id AND i.period = (r.bucket AT TIME ZONE 'UTC')::date AND i.kind = 'invoice' AND i.status = 'finalized');
 END
 $$;
-COMMENT ON FUNCTION stormops.platform_counts() IS 'Of get_system_health(): what only the tables'' owner sees. installation is left to the caller.';
+COMMENT ON FUNCTION stormops.platform_counts() IS 'Of get_system_health(): what only the tables'' owner sees.';
 
 CREATE FUNCTION stormops.get_system_health(
     OUT health_status text, OUT issues jsonb,
@@ -98,9 +101,7 @@ BEGIN
             slow_statements := NULL; -- not preloaded, or not this role's to see
         END;
     END IF;
-    IF to_regprocedure('stormops.attest()') IS NOT NULL AND has_function_privilege('stormops.attest()', 'EXECUTE') THEN
-        EXECUTE 'SELECT count(*) FROM stormops.attest() AS a WHERE NOT (to_jsonb(a) ->> ''pass'')::boolean' INTO installation_failing;
-    END IF;
+    SELECT count(*) INTO installation_failing FROM stormops.attest() AS a WHERE NOT a.pass AND a.severity IN ('critical', 'high');
 
     SELECT coalesce(jsonb_agg(jsonb_build_object('issue', i.issue, 'severity', i.severity, 'evidence', i.evidence,
             'steps', to_jsonb(stormops.runbook_steps(i.issue))) ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.issue), '[]'),

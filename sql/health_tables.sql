@@ -54,7 +54,7 @@ BEGIN
     EXECUTE format($query$
         SELECT count(*), jsonb_build_object(%2$s), count(*) FILTER (WHERE %3$s),
             count(*) FILTER (WHERE r.%5$I > now() + interval '5 minutes' OR %4$s)
-        FROM (SELECT r.* FROM stormops.%1$I AS r WHERE r.tenant_id = stormops.current_tenant() AND r.%5$I >= $1) AS r
+        FROM stormops.%1$I AS r WHERE r.tenant_id = stormops.current_tenant() AND r.%5$I >= $1
         $query$, this.table_name, coalesce(nulls, ''), coalesce(parentless, 'false'),
         coalesce(invalid, 'false'), this.time_column)
     INTO judged, null_rates, orphans, out_of_range USING since;

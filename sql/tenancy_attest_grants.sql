@@ -113,7 +113,10 @@ CREATE FUNCTION stormops.attest_grants(OUT property text, OUT evidence text) RET
     FROM tenants_role AS t WHERE has_database_privilege(t.oid, current_database(), 'CREATE')
     UNION ALL
     SELECT 'no_temporary_tables', format('%s may make temporary tables in database %s', t.rolname, current_database())
-    FROM tenants_role AS t WHERE has_database_privilege(t.oid, current_database(), 'TEMPORARY')
+    FROM tenants_role AS t
+    WHERE has_database_privilege(t.oid, current_database(), 'TEMPORARY')
+        -- The library refuses what would outlive its transaction, if it is there from the session's first statement on.
+        AND NOT (stormops.library_is_preloaded() AND current_setting('stormops.guard_temporary_tables')::boolean)
     UNION ALL
     SELECT 'no_create', format('%s may use %s %s', t.rolname, k.kind, k.name)
     FROM tenants_role AS t, LATERAL (

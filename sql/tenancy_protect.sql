@@ -7,10 +7,11 @@ CREATE FUNCTION stormops.unsafe_keys(relation oid, OUT object text, OUT why text
     WITH tenant AS (
         SELECT a.attrelid, a.attnum FROM pg_attribute AS a WHERE a.attname = 'tenant_id' AND NOT a.attisdropped
     )
-    -- No tenant can insert into tenants, so its unique name is no oracle.
+    -- No tenant can insert into tenants, so its unique name is no oracle; and none can name usage_seq.
     SELECT format('index %s', i.indexrelid::regclass), 'does not begin with tenant_id'
     FROM pg_index AS i JOIN tenant AS t ON t.attrelid = i.indrelid
     WHERE i.indrelid = $1 AND i.indkey[0] <> t.attnum AND i.indexrelid IS DISTINCT FROM to_regclass('stormops.tenants_name_key_key')
+        AND i.indexrelid NOT IN (SELECT n.relid FROM pg_partition_tree(to_regclass('stormops.tenant_usage_new')) AS n)
     UNION ALL
     SELECT format('constraint %s', k.conname), 'is an exclusion without tenant_id WITH ='
     FROM pg_constraint AS k JOIN tenant AS t ON t.attrelid = k.conrelid
@@ -25,6 +26,8 @@ CREATE FUNCTION stormops.unsafe_keys(relation oid, OUT object text, OUT why text
     LEFT JOIN tenant AS c ON c.attrelid = k.conrelid
     JOIN tenant AS p ON p.attrelid = k.confrelid -- a table without tenants' rows may be shared
     WHERE k.contype = 'f' AND $1 IN (k.conrelid, k.confrelid) AND k.conparentid = 0
+        -- Into the tables of the installation no tenant writes.
+        AND k.conrelid NOT IN (SELECT r.oid FROM pg_class AS r WHERE r.relnamespace = 'stormops'::regnamespace AND r.relname = ANY (stormops.installation_tables()))
         AND (k.conkey[1] IS DISTINCT FROM c.attnum OR k.confkey[1] <> p.attnum OR NOT k.convalidated
             OR k.confdeltype NOT IN ('a', 'r') OR k.confupdtype NOT IN ('a', 'r'))
 $$;

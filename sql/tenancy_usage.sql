@@ -129,6 +129,7 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('close_break_glass(uuid)', '{operator}'),
         ('break_glass_grants()', '{operator}'),
         ('new_id()', '{app,trusted_app}'),
+        ('installation_tables()', '{operator,monitor}'),
         ('role_matrix()', '{app,trusted_app,operator,monitor}'),
         ('usage_functions()', '{operator,monitor}'),
         ('add_user(text,text,text,uuid)', '{app,trusted_app,operator}'),

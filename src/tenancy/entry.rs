@@ -34,6 +34,10 @@ pub fn current() -> Entry {
     ENTRY.get()
 }
 
+pub fn is_break_glass() -> bool {
+    matches!(current(), Entry::BreakGlass { .. })
+}
+
 impl Entry {
     pub fn expires(self) -> Option<i64> {
         match self {

@@ -37,8 +37,8 @@ fn refuse_tenants(guard: Guard) {
 }
 
 /// True where tenants' rows are seen through the policies: the role in force does, or the session
-/// is of such a role, whatever ordinary role it set since. Inside a SECURITY DEFINER function the
-/// function's owner counts.
+/// is of such a role, whatever ordinary role it set since, or an operator is in a tenant under
+/// break-glass. Inside a SECURITY DEFINER function the function's owner counts.
 fn serves_tenants() -> bool {
     let (mut user, mut flags) = (pg_sys::InvalidOid, 0);
     // SAFETY: plain reads of the backend's own state.
@@ -47,7 +47,8 @@ fn serves_tenants() -> bool {
         (pg_sys::GetSessionUserId(), pg_sys::superuser_arg(user))
     };
     let inside_definer = flags as u32 & pg_sys::SECURITY_LOCAL_USERID_CHANGE != 0;
-    !superuser && (works_in_tenants(user) || !inside_definer && session != user && works_in_tenants(session))
+    let by_session = || session != user && works_in_tenants(session) || super::entry::is_break_glass();
+    !superuser && (works_in_tenants(user) || !inside_definer && by_session())
 }
 
 /// True for a role that sees tenants' rows through the policies: not their owner, not a superuser.
