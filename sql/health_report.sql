@@ -43,6 +43,16 @@ CREATE FUNCTION stormops.lift_over_time(
 $$;
 COMMENT ON FUNCTION stormops.lift_over_time(uuid, integer) IS 'The lift of a storm''s current run so far, by days since the decision: conversions up to then of all that were compared (compared_decisions()), and the interval that holds at every look. At most about most_points rows (2 and more), the last day among them; no row before the first conversion. Errors: 0B000.';
 
+CREATE FUNCTION stormops.report_issues(issues jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT coalesce(jsonb_agg(i.issue || jsonb_build_object('summary', replace(i.issue ->> 'issue', '_', ' '),
+        'since', coalesce(to_char((i.issue ->> 'since')::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), '')) ORDER BY i.n), '[]')
+    FROM jsonb_array_elements($1) WITH ORDINALITY AS i (issue, n)
+$$;
+COMMENT ON FUNCTION stormops.report_issues(jsonb) IS 'The issues of a dashboard as a page tells them.';
+
 CREATE FUNCTION stormops.health_report_data(storm_id uuid) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -99,6 +109,25 @@ BEGIN
         'curve', (SELECT coalesce(jsonb_agg(jsonb_build_array(c.share, c.qini, c.qini_random) ORDER BY c.share), '[]')
                   FROM stormops.uplift_curve(storm_id, 60) AS c),
         'qini', (SELECT u.qini FROM stormops.uplift_summary(storm_id) AS u));
+    SELECT report || jsonb_build_object('health_status', d.dashboard -> 'health_status', 'issues', stormops.report_issues(d.dashboard -> 'issues'))
+    INTO report FROM stormops.get_health_dashboard(storm_id) AS d (dashboard);
+    -- Use and money are an admin's to see.
+    IF stormops.may_read('admin') THEN
+        report := report || jsonb_build_object(
+            'usage', (
+                SELECT coalesce(jsonb_agg(jsonb_build_object('metric_name', u.metric_name, 'unit', u.unit, 'total', trim_scale(u.total)::text,
+                    'series', (SELECT jsonb_agg(coalesce(s.quantity, 0) ORDER BY g.day)
+                               FROM generate_series((now() AT TIME ZONE 'UTC')::date - 29, (now() AT TIME ZONE 'UTC')::date, interval '1 day') AS g (day)
+                               LEFT JOIN jsonb_to_recordset(u.series) AS s (day date, quantity numeric) ON s.day = g.day::date)
+                    ) ORDER BY u.metric_name), '[]')
+                FROM stormops.get_tenant_usage(NULL, 30) AS u),
+            'bill', (
+                SELECT CASE WHEN count(*) > 0 THEN jsonb_build_object('period', p.month, 'currency', min(i.currency), 'total', sum(i.amount)::text,
+                    'lines', jsonb_agg(jsonb_build_array(concat_ws(', ', coalesce(i.metric_name, i.kind), i.rule),
+                        concat_ws(' ', trim_scale(i.quantity)::text, i.unit), i.amount::text) ORDER BY i.line)) END
+                FROM (SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM') AS month) AS p, stormops.preview_invoice(NULL, p.month) AS i
+                GROUP BY p.month));
+    END IF;
     RETURN report;
 END
 $$;
@@ -109,3 +138,46 @@ CREATE FUNCTION stormops.health_report_html(storm_id uuid) RETURNS text
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT stormops.draw_health_report(stormops.health_report_data($1)) $$;
 COMMENT ON FUNCTION stormops.health_report_html(uuid) IS 'A storm in one HTML page that needs nothing else: open issues with their runbook, treatment funnel, lift over time with its always-valid interval, score distribution against its reference, Qini curve, usage and bill. Light and dark, any width, every value escaped. psql: \o page.html, \pset format unaligned, \t. Errors: 0B000 no tenant, P0002 no such storm.';
+
+CREATE FUNCTION stormops.platform_report_data() RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    month text := to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM');
+    health record;
+    revenue jsonb := '{}';
+BEGIN
+    SELECT h.* INTO health FROM stormops.get_system_health() AS h;
+    -- Money is an operator's to see, not a monitor's.
+    IF stormops.is_operator() THEN
+        SELECT coalesce(jsonb_object_agg(m.tenant_id, format('%s %s', m.currency, m.revenue)), '{}') INTO revenue
+        FROM stormops.tenant_margins(month) AS m WHERE m.revenue IS NOT NULL;
+    END IF;
+    RETURN jsonb_build_object(
+        'database', current_database(), 'made_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
+        'health_status', health.health_status, 'issues', stormops.report_issues(health.issues),
+        'system', (SELECT jsonb_agg(jsonb_build_array(k.key, k.value)) FROM jsonb_each(to_jsonb(health) - 'issues' - 'health_status') AS k
+                   WHERE jsonb_typeof(k.value) IN ('number', 'boolean', 'string')),
+        'attest', (SELECT jsonb_agg(jsonb_build_array(a.property, a.pass, concat_ws('. ', a.evidence, a.remedy))) FROM stormops.attest() AS a),
+        'tenants', (
+            SELECT coalesce(jsonb_agg(jsonb_build_object('org_name', t.org_name, 'tier', t.tier, 'status', t.status,
+                'events', coalesce(u.events, 0), 'storage_mb', trim_scale(u.storage_mb)::text, 'revenue', revenue ->> t.tenant_id::text)
+                ORDER BY t.created_at), '[]')
+            FROM stormops.list_tenants() AS t
+            LEFT JOIN (
+                SELECT o.tenant_id, sum(o.events) AS events, max(o.quantity) FILTER (WHERE o.metric_name = 'storage_mb') AS storage_mb
+                FROM stormops.usage_overview(month) AS o GROUP BY o.tenant_id
+            ) AS u ON u.tenant_id = t.tenant_id),
+        'schedules', (SELECT coalesce(jsonb_agg(jsonb_build_array(s.job, s.schedule,
+                to_char(s.last_started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), CASE WHEN s.missed THEN 'missed' ELSE s.outcome END)
+                ORDER BY s.job), '[]') FROM stormops.schedules() AS s));
+END
+$$;
+COMMENT ON FUNCTION stormops.platform_report_data() IS 'What platform_report_html() shows, as a JSON object.';
+
+CREATE FUNCTION stormops.platform_report_html() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT stormops.draw_platform_report(stormops.platform_report_data()) $$;
+COMMENT ON FUNCTION stormops.platform_report_html() IS 'The installation in one HTML page that needs nothing else: open issues with their runbook, the server, attest(), tenants with this month''s use and, for operators, revenue, schedules. No tenant''s rows. For operators and monitors; light and dark, any width, every value escaped. Error: 42501.';

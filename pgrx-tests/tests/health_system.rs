@@ -122,7 +122,7 @@ fn a_tenants_metrics_add_up_and_are_for_those_who_may() {
         assert_eq!((&rows["lead_uplift"], &rows["tenant_usage"]), (&30.into(), &7.into()));
         assert_eq!(
             row.get::<_, i64>(6),
-            1 + 1 + 30 + 30 + 5 + 30 + 1,
+            1 + 1 + 30 + 30 + 7 + 30 + 1,
             "user, storm, properties, scores, use, decisions, run"
         );
         assert_eq!(levels["apply_policy"]["calls"], 1);

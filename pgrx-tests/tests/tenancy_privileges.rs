@@ -140,7 +140,8 @@ fn each_kind_of_use_calls_its_own_functions_only() {
     superuser.batch_execute("GRANT USAGE ON SCHEMA stormops TO nobody").expect("a grant");
     // NULL as a sub-select: for a constant NULL the planner answers a strict function without asking who calls.
     let calls = "SELECT format('SELECT stormops.%I(%s)', p.proname, (
-                SELECT string_agg(format('(SELECT NULL::%s)', format_type(a.type, NULL)), ', ' ORDER BY a.place)
+                SELECT string_agg(CASE WHEN p.provariadic <> 0 AND a.place = p.pronargs THEN 'VARIADIC ' ELSE '' END
+                    || format('(SELECT NULL::%s)', format_type(a.type, NULL)), ', ' ORDER BY a.place)
                 FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place))),
             EXISTS (SELECT FROM stormops.usage_functions() AS f
                 WHERE ('stormops.' || f.signature)::regprocedure = p.oid AND $1 = ANY (f.kinds))

@@ -346,7 +346,8 @@ fn tenant(db: &Db, n: usize, login: bool) -> Tenant {
         "INSERT INTO stormops.storms (tenant_id, storm_id, event_id, name) SELECT '{id}', md5(i::text)::uuid, i, 'Storm'
         FROM generate_series(1, 2) AS i;
         INSERT INTO stormops.properties (tenant_id, property_id, external_id) SELECT '{id}', md5(i::text)::uuid, i
-        FROM generate_series(1, 15) AS i"
+        FROM generate_series(1, 15) AS i;
+        INSERT INTO stormops.metrics (tenant_id, metric_name, unit, aggregation) VALUES ('{id}', '{id}', 'unit', 'SUM')"
     );
     db.superuser().batch_execute(&rows).expect("rows");
     let token = login.then(|| {

@@ -1,6 +1,5 @@
 //! The page of the whole installation, for its operator: no tenant's rows.
 
-use super::chart::sparkline;
 use super::text::count;
 use super::{Issue, issues, mark, page, plain};
 use maud::html;
@@ -33,7 +32,6 @@ struct Tenant {
     events: f64,
     storage_mb: Option<String>,
     revenue: Option<String>,
-    series: Vec<f64>,
 }
 
 pub fn platform(data: &Platform) -> String {
@@ -69,11 +67,11 @@ pub fn platform(data: &Platform) -> String {
                 h2 { "Tenants" }
                 @if data.tenants.is_empty() { p.quiet { "No tenant is provisioned yet." } } @else {
                     div.scroll { table {
-                        tr { th { "tenant" } th { "tier" } th { "status" } th.n { "events, 30 days" } th { "by day" }
-                            th.n { "storage, MB" } th.n { "this month" } }
+                        tr { th { "tenant" } th { "tier" } th { "status" } th.n { "events this month" }
+                            th.n { "storage, MB" } th.n { "revenue" } }
                         @for tenant in &data.tenants {
                             tr { td { bdi { (tenant.org_name) } } td { (tenant.tier) } td { (tenant.status) }
-                                td.n { (count(tenant.events)) } td { (sparkline(&tenant.series, "events by day")) }
+                                td.n { (count(tenant.events)) }
                                 td.n { (tenant.storage_mb.as_deref().unwrap_or("–")) }
                                 td.n { (tenant.revenue.as_deref().unwrap_or("–")) } }
                         }
