@@ -80,7 +80,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('price book "%s" does not exist', left($2, 50)),
             HINT = 'SELECT stormops.create_price_book(''trial_prices'', ''USD''); then set its prices.';
     END IF;
-    SELECT array_agg(t.tenant_id), array_agg(coalesce(i.price_book, a.price_book)) INTO tenants, books
+    SELECT coalesce(array_agg(t.tenant_id), '{}'), coalesce(array_agg(coalesce(i.price_book, a.price_book)), '{}') INTO tenants, books
     FROM stormops.tenants AS t
     JOIN stormops.assigned_books(NULL) AS a ON a.tenant_id = t.tenant_id
     LEFT JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id AND i.period = month AND i.kind = 'invoice' AND i.status <> 'void'

@@ -48,7 +48,7 @@ BEGIN
     PERFORM stormops.rollup_usage() FROM stormops.usage_order AS o WHERE o.is_called AND o.last_value > stormops.usage_watermark();
     -- One run at a time, and no finalisation during it; readers go on.
     LOCK TABLE stormops.invoices IN SHARE ROW EXCLUSIVE MODE;
-    SELECT array_agg(t.tenant_id), array_agg(a.price_book) INTO tenants, books
+    SELECT coalesce(array_agg(t.tenant_id), '{}'), coalesce(array_agg(a.price_book), '{}') INTO tenants, books
     FROM stormops.tenants AS t
     JOIN stormops.assigned_books(draft_invoices.tenant_id) AS a ON a.tenant_id = t.tenant_id
     LEFT JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id AND i.period = draft_invoices.period

@@ -53,7 +53,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('price book "%s" does not exist', left($2, 50)),
             HINT = 'SELECT stormops.set_price(''storage_mb'', ''per_unit'', 0.02, price_book => ''cost'');';
     END IF;
-    SELECT array_agg(t.tenant_id), array_agg(a.price_book), array_agg(month) INTO tenants, books, months
+    SELECT coalesce(array_agg(t.tenant_id), '{}'), coalesce(array_agg(a.price_book), '{}'), coalesce(array_agg(month), '{}') INTO tenants, books, months
     FROM stormops.tenants AS t JOIN stormops.assigned_books(NULL) AS a ON a.tenant_id = t.tenant_id
     WHERE t.created_at < stormops.month_start((month + interval '1 month')::date);
     RETURN QUERY

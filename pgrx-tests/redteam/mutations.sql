@@ -91,12 +91,8 @@ DROP INDEX stormops.single;
 CREATE UNIQUE INDEX single ON stormops.policy_modes (policy_mode) WHERE policy_mode = 'mode 2';
 \undo
 DROP INDEX stormops.single;
---# tenant in the key of tenant_usage | 88 tapp 1
-CREATE UNIQUE INDEX single ON stormops.tenant_usage (usage_id) WHERE usage_id <> :'id1';
-\undo
-DROP INDEX stormops.single;
---# tenant in the own key of tenant_usage | 90 app 1
-CREATE UNIQUE INDEX single ON stormops.tenant_usage (idempotency_key) WHERE idempotency_key <> 'U-1';
+--# tenant in the key of usage_keys | 90 app 1
+CREATE UNIQUE INDEX single ON stormops.usage_keys (idempotency_key) WHERE idempotency_key NOT IN ('U-1', 'K-1');
 \undo
 DROP INDEX stormops.single;
 --# tenant in the key of data_quality_metrics | 90 tapp 1
@@ -114,11 +110,15 @@ ALTER TABLE stormops.customer_journeys DROP CONSTRAINT cascading;
 GRANT TRUNCATE ON stormops.:table TO app;
 --# no TRIGGER | 100 app 1, 100b app 1
 GRANT TRIGGER ON stormops.storms TO app;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET stormops.guard_locks = off', current_database()); END $$;
 \undo
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET stormops.guard_locks', current_database()); END $$;
 REVOKE TRIGGER ON stormops.storms FROM app;
 --# no REFERENCES | 98 app 1
 GRANT REFERENCES ON stormops.storms TO app;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET stormops.guard_locks = off', current_database()); END $$;
 \undo
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET stormops.guard_locks', current_database()); END $$;
 REVOKE REFERENCES ON stormops.storms FROM app;
 --# no CREATE | 51 app 1, 51b superuser 1
 GRANT CREATE ON SCHEMA stormops TO app;
@@ -216,6 +216,7 @@ GRANT SELECT ON stormops.notes TO tapp;
 DROP TABLE stormops.notes;
 --# no sequence | 104b superuser 1
 CREATE SEQUENCE stormops.s;
+GRANT USAGE ON SEQUENCE stormops.s TO app;
 \undo
 DROP SEQUENCE stormops.s;
 --# no extended statistics | 69 superuser 1
@@ -234,7 +235,7 @@ ALTER FUNCTION stormops.export_tenant_data(uuid) OWNER TO stormops_owner;
 CREATE OR REPLACE FUNCTION stormops.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS 'SELECT coalesce($1, stormops.current_tenant())';
 --# bounds of numbers and sizes | 178b app 1, 178c app 1, 179 tapp 1, 181 tapp 1
 DO $$ DECLARE name text; BEGIN FOR name IN SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 'stormops.tenant_usage'::regclass LOOP EXECUTE format('ALTER TABLE stormops.tenant_usage DROP CONSTRAINT %I', name); END LOOP; END $$;
---# legal steps of a tenant | 161 superuser 1, 162 superuser 1
+--# legal steps of a tenant | 161 superuser 1
 DROP TRIGGER legal_step ON stormops.tenants;
 DROP TRIGGER legal_truncate ON stormops.tenants;
 \undo

@@ -14,6 +14,11 @@ BEGIN
         EXECUTE format('UPDATE %s SET %I = ''2024-01-04'' WHERE %2$I > now() - interval ''1 day'' AND %2$I < ''infinity''',
             c.table_name, c.attname);
     END LOOP;
+    -- So do ids that come from the server, and what the writing took.
+    IF to_regclass('stormops.row_count_deltas') IS NOT NULL THEN
+        UPDATE stormops.break_glass_grants SET opened_in = '1';
+        DELETE FROM stormops.row_count_deltas WHERE table_name <> 'twins';
+    END IF;
 END
 $$;
 RESET session_replication_role;

@@ -102,6 +102,6 @@ INSERT INTO stormops.tenant_events (tenant_id, event_id, action, actor) VALUES (
 DELETE FROM stormops.tenant_events;
 UPDATE stormops.tenant_events SET actor = 'op';
 
---# 177 | S1 | op, mon | refused 42501 | naive skips
--- Operators and monitors have no tenant's rows.
+--# 177 | S1 | op, mon | refused 42501/0B000 | naive skips
+-- Operators and monitors have no tenant's rows: what break-glass lets an operator read is refused without it.
 SELECT * FROM stormops.:relation;

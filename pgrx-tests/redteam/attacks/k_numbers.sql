@@ -11,7 +11,7 @@ INSERT INTO stormops.tenant_usage (tenant_id, metric_name, metric_value) VALUES 
 
 --# 178c | S1 | tapp | same
 -- A number of the attacker's reaches nobody else's sum.
-INSERT INTO stormops.tenant_usage (tenant_id, usage_id, metric_name, metric_value) VALUES (:'A', :'id9', 'x', 'NaN');
+INSERT INTO stormops.tenant_usage (tenant_id, usage_id, metric_name, metric_value) VALUES (:'A', :'id9', 'metric_1', 'NaN');
 COMMIT;
 \operator
 SELECT 1 / (CASE WHEN sum(x) = 'NaN' THEN 0 ELSE 1 END) FROM (SELECT 0::numeric AS x) AS nothing;

@@ -66,3 +66,7 @@ PREPARE TRANSACTION 'mine';
 --# 74 | S1 | app, tapp | refused 42501
 -- The server's counters count every tenant's rows.
 SELECT n_live_tup FROM pg_stat_user_tables WHERE schemaname = 'stormops';
+
+--# 10c | S2 | app, tapp | refused 42501
+-- A setting stored for the shared role meets every tenant's next session.
+ALTER ROLE CURRENT_USER SET statement_timeout = 1;

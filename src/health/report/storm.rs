@@ -6,6 +6,9 @@ use super::{Issue, issues, mark, page};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+/// Days since the decision; lift so far with its always-valid interval.
+type Day = (f64, Option<f64>, Option<f64>, Option<f64>);
+
 /// What `health_report_data()` tells.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -19,8 +22,7 @@ pub struct Storm {
     scored: f64,
     run: Option<Run>,
     rates: Option<Rates>,
-    /// Days since the decision; lift so far with its always-valid interval.
-    lift: Vec<(f64, Option<f64>, Option<f64>, Option<f64>)>,
+    lift: Vec<Day>,
     scores: Option<Scores>,
     curve: Vec<(f64, f64, f64)>,
     qini: Option<f64>,
@@ -152,8 +154,7 @@ fn funnel(data: &Storm) -> Markup {
 }
 
 fn lift(data: &Storm) -> Markup {
-    let known =
-        |&(day, lift, low, high): &(f64, Option<f64>, Option<f64>, Option<f64>)| Some((day, lift?, low?, high?));
+    let known = |&(day, lift, low, high): &Day| Some((day, lift?, low?, high?));
     let days: Vec<_> = data.lift.iter().filter_map(known).collect();
     let line: Vec<_> = days.iter().map(|&(day, lift, ..)| (day, lift)).collect();
     let band: Vec<_> = days.iter().map(|&(day, _, low, high)| (day, low, high)).collect();
