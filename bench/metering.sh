@@ -70,8 +70,8 @@ SQL
     against=$(group_new)
     note "rollup_usage, $events new events / the one GROUP BY of them, parallel" 2.0 "$(roll_up)" "$against"
   done
-  super -c 'SELECT brin_summarize_new_values(i.inhrelid) FROM pg_inherits AS i JOIN pg_index AS x ON x.indexrelid = i.inhrelid
-    JOIN pg_class AS c ON c.oid = x.indexrelid JOIN pg_am AS m ON m.oid = c.relam WHERE m.amname = $$brin$$' >/dev/null
+  super -c "SELECT brin_summarize_new_values(i.inhrelid) FROM pg_inherits AS i JOIN pg_index AS x ON x.indexrelid = i.inhrelid
+    JOIN pg_class AS c ON c.oid = x.indexrelid JOIN pg_am AS m ON m.oid = c.relam WHERE m.amname = 'brin'" >/dev/null
   # The same number of new events, after a short history and after one ten times as long.
   super -c 'TRUNCATE stormops.tenant_usage, stormops.usage_keys, stormops.usage_rollups'
   for history in 1 10; do
