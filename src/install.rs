@@ -41,7 +41,9 @@ fn install() -> Result<(), spi::Error> {
 // inside string bodies, so the files of the domains could stand in any order.
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/tenancy.sql");
-extension_sql_file!("../sql/tenancy_usage.sql", requires = ["tenancy"]);
+extension_sql_file!("../sql/tenancy_matrix.sql", requires = ["tenancy"]);
+extension_sql_file!("../sql/tenancy_functions.sql", requires = ["tenancy_matrix"]);
+extension_sql_file!("../sql/tenancy_usage.sql", requires = ["tenancy_functions"]);
 extension_sql_file!("../sql/tenancy_protection.sql", requires = ["tenancy_usage"]);
 extension_sql_file!("../sql/tenancy_protect.sql", requires = ["tenancy_protection"]);
 extension_sql_file!("../sql/tenancy_attest_server.sql", requires = ["tenancy_protect"]);
