@@ -5,6 +5,7 @@
 
 use pgrx::prelude::*;
 
+mod errors;
 mod experiment;
 mod health;
 mod install;

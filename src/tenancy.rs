@@ -7,6 +7,7 @@ mod context;
 pub mod digest;
 mod entry;
 mod guard;
+mod hooks;
 mod ids;
 mod keys;
 mod loading;
@@ -14,12 +15,12 @@ mod login;
 mod lookup;
 mod merge;
 mod names;
+mod refusals;
+mod rights;
 mod role;
 mod standing;
 mod token;
 mod visit;
-
-pub use context::raise;
 
 /// Defines the settings and the hooks. Called once, when the library loads.
 pub fn init() {

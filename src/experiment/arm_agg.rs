@@ -5,9 +5,9 @@
 #![expect(unsafe_code, reason = "the state is updated in place, once for each row")]
 
 use super::functions::means::moments;
-use super::functions::raise;
 use super::in_place::{double, state};
 use super::moments::Moments;
+use crate::errors::raise;
 use pgrx::fcinfo::pg_getarg_datum_raw;
 use pgrx::prelude::*;
 

@@ -4,7 +4,7 @@
 
 use super::compare::{Plan, Status, Verdict, compare};
 use super::proportions::Arm;
-use pgrx::pg_sys::panic::ErrorReport;
+use crate::errors::raise;
 use pgrx::prelude::*;
 
 mod bounded;
@@ -14,11 +14,6 @@ mod planning;
 /// Ends the statement: an argument is not valid.
 pub fn refuse(message: &'static str, hint: &str) -> ! {
     raise(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, hint)
-}
-
-pub fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {
-    ErrorReport::new(code, message, "stormops").set_hint(hint).report(PgLogLevel::ERROR);
-    unreachable!("an error does not return")
 }
 
 /// What holds where an argument is NULL. The width of the always-valid interval hardly depends on the planned number.

@@ -6,7 +6,7 @@ use super::egress::Egress;
 use super::message::{Alert, Kind, PAGERDUTY, message};
 use super::outcome::Outcome;
 use super::post::{Answer, post};
-use crate::tenancy::raise;
+use crate::errors::raise;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, JsonB};
 use std::ffi::CString;

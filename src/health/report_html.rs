@@ -1,7 +1,7 @@
 //! The pages' functions: data in, one HTML document out.
 
 use super::report::{platform, storm};
-use crate::tenancy::raise;
+use crate::errors::raise;
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde::de::DeserializeOwned;

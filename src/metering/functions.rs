@@ -6,7 +6,7 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use super::{forecast, invoice::Invoice, invoice_html, invoice_text};
-use crate::tenancy::raise;
+use crate::errors::raise;
 
 fn refuse(message: &'static str, hint: &str) -> ! {
     raise(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, hint)

@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "aggregate support functions on the hot path")]
 
+use crate::errors::raise;
 use crate::tenancy::digest::{LENGTH, digest, push};
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
@@ -55,10 +56,6 @@ impl Seal {
     fn digest(&self) -> [u8; LENGTH] {
         self.rows.clone().finalize().into()
     }
-}
-
-fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {
-    crate::tenancy::raise(code, message, hint)
 }
 
 /// A call's argument; None if it is NULL.

@@ -5,7 +5,9 @@
 use super::context::{self, Admission};
 use super::entry::Entry;
 use super::lookup::{By, Key, Row, table, with_row};
+use super::refusals;
 use super::role::Id;
+use crate::errors::raise;
 use pgrx::prelude::*;
 
 struct Grant {
@@ -46,7 +48,7 @@ fn break_glass(grant_id: Option<pgrx::Uuid>) -> pgrx::Uuid {
     };
     // What this transaction wrote it can take back, and nobody would ever have known.
     if grant.opened_in == transaction {
-        context::raise(
+        raise(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "break-glass grant is not committed yet",
             "COMMIT it first: the grant is on record before the first row is read.",
@@ -63,12 +65,12 @@ fn break_glass(grant_id: Option<pgrx::Uuid>) -> pgrx::Uuid {
     match context::admit(grant.tenant, None, entry) {
         Admission::Admitted => tenant,
         Admission::Refused => refused(),
-        Admission::Pinned => context::second_tenant(),
+        Admission::Pinned => refusals::second_tenant(),
     }
 }
 
 fn refused() -> ! {
-    context::raise(
+    raise(
         PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
         "break-glass refused",
         "It takes an open grant of your own for an open tenant: SELECT * FROM stormops.break_glass_grants();",

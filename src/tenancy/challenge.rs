@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "the server's random numbers")]
 
-use super::context;
+use crate::errors::raise;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgrx::prelude::*;
@@ -35,11 +35,7 @@ pub fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
     // SAFETY: writes 32 bytes.
     if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
-        context::raise(
-            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-            "could not draw random bytes",
-            "The operating system gave none.",
-        );
+        raise(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "could not draw random bytes", "The operating system gave none.");
     }
     bytes
 }

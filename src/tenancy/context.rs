@@ -12,8 +12,9 @@
 #![expect(unsafe_code, reason = "settings hooks and a raw function for the hot path")]
 
 use super::entry::{self, Entry};
+use super::refusals;
 use super::role::{Id, Role};
-use super::standing::{self, Refusal, Standing, Status};
+use super::standing::{self, Standing};
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::cell::Cell;
@@ -161,31 +162,13 @@ pub unsafe extern "C-unwind" fn stormops_current_tenant(_call: pg_sys::FunctionC
     pg_sys::Datum::from(ANSWER.0.as_ptr().cast_const())
 }
 
-static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-
-/// What `PG_FUNCTION_INFO_V1` is in C.
-macro_rules! function_info {
-    ($($name:ident)*) => {$(
-        #[unsafe(no_mangle)]
-        pub extern "C-unwind" fn $name() -> &'static pg_sys::Pg_finfo_record {
-            &VERSION_1
-        }
-    )*};
-}
-function_info!(
-    pg_finfo_stormops_current_tenant
-    pg_finfo_stormops_may_write
-    pg_finfo_stormops_may_read
-    pg_finfo_stormops_login
-);
-
 #[pg_guard]
 unsafe extern "C-unwind" fn enter() {
     standing();
 }
 
 /// The standing of this transaction's tenant, checked for this statement, or an error.
-fn standing() -> Standing {
+pub fn standing() -> Standing {
     let now = GetCurrentStatementStartTimestamp();
     if CHECKED.0.get() == now
         && let Some(standing) = STANDING.0.get()
@@ -195,16 +178,16 @@ fn standing() -> Standing {
     // A statement that repeats itself in a transaction takes no new lock, and so would not hear
     // of a suspension. SAFETY: what every lock of a table does.
     unsafe { pg_sys::AcceptInvalidationMessages() };
-    let Some(tenant) = TENANT.0.get() else { no_tenant() };
+    let Some(tenant) = TENANT.0.get() else { refusals::no_tenant() };
     if PIN.0.get().is_some_and(|pinned| pinned != tenant) {
-        second_tenant();
+        refusals::second_tenant();
     }
     let (user, entry) = (USER.0.get(), entry::current());
     still_holds(entry, now);
     let kept = STANDING.0.get().filter(|kept| (kept.tenant, kept.user, kept.entry) == (tenant, user, entry));
     let standing = kept.unwrap_or_else(|| match standing::read(tenant, user, entry) {
         Ok(standing) => standing,
-        Err(refusal) => refuse(&refusal),
+        Err(refusal) => refusals::refuse(&refusal),
     });
     STANDING.0.set(Some(standing));
     PIN.0.set(Some(tenant));
@@ -223,24 +206,20 @@ pub fn recheck() {
     if TENANT.0.get() == Some(pinned) {
         standing();
     } else if let Err(refusal) = standing::read(pinned, None, Entry::Setting) {
-        refuse(&refusal); // the setting names no tenant now, or one that no policy has let in
+        refusals::refuse(&refusal); // the setting names no tenant now, or one that no policy has let in
     }
 }
 
 /// An error if a token or a grant has ended, or another role than the grant's acts.
 fn still_holds(entry: Entry, now: i64) {
     if entry.expires().is_some_and(|end| now >= end) {
-        ended(entry);
+        refusals::ended(entry);
     }
     if let Entry::BreakGlass { role, .. } = entry
         // SAFETY: a plain read of the backend's own state.
         && unsafe { pg_sys::GetOuterUserId() } != pg_sys::Oid::from(role)
     {
-        raise(
-            PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-            "a break-glass grant is good for the role that opened it",
-            "RESET ROLE, or begin another transaction.",
-        )
+        refusals::other_role();
     }
 }
 
@@ -281,102 +260,4 @@ fn current_user_id() -> Option<pgrx::Uuid> {
 #[pg_extern(stable, parallel_safe)]
 fn current_user_role() -> Option<&'static str> {
     standing().role.map(Role::name)
-}
-
-/// `may_write(least_role)`: true if the tenant is active and the acting user's role is at least
-/// that; an error if the tenant is suspended. Raw, since a WITH CHECK runs it for each row.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn stormops_may_write(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: a strict function of one text argument.
-    unsafe { may(call, true) }
-}
-
-/// `may_read(least_role)`: true if the acting user's role is at least that.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn stormops_may_read(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: a strict function of one text argument.
-    unsafe { may(call, false) }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn may(call: pg_sys::FunctionCallInfo, writes: bool) -> pg_sys::Datum {
-    let standing = standing();
-    if writes && standing.status == Status::Suspended {
-        suspended();
-    }
-    if writes && matches!(standing.entry, Entry::BreakGlass { .. }) {
-        read_only();
-    }
-    // SAFETY: the first argument is a text, and not NULL.
-    let least_role = unsafe { <&str>::from_datum(pgrx::fcinfo::pg_getarg_datum_raw(call, 0), false) };
-    let holds = match (standing.role, least_role.and_then(Role::parse)) {
-        (None, Some(_)) => true,
-        (Some(role), Some(least)) => role >= least,
-        (_, None) => false,
-    };
-    pg_sys::Datum::from(holds)
-}
-
-pub fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {
-    let report = pg_sys::panic::ErrorReport::new(code, message, "stormops").set_hint(hint);
-    report.report(PgLogLevel::ERROR);
-    unreachable!("an error does not return")
-}
-
-fn no_tenant() -> ! {
-    raise(
-        PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_INITIATION,
-        "no tenant in context",
-        "Set the tenant first: BEGIN; SET LOCAL app.current_tenant = '<tenant_id>'; or, as a role of kind app: BEGIN; SELECT stormops.login('<token>');",
-    )
-}
-
-pub fn second_tenant() -> ! {
-    raise(
-        PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
-        "this transaction already works in another tenant",
-        "One transaction, one tenant: COMMIT or ROLLBACK first.",
-    )
-}
-
-fn suspended() -> ! {
-    raise(
-        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "tenant is suspended",
-        "A suspended tenant reads and does not write until an operator calls stormops.reactivate_tenant().",
-    )
-}
-
-fn read_only() -> ! {
-    raise(
-        PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-        "break-glass reads and does not write",
-        "COMMIT or ROLLBACK first; the tenant's own users write its rows.",
-    )
-}
-
-fn ended(entry: Entry) -> ! {
-    let (message, hint) = match entry {
-        Entry::BreakGlass { .. } => {
-            ("break-glass grant is not open", "SELECT stormops.open_break_glass(tenant_id, reason, ticket);")
-        }
-        _ => ("login has expired", "ROLLBACK, and log in with a new token."),
-    };
-    raise(PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, message, hint)
-}
-
-fn refuse(refusal: &Refusal) -> ! {
-    match refusal {
-        Refusal::NoSuchTenant => raise(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "tenant is closed or does not exist",
-            "Check app.current_tenant; an operator sees all tenants in stormops.list_tenants().",
-        ),
-        Refusal::NoSuchUser => raise(
-            PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-            "user is not a member of this tenant",
-            "Check app.current_user_id against the users of this tenant, or RESET it.",
-        ),
-        Refusal::GrantClosed => ended(entry::current()),
-    }
 }

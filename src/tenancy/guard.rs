@@ -32,7 +32,7 @@ fn refuse_tenants(guard: Guard) {
     if guard.is_on() && serves_tenants() {
         let (message, hint) = guard.refusal();
         let hint = format!("{hint} A superuser may switch this off: {}.", guard.setting());
-        super::context::raise(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, &hint);
+        crate::errors::raise(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, &hint);
     }
 }
 

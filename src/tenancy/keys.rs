@@ -1,14 +1,15 @@
 //! Keys as SQL handles them: a provider's set, and the database's own to sign with.
 
+use super::challenge;
 use super::token::{key, sign};
-use super::{challenge, context};
+use crate::errors::raise;
 use pgrx::prelude::*;
 
 /// The keys of a JWK set that can verify tokens, or an error if one is weak or malformed.
 #[pg_extern(immutable, parallel_safe)]
 fn read_jwks(jwks: &str) -> TableIterator<'static, (name!(kid, String), name!(algorithm, String), name!(jwk, String))> {
     let published = key::published(jwks).unwrap_or_else(|fault| {
-        context::raise(
+        raise(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             fault,
             "Take the provider's set as it is, from its jwks_uri; docs/login.md lists what a key must be.",

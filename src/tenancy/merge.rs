@@ -7,49 +7,24 @@
 
 #![expect(unsafe_code, reason = "a hook of the server, and its query trees")]
 
+use super::hooks::hook_before;
 use pgrx::pg_sys::{self, CmdType, NodeTag};
 use pgrx::prelude::*;
 use std::ffi::{c_char, c_int};
-use std::sync::OnceLock;
 
-static NEXT: OnceLock<pg_sys::planner_hook_type> = OnceLock::new();
-
-pub fn init() {
-    // SAFETY: the hook is a plain global, set once when the library loads.
-    unsafe {
-        NEXT.get_or_init(|| pg_sys::planner_hook);
-        pg_sys::planner_hook = Some(hook);
+hook_before!(
+    planner_hook: planner_hook_type,
+    standard_planner(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        params: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt,
+    // WITH may hold a MERGE from PostgreSQL 17 on, at the top of a statement only.
+    if (*query).commandType == CmdType::CMD_MERGE || (*query).hasModifyingCTE {
+        judge(query);
     }
-}
-
-/// Not guarded by pgrx, and without anything to drop: an error of the server jumps over this
-/// frame with all its fields, where a guard would raise it again with fewer.
-unsafe extern "C-unwind" fn hook(
-    query: *mut pg_sys::Query,
-    text: *const c_char,
-    options: c_int,
-    params: pg_sys::ParamListInfo,
-) -> *mut pg_sys::PlannedStmt {
-    unsafe extern "C-unwind" {
-        fn standard_planner(
-            query: *mut pg_sys::Query,
-            text: *const c_char,
-            options: c_int,
-            params: pg_sys::ParamListInfo,
-        ) -> *mut pg_sys::PlannedStmt;
-    }
-    // SAFETY: the server hands over a valid query, and this hands it on.
-    unsafe {
-        // WITH may hold a MERGE from PostgreSQL 17 on, at the top of a statement only.
-        if (*query).commandType == CmdType::CMD_MERGE || (*query).hasModifyingCTE {
-            judge(query);
-        }
-        match NEXT.get() {
-            Some(Some(next)) => next(query, text, options, params),
-            _ => standard_planner(query, text, options, params),
-        }
-    }
-}
+);
 
 /// Raises an error for a `MERGE` that row security would not filter.
 #[pg_guard]
@@ -63,7 +38,7 @@ unsafe extern "C-unwind" fn judge(query: *mut pg_sys::Query) {
             }
         }
         if (*query).commandType == CmdType::CMD_MERGE && !reads_its_target(query) {
-            super::context::raise(
+            crate::errors::raise(
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 "a MERGE that reads no column of its table would meet every tenant's rows",
                 "Join the rows in ON by a column of the table.",

@@ -8,6 +8,7 @@
 use super::sample::{Row, Sample};
 use super::scores::Score;
 use super::trial::Case;
+use crate::errors::raise;
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use pgrx::prelude::*;
@@ -76,11 +77,6 @@ impl<R: Row> State<R> {
         self.sample.sort(self.merged);
         bytea(&self.sample)
     }
-}
-
-pub fn raise(code: PgSqlErrorCode, message: String, hint: &str) -> ! {
-    pg_sys::panic::ErrorReport::new(code, message, "stormops").set_hint(hint).report(PgLogLevel::ERROR);
-    unreachable!("an error does not return")
 }
 
 fn bytea<R: Row>(sample: &Sample<R>) -> Datum {

@@ -1,10 +1,11 @@
 //! What SQL asks of stored scores. The declarations stand in `sql/uplift_scores.sql`.
 
-use super::aggregate::{raise, read};
+use super::aggregate::read;
 use super::drift::{Drift, Severity};
 use super::p_values;
 use super::sample::Sample;
 use super::scores::{Score, Scores};
+use crate::errors::raise;
 use pgrx::prelude::*;
 
 fn scores(state: &[u8]) -> Scores {

@@ -1,8 +1,8 @@
 //! What SQL asks of streams. The declarations stand in `sql/uplift_streams.sql`.
 
-use super::aggregate::raise;
 use super::score_answers::refuse;
 use super::streams_state::Watch;
+use crate::errors::raise;
 use pgrx::prelude::*;
 
 fn watch(method: &str, delta: Option<f64>, threshold: Option<f64>) -> Watch {

@@ -3,66 +3,26 @@
 
 #![expect(unsafe_code, reason = "a hook of the server, and its parse trees")]
 
+use super::super::hooks::hook_before;
 use super::{Guard, refuse_tenants};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::prelude::*;
 use std::ffi::{c_char, c_int};
-use std::sync::OnceLock;
 
-static NEXT: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
-
-pub fn init() {
-    // SAFETY: the hook is a plain global, set once when the library loads.
-    unsafe {
-        NEXT.get_or_init(|| pg_sys::ProcessUtility_hook);
-        pg_sys::ProcessUtility_hook = Some(hook);
-    }
-}
-
-/// Not guarded by pgrx, and without anything to drop: an error of the server jumps over this
-/// frame with all its fields, where a guard would raise it again with fewer.
-unsafe extern "C-unwind" fn hook(
-    statement: *mut pg_sys::PlannedStmt,
-    query: *const c_char,
-    read_only: bool,
-    context: pg_sys::ProcessUtilityContext::Type,
-    params: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    destination: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-) {
-    unsafe extern "C-unwind" {
-        fn standard_ProcessUtility(
-            statement: *mut pg_sys::PlannedStmt,
-            query: *const c_char,
-            read_only: bool,
-            context: pg_sys::ProcessUtilityContext::Type,
-            params: pg_sys::ParamListInfo,
-            environment: *mut pg_sys::QueryEnvironment,
-            destination: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        );
-    }
-    // SAFETY: the server hands over a valid statement, and this hands it on.
-    unsafe {
-        judge((*statement).utilityStmt, context);
-        match NEXT.get() {
-            Some(Some(next)) => {
-                next(statement, query, read_only, context, params, environment, destination, completion);
-            }
-            _ => standard_ProcessUtility(
-                statement,
-                query,
-                read_only,
-                context,
-                params,
-                environment,
-                destination,
-                completion,
-            ),
-        }
-    }
-}
+hook_before!(
+    ProcessUtility_hook: ProcessUtility_hook_type,
+    standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        query: *const c_char,
+        read_only: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    ),
+    judge((*statement).utilityStmt, context)
+);
 
 /// Raises an error for a command that a tenant's role may not give.
 #[pg_guard]

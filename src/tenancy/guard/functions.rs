@@ -82,7 +82,7 @@ pub fn init() {
     }
 }
 
-/// Not guarded by pgrx, and without anything to drop, as the hook of commands.
+/// As `hook_before!`, but the server has no function of its own behind this hook.
 unsafe extern "C-unwind" fn hook(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
