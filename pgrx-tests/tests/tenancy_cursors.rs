@@ -64,7 +64,9 @@ fn a_cursor_of_a_tenant_that_was_left_goes_no_further() {
 fn a_superusers_cursor_goes_on_in_whatever_tenant() {
     let twins = Twins::new("superuser");
     let mut client = twins.db.superuser();
-    client.batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 3) AS n; FETCH c").expect("a row");
+    client
+        .batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 3) AS n; FETCH c")
+        .expect("a row");
     enter(&mut client, twins.a);
     client.batch_execute("SELECT stormops.current_tenant(); SET app.current_tenant = ''").expect("a tenant, and none");
     assert_eq!(client.query("FETCH c", &[]).expect("the next").len(), 1);

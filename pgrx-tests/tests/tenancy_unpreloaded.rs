@@ -23,6 +23,9 @@ fn a_context_set_before_the_library_is_there_counts_only_for_a_trusted_session()
     fails_with(twins.run("app", inside), "42501");
     assert_eq!(twins.run("tapp", &format!("ENTER $a; {read}")).expect("a trusted session"), [twins.a.to_string()]);
 
+    let unsafe_here = "SELECT evidence FROM stormops.attest() WHERE property = 'library_preloaded' AND NOT pass";
+    assert_eq!(twins.run("op", unsafe_here).expect("an answer").len(), 1, "attest() must say so");
+
     // A stored one is taken for the role's own until then, and is dropped too.
     twins.run("tapp", "ALTER ROLE tapp SET app.current_tenant = $a").expect("nobody knows it yet");
     fails_with(twins.run("tapp", read), "0B000");

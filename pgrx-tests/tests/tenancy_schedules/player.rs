@@ -1,23 +1,13 @@
-//! Many tenants on few pooled connections, in random order: no row ever under another tenant's pin.
-//!
-//! Each client works through one PgBouncer in transaction mode and gets whatever connection is free, with all that
-//! others left on it. Every row that it reads names its tenant; every row that it writes carries the pin as text.
-//! `STORMOPS_SEED=n` repeats the clients' choices (how they interleave is the machine's).
+//! One client: it begins, enters, reads, writes, fails, leaves things behind and commits, as its random numbers say.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
 use postgres::{Client, SimpleQueryMessage};
-use stormops_tests::pool::Pool;
-use stormops_tests::{Db, provision};
 use uuid::Uuid;
 
-const TENANTS: usize = 12;
-const CLIENTS: usize = 8;
-const CONNECTIONS: usize = 3;
-const OPERATIONS: usize = 100_000;
+use super::{OPERATIONS, TENANTS, Tenant, mark};
 
 /// What a statement may fail with here: a name that another client left or did not, a savepoint that is gone, an error
 /// that was asked for, and the refusals that keep tenants apart.
@@ -25,12 +15,7 @@ const ALLOWED: [&str; 13] = [
     "22012", "25001", "25P02", "26000", "34000", "3B001", "42501", "42P03", "42P05", "42P07", "40P01", "25P01", "0B000",
 ];
 
-struct Tenant {
-    id: Uuid,
-    token: Option<String>,
-}
-
-struct Player<'a> {
+pub struct Player<'a> {
     client: Client,
     trusted: bool,
     rng: Rng,
@@ -39,13 +24,29 @@ struct Player<'a> {
     tail: VecDeque<String>,
     pin: usize,
     /// Rows written and committed; written in this transaction; that at its savepoint, if there is one.
-    kept: usize,
+    pub kept: usize,
     written: usize,
     saved: Option<usize>,
     failed: bool,
 }
 
-impl Player<'_> {
+impl<'a> Player<'a> {
+    pub fn new(client: Client, trusted: bool, seed: u64, tenants: &'a [Tenant], done: &'a AtomicUsize) -> Self {
+        Player {
+            client,
+            trusted,
+            rng: Rng::with_seed(seed),
+            tenants,
+            done,
+            tail: VecDeque::new(),
+            pin: 0,
+            kept: 0,
+            written: 0,
+            saved: None,
+            failed: false,
+        }
+    }
+
     fn fail(&self, what: &str) -> ! {
         let tail: Vec<&str> = self.tail.iter().map(String::as_str).collect();
         panic!("{what}\nthe last statements of this client:\n{}", tail.join("\n"))
@@ -103,16 +104,14 @@ impl Player<'_> {
 
     fn enter(&mut self) -> String {
         self.pin = self.rng.usize(..TENANTS);
-        let tenant = &self.tenants[self.pin];
-        match &tenant.token {
+        let Tenant { id, token } = &self.tenants[self.pin];
+        let enter = if self.trusted {
+            format!("SET LOCAL app.current_tenant = '{id}'")
+        } else {
             // login() returns no row of a tenant's.
-            Some(token) if !self.trusted => {
-                format!(
-                    "BEGIN; DO $$ BEGIN PERFORM stormops.login('{token}'); END $$; SELECT stormops.current_tenant()"
-                )
-            }
-            _ => format!("BEGIN; SET LOCAL app.current_tenant = '{}'; SELECT stormops.current_tenant()", tenant.id),
-        }
+            format!("DO $$ BEGIN PERFORM stormops.login('{token}'); END $$")
+        };
+        format!("BEGIN; {enter}; SELECT stormops.current_tenant()")
     }
 
     fn read(&mut self) -> String {
@@ -265,7 +264,7 @@ impl Player<'_> {
         self.send(1, &read)
     }
 
-    fn play(&mut self) {
+    pub fn play(&mut self) {
         while self.done.load(Ordering::Relaxed) < OPERATIONS {
             match self.rng.u8(..40) {
                 0 => drop(self.send(1, "DISCARD ALL")),
@@ -275,92 +274,4 @@ impl Player<'_> {
             }
         }
     }
-}
-
-#[test]
-fn no_row_is_ever_under_another_pin() {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
-    let seed = std::env::var("STORMOPS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now);
-    println!("STORMOPS_SEED={seed}");
-
-    let db = Db::new("schedules");
-    let mut superuser = db.superuser();
-    let login: bool =
-        superuser.query_one("SELECT to_regproc('stormops.login') IS NOT NULL", &[]).expect("an answer").get(0);
-    if login {
-        superuser.batch_execute("SELECT stormops.create_signing_key()").expect("a key");
-    }
-    let tenants: Vec<Tenant> = (0..TENANTS).map(|n| tenant(&db, n, login)).collect();
-    let pool = Pool::start(CONNECTIONS);
-    let done = AtomicUsize::new(0);
-    let kept: usize = std::thread::scope(|scope| {
-        let player = |n: usize| {
-            let trusted = !login || n.is_multiple_of(2);
-            let client = pool.connect(if trusted { "tapp" } else { "app" }, &db.name);
-            let rng = Rng::with_seed(seed.wrapping_add(n as u64));
-            let (tenants, done) = (&tenants[..], &done);
-            let tail = VecDeque::new();
-            Player {
-                client,
-                trusted,
-                rng,
-                tenants,
-                done,
-                tail,
-                pin: 0,
-                kept: 0,
-                written: 0,
-                saved: None,
-                failed: false,
-            }
-        };
-        let start = |n: usize| {
-            let mut player = player(n);
-            scope.spawn(move || {
-                player.play();
-                player.kept
-            })
-        };
-        let clients: Vec<_> = (0..CLIENTS).map(start).collect();
-        clients.into_iter().map(|client| client.join().unwrap_or_else(|broken| std::panic::resume_unwind(broken))).sum()
-    });
-    println!("{} operations, {kept} rows written", done.into_inner());
-
-    let written = "SELECT count(*), count(*) FILTER (WHERE metric_name <> 't' || replace(tenant_id::text, '-', '_')) FROM stormops.tenant_usage";
-    let written = superuser.query_one(written, &[]).expect("counts");
-    assert_eq!(
-        (written.get::<_, i64>(0), written.get::<_, i64>(1)),
-        (kept as i64, 0),
-        "rows, and rows under another pin"
-    );
-    let misnamed = "SELECT count(*) FROM stormops.storms WHERE name NOT IN ('Storm', tenant_id::text)";
-    assert_eq!(superuser.query_one(misnamed, &[]).expect("a count").get::<_, i64>(0), 0, "updates under another pin");
-    let connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tapp'";
-    let connections: i64 = superuser.query_one(connections, &[]).expect("a count").get(0);
-    assert!((1..=CONNECTIONS as i64).contains(&connections), "{connections} connections: the pool did not pool");
-}
-
-/// The metric of a tenant, by which an event tells whose it is.
-fn mark(tenant: Uuid) -> String {
-    format!("t{}", tenant.to_string().replace('-', "_"))
-}
-
-fn tenant(db: &Db, n: usize, login: bool) -> Tenant {
-    let id = provision(db, &format!("Roofing {}", char::from(b'A' + n as u8)));
-    let mark = mark(id);
-    let rows = format!(
-        "INSERT INTO stormops.storms (tenant_id, storm_id, event_id, name) SELECT '{id}', md5(i::text)::uuid, i, 'Storm'
-        FROM generate_series(1, 2) AS i;
-        INSERT INTO stormops.properties (tenant_id, property_id, external_id) SELECT '{id}', md5(i::text)::uuid, i
-        FROM generate_series(1, 15) AS i;
-        INSERT INTO stormops.metrics (tenant_id, metric_name, unit, aggregation) VALUES ('{id}', '{mark}', 'unit', 'SUM')"
-    );
-    db.superuser().batch_execute(&rows).expect("rows");
-    let token = login.then(|| {
-        let user = "SELECT user_id FROM stormops.users WHERE tenant_id = $1";
-        let user: Uuid = db.superuser().query_one(user, &[&id]).expect("the admin").get(0);
-        let issue = format!("SELECT stormops.issue_token('{id}', '{user}')");
-        db.as_role("op").query_one(&issue, &[]).expect("a token").get(0)
-    });
-    Tenant { id, token }
 }
