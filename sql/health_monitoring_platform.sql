@@ -42,7 +42,7 @@ $$;
 COMMENT ON FUNCTION stormops.monitor_replica() IS 'Of monitoring_samples(): how far each replica, by its application_name, is behind; of several of one name the last. A role without pg_monitor sees none.';
 
 CREATE FUNCTION stormops.monitor_schedule(
-    OUT job text, OUT last_run_timestamp_seconds numeric, OUT last_run_failed integer, OUT expected_by_timestamp_seconds numeric, OUT missed integer
+    OUT job_name text, OUT last_run_timestamp_seconds numeric, OUT last_run_failed integer, OUT expected_by_timestamp_seconds numeric, OUT missed integer
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -53,7 +53,7 @@ CREATE FUNCTION stormops.monitor_schedule(
 $$;
 COMMENT ON FUNCTION stormops.monitor_schedule() IS 'Of monitoring_samples(): schedules() by job, times in seconds since 1970 (0: never). Error: 42501.';
 
-CREATE FUNCTION stormops.monitor_schedule_last(OUT job text, OUT success_timestamp_seconds numeric) RETURNS SETOF record
+CREATE FUNCTION stormops.monitor_schedule_last(OUT job_name text, OUT success_timestamp_seconds numeric) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
