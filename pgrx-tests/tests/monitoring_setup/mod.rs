@@ -1,12 +1,14 @@
 //! What the tests of monitoring share: the files in examples/monitoring, and the programs that read them.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod programs;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use postgres::Client;
-use stormops_tests::{Db, enter, provision};
+use stormops_tests::{Db, enter};
 use uuid::Uuid;
 
 pub const HOSTILE: &str = "a\"b\\n\\\\ <script>{x=\"y\"} 1 é";
@@ -54,7 +56,9 @@ pub fn families(session: &mut Client) -> BTreeSet<String> {
 
 /// A tenant of that name with something of everything that is measured, and alerts, quotas and schedules of the platform.
 pub fn busy_installation(db: &Db, org_name: &str) -> Uuid {
-    let tenant = provision(db, org_name);
+    let mut operator = db.as_role("op");
+    let provisioned = "SELECT tenant_id FROM stormops.provision_tenant($1, 'standard', 'admin@abc.example')";
+    let tenant: Uuid = operator.query_one(provisioned, &[&org_name]).expect("a tenant").get(0);
     let mut session = db.as_role("tapp");
     session.batch_execute("SET search_path = public, stormops").expect("a search path");
     enter(&mut session, tenant);
@@ -72,7 +76,6 @@ pub fn busy_installation(db: &Db, org_name: &str) -> Uuid {
         SELECT stormops.expect('storms', 'not_null', '{name}')";
     session.batch_execute(rows).expect("a tenant's work");
     session.execute("SELECT stormops.run_health_checks()", &[]).expect("its storms are looked at");
-    let mut operator = db.as_role("op");
     let quota = format!("SELECT stormops.set_quota('{tenant}', 'api_call', 100, 'month', 'soft')");
     operator.batch_execute(&quota).expect("a quota");
     operator
