@@ -41,11 +41,22 @@ CREATE FUNCTION stormops.shipped_runbook(OUT issue text, OUT step integer, OUT a
         ('connections', ARRAY['Look at pg_stat_activity for idle sessions', 'Put a pool before the database, or raise max_connections']),
         ('unfolded_counts', ARRAY['SELECT stormops.fold_row_counts()', 'Check that health checks are scheduled: stormops.schedules()']),
         ('invoices_overdue', ARRAY['List the overdue invoices', 'Ask the tenants'' admins', 'Consider stormops.suspend_tenant(tenant_id, ''payment_failed'')']),
+        -- What only the monitoring outside sees.
+        ('metrics_absent', ARRAY['Is the server up, and does the exporter''s log name an error?',
+            'As the exporter''s role: SELECT stormops.prometheus_metrics()', 'SELECT stormops.grant_usage(role, ''monitor'')']),
+        ('usage_unfolded', ARRAY['SELECT * FROM stormops.rollup_usage()', 'Check that usage_rollup is scheduled: stormops.schedules()',
+            'Find a long transaction that has written usage: pg_stat_activity by xact_start']),
+        ('alert_delivery', ARRAY['SELECT * FROM stormops.alert_deliveries(tenant_id) shows why: last_status, last_detail',
+            'Check that alert_delivery is scheduled: stormops.schedules()', 'Once the receiver answers: SELECT stormops.retry_deliveries(tenant_id)']),
+        ('quota_used', ARRAY['SELECT * FROM stormops.check_quota(metric_name, tenant_id)', 'Ask the tenant whether the use is meant',
+            'SELECT stormops.set_quota(tenant_id, metric_name, quota)']),
+        ('slow_calls', ARRAY['SELECT service_levels FROM stormops.get_tenant_metrics(tenant_id, 1)',
+            'Look for what else ran: slow_statements in stormops.get_system_health()', 'Find a long transaction or a lock: pg_stat_activity by wait_event']),
         ('installation', ARRAY['SELECT * FROM stormops.attest()', 'Do what the failing rows'' remedy says', 'SELECT stormops.install()'])
     ) AS b (issue, actions)
     CROSS JOIN LATERAL unnest(b.actions) WITH ORDINALITY AS s (action, step)
 $$;
-COMMENT ON FUNCTION stormops.shipped_runbook() IS 'Every issue that the platform can raise, with what to do about it, in order.';
+COMMENT ON FUNCTION stormops.shipped_runbook() IS 'Every issue that the platform or its monitoring can raise, with what to do about it, in order.';
 
 CREATE FUNCTION stormops.runbook_steps(issue text) RETURNS text[]
     LANGUAGE sql STABLE

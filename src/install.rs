@@ -110,5 +110,8 @@ extension_sql_file!("../sql/health_schedules.sql", requires = ["health_system"])
 extension_sql_file!("../sql/health_routes.sql", requires = ["health_schedules"]);
 extension_sql_file!("../sql/health_delivery.sql", requires = ["health_routes"]);
 extension_sql_file!("../sql/health_report.sql", requires = ["health_delivery"]);
-extension_sql_file!("../sql/portability.sql", requires = ["health_report"]);
+extension_sql_file!("../sql/health_monitoring_platform.sql", requires = ["health_report"]);
+extension_sql_file!("../sql/health_monitoring_tenants.sql", requires = ["health_monitoring_platform"]);
+extension_sql_file!("../sql/health_monitoring.sql", requires = ["health_monitoring_tenants"]);
+extension_sql_file!("../sql/portability.sql", requires = ["health_monitoring"]);
 extension_sql_file!("../sql/finalize.sql", finalize);
