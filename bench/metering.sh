@@ -8,6 +8,12 @@ usage_into() { # TABLE SESSION N: milliseconds of N events in one statement
     SELECT '$large', stormops.new_id(), 'model_call', u.value, u.dimensions, '$RANDOM$RANDOM-' || u.n, u.at FROM incoming AS u WHERE u.n <= $3" |
     milliseconds
 }
+# The same array, taken apart into the bare table.
+take_apart() {
+  super -c '\timing on' -c "INSERT INTO bare_usage (tenant_id, usage_id, metric_name, metric_value, dimensions, idempotency_key, recorded_at)
+    SELECT '$large', stormops.new_id(), o.metric_name, o.value, o.dimensions, o.idempotency_key, o.at FROM incoming_json,
+      jsonb_to_recordset(events) AS o (metric_name text, value numeric, dimensions jsonb, idempotency_key text, at timestamptz)" | milliseconds
+}
 batch() {
   app -c "SET app.current_tenant = '$large'" -c '\timing on' -c "SELECT stormops.record_usages(events) FROM incoming_json" | milliseconds
 }
@@ -20,12 +26,14 @@ group_new() {
     FROM stormops.tenant_usage WHERE usage_seq > (SELECT watermark FROM stormops.metering_progress)
     GROUP BY 1, 2, 3, 4) AS g" | milliseconds
 }
+# Both sides begin with empty tables, and with nothing left to write of another's.
+empty() { super -c 'TRUNCATE bare_usage, stormops.tenant_usage, stormops.usage_keys, stormops.usage_rollups' -c CHECKPOINT; }
 one_event() { # FILE: milliseconds of a transaction, 8 clients
   workers=0 pgbench bench_app "$1" 1 -c 8 -j 2 -T 10
 }
 
 measure_metering() {
-  local round history ours against small events=${STORMOPS_BENCH_EVENTS:-1000000}
+  local round history ours against grouped parsed small events=${STORMOPS_BENCH_EVENTS:-1000000}
   local part=$((events * 3 / 10))
   say 'metering …' >&2
   super <<SQL >/dev/null
@@ -55,25 +63,25 @@ SQL
   done
   roll_up >/dev/null
   for ((round = 1; round <= rounds && round <= 3; round++)); do
-    super -c 'TRUNCATE bare_usage' -c CHECKPOINT
+    empty
     against=$(usage_into bare_usage super "$events")
     super -c CHECKPOINT
     ours=$(usage_into stormops.tenant_usage app "$events")
     note "INSERT … SELECT of $events events / the same into a bare table with the same keys" 2.5 "$ours" "$against"
-    if ((round == 1)); then
-      super -c CHECKPOINT
-      note "record_usages, $events events in one array / the same" 2.5 "$(batch)" "$against"
-      roll_up >/dev/null
-      super -c CHECKPOINT
-      usage_into stormops.tenant_usage app "$events" >/dev/null
-    fi
-    against=$(group_new)
-    note "rollup_usage, $events new events / the one GROUP BY of them, parallel" 2.0 "$(roll_up)" "$against"
+    grouped=$(group_new)
+    note "rollup_usage, $events new events / the one GROUP BY of them, parallel" 2.0 "$(roll_up)" "$grouped"
+    empty
+    parsed=$(take_apart)
+    super -c CHECKPOINT
+    ours=$(batch)
+    note "record_usages, $events events in one array / that INSERT … SELECT from a table, bare" 2.5 "$ours" "$against"
+    note "record_usages, $events events in one array / INSERT … SELECT of the same array, bare" '' "$ours" "$parsed"
+    roll_up >/dev/null
   done
   super -c "SELECT brin_summarize_new_values(i.inhrelid) FROM pg_inherits AS i JOIN pg_index AS x ON x.indexrelid = i.inhrelid
     JOIN pg_class AS c ON c.oid = x.indexrelid JOIN pg_am AS m ON m.oid = c.relam WHERE m.amname = 'brin'" >/dev/null
   # The same number of new events, after a short history and after one ten times as long.
-  super -c 'TRUNCATE stormops.tenant_usage, stormops.usage_keys, stormops.usage_rollups'
+  empty
   for history in 1 10; do
     while ((round = $(super -c "SELECT count(*) / $part FROM stormops.tenant_usage"), round < history)); do
       usage_into stormops.tenant_usage app "$part" >/dev/null

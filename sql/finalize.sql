@@ -10,6 +10,7 @@ COMMENT ON FUNCTION stormops.library_is_preloaded() IS 'True if shared_preload_l
 COMMENT ON FUNCTION stormops.calling_role() IS 'The database role in force outside every SECURITY DEFINER function: who called.';
 COMMENT ON FUNCTION stormops.visit_all_tenants() IS 'Lets the function of stormops_owner that calls it see every tenant''s rows until it returns. Errors: 42501 from anywhere else.';
 COMMENT ON FUNCTION stormops.await_writers(oid) IS 'Waits until every transaction has ended that holds a lock of a table for writing now; blocks nobody.';
+COMMENT ON FUNCTION stormops.lock_quotas(oid, uuid, text, boolean) IS 'Takes the locks of a metric of a tenant (NULL: of every tenant) to the end of the transaction: shared to meter it, or alone to change its quota. The table makes them StormOps'' own.';
 COMMENT ON FUNCTION stormops.print_invoice(jsonb) IS 'The text of a document of invoice_json(). Error: 22023 it is none.';
 COMMENT ON FUNCTION stormops.print_invoice_html(jsonb) IS 'The page of a document of invoice_json(). Error: 22023 it is none.';
 COMMENT ON FUNCTION stormops.forecast_days(double precision[], integer, double precision) IS 'What the days left will bring, from the totals of complete days, oldest first: expected, and the prediction interval low to high; n; method: weekday means from two weeks of days on, else the daily mean. Independent days of one variance around their mean, Student''s t. Low and high are NULL of a single day. Error: 22023.';

@@ -11,7 +11,7 @@ CREATE FUNCTION stormops.counted_events(tenants uuid[], only_period date, OUT te
     CROSS JOIN LATERAL (
         SELECT r.bucket, r.event_count FROM stormops.usage_rollups AS r
         WHERE r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'month' AND r.dimensions = '{}'
-            AND ($2 IS NULL OR r.bucket = stormops.month_start($2)) OFFSET 0
+            AND r.bucket >= coalesce(stormops.month_start($2), '-infinity') AND r.bucket <= coalesce(stormops.month_start($2), 'infinity') OFFSET 0
     ) AS r
     WHERE m.tenant_id = ANY ($1)
     GROUP BY m.tenant_id, r.bucket

@@ -41,17 +41,22 @@ CREATE FUNCTION stormops.claim_keys() RETURNS trigger
     AS $$
 BEGIN
     PERFORM stormops.visit_all_tenants();
-    INSERT INTO stormops.usage_keys (tenant_id, idempotency_key, usage_id, metric_name, metric_value, recorded_at)
-    SELECT n.tenant_id, n.idempotency_key, n.usage_id, n.metric_name, n.metric_value, n.recorded_at
-    FROM new_usage AS n
-    WHERE n.idempotency_key IS NOT NULL
-    ORDER BY n.tenant_id, n.idempotency_key COLLATE "C"; -- two at once wait for each other in one direction only
+    IF NOT EXISTS (SELECT FROM new_usage AS n WHERE n.idempotency_key IS NOT NULL) THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        INSERT INTO stormops.usage_keys (tenant_id, idempotency_key, usage_id, metric_name, metric_value, recorded_at)
+        SELECT n.tenant_id, n.idempotency_key, n.usage_id, n.metric_name, n.metric_value, n.recorded_at
+        FROM new_usage AS n
+        WHERE n.idempotency_key IS NOT NULL
+        ORDER BY n.tenant_id, n.idempotency_key COLLATE "C"; -- two at once wait for each other in one direction only
+    EXCEPTION
+        WHEN unique_violation THEN
+            RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'idempotency_key was used before',
+                DETAIL = 'Nothing was recorded.',
+                HINT = 'stormops.record_usage() takes a repeat of the same event as a duplicate.';
+    END;
     RETURN NULL;
-EXCEPTION
-    WHEN unique_violation THEN
-        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'idempotency_key was used before',
-            DETAIL = 'Nothing was recorded.',
-            HINT = 'stormops.record_usage() takes a repeat of the same event as a duplicate.';
 END
 $$;
 COMMENT ON FUNCTION stormops.claim_keys() IS 'Trigger: keeps idempotency keys unique within the tenant, over all partitions. Error: 23505.';
@@ -67,21 +72,24 @@ DECLARE
 BEGIN
     PERFORM stormops.visit_all_tenants();
     FOR m IN
-        SELECT n.tenant_id, n.metric_name, min(n.recorded_at) AS first_at
-        FROM new_usage AS n
-        GROUP BY n.tenant_id, n.metric_name
+        SELECT n.tenant_id, n.metric_name,
+            (SELECT true FROM stormops.metrics AS d WHERE d.tenant_id = n.tenant_id AND d.metric_name = n.metric_name) AS declared,
+            n.first_at < (SELECT g.kept_from FROM stormops.metering_progress AS g) AS dropped,
+            -- The server's table of locks is small: a statement of the owner's over many tenants locks a metric for all of them.
+            CASE WHEN count(*) OVER () <= 64 THEN n.tenant_id END AS held
+        FROM (
+            SELECT u.tenant_id, u.metric_name, min(u.recorded_at) AS first_at FROM new_usage AS u GROUP BY u.tenant_id, u.metric_name
+        ) AS n
         ORDER BY n.tenant_id, n.metric_name
     LOOP
-        -- Writers share this lock; set_quota() waits for it, so that nobody writes past a new quota unseen.
-        PERFORM FROM stormops.metrics AS d
-        WHERE d.tenant_id = m.tenant_id AND d.metric_name = m.metric_name
-        FOR KEY SHARE;
-        IF NOT FOUND THEN
+        IF m.declared IS NULL THEN
             PERFORM stormops.undeclared_metric(m.tenant_id, m.metric_name);
         END IF;
-        IF m.first_at < (SELECT g.kept_from FROM stormops.metering_progress AS g) THEN
+        IF m.dropped THEN
             PERFORM stormops.refuse_usage('its time is one whose raw events were dropped');
         END IF;
+        -- Writers share this lock; set_quota() waits for it, so that nobody writes past a new quota unseen.
+        PERFORM stormops.lock_quotas('stormops.quotas'::regclass, m.held, m.metric_name, false);
         FOR q IN
             SELECT e.period, e.quota, e.aggregation FROM stormops.effective_quotas(m.tenant_id, m.metric_name) AS e
             WHERE e.kind = 'hard' AND e.quota IS NOT NULL AND e.aggregation IN ('SUM', 'COUNT', 'MAX')

@@ -11,7 +11,7 @@ CREATE FUNCTION stormops.write_invoices(tenants uuid[], books text[], period dat
         INSERT INTO stormops.invoices AS i
             (tenant_id, period, org_name, price_book, currency, minor_unit, total, usage_seq, event_count, generated_at, generated_by)
         SELECT t.tenant_id, $3, t.org_name, b.price_book, b.currency, b.minor_unit, coalesce(d.total, round(0::numeric, b.minor_unit)),
-            stormops.usage_watermark(), coalesce(c.event_count, 0), $4, stormops.calling_role()
+            (SELECT stormops.usage_watermark()), coalesce(c.event_count, 0), $4, (SELECT stormops.calling_role())
         FROM unnest($1, $2) AS a (tenant_id, price_book)
         JOIN stormops.tenants AS t ON t.tenant_id = a.tenant_id
         JOIN stormops.price_books AS b ON b.price_book = a.price_book

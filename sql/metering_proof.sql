@@ -7,7 +7,7 @@ CREATE FUNCTION stormops.verify_rollups(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET jit = off
-    SET enable_sort = off -- as in fold_usage()
+    SET enable_sort = off -- as in usage_by_hour()
     AS $$
 #variable_conflict use_column
 BEGIN

@@ -3,8 +3,7 @@
 CREATE FUNCTION stormops.effective_quotas(
     tenant_id uuid, metric_name text, OUT period text, OUT kind text, OUT quota numeric, OUT aggregation text
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
     AS $$
     SELECT q.period, q.kind, q.quota, m.aggregation
     FROM stormops.metrics AS m
@@ -57,16 +56,16 @@ DECLARE
 BEGIN
     PERFORM stormops.visit_all_tenants();
     PERFORM stormops.quota_is_valid(metric_name, quota, period, kind, '{}');
-    -- Waits for the transactions that have metered it and do not know of this.
     SELECT m.aggregation INTO aggregation FROM stormops.metrics AS m
-    WHERE m.tenant_id = set_quota.tenant_id AND m.metric_name = set_quota.metric_name
-    FOR UPDATE;
+    WHERE m.tenant_id = set_quota.tenant_id AND m.metric_name = set_quota.metric_name;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN tenant_id IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
             MESSAGE = format('tenant %s has no metric "%s"', coalesce(tenant_id::text, 'NULL'), left(metric_name, 63)),
             HINT = 'SELECT stormops.declare_metric(metric_name, unit, tenant_id => …);';
     END IF;
     PERFORM stormops.quota_is_valid(metric_name, quota, period, kind, ARRAY[aggregation]);
+    -- Waits for the transactions that have metered it and do not know of this.
+    PERFORM stormops.lock_quotas('stormops.quotas'::regclass, tenant_id, metric_name, true);
     INSERT INTO stormops.quotas AS q (tenant_id, metric_name, period, kind, quota, set_by)
     VALUES (tenant_id, metric_name, period, kind, quota, stormops.calling_role())
     ON CONFLICT ON CONSTRAINT quotas_pkey DO UPDATE
@@ -94,14 +93,12 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN tier IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = format('unknown tier "%s", or no name of a metric', left(tier, 50)), HINT = 'A tier is trial, standard or enterprise.';
     END IF;
-    -- As set_quota(), for every tenant of the tier.
-    SELECT array_agg(m.aggregation) INTO aggregations FROM (
-        SELECT m.aggregation FROM stormops.metrics AS m
-        JOIN stormops.tenants AS t ON t.tenant_id = m.tenant_id
-        WHERE t.tier = set_tier_quota.tier AND m.metric_name = set_tier_quota.metric_name
-        ORDER BY m.tenant_id
-        FOR UPDATE OF m
-    ) AS m;
+    -- As set_quota(), for every tenant.
+    PERFORM stormops.lock_quotas('stormops.quotas'::regclass, NULL, metric_name, true);
+    SELECT array_agg(m.aggregation) INTO aggregations
+    FROM stormops.metrics AS m
+    JOIN stormops.tenants AS t ON t.tenant_id = m.tenant_id
+    WHERE t.tier = set_tier_quota.tier AND m.metric_name = set_tier_quota.metric_name;
     PERFORM stormops.quota_is_valid(metric_name, quota, period, kind, aggregations);
     INSERT INTO stormops.tier_quotas AS q (tier, metric_name, period, kind, quota)
     VALUES (tier, metric_name, period, kind, quota)

@@ -6,31 +6,6 @@ CREATE FUNCTION stormops.next_period(grain text, starts timestamptz) RETURNS tim
     AS $$ SELECT ($2 AT TIME ZONE 'UTC' + ('1 ' || $1)::interval) AT TIME ZONE 'UTC' $$;
 COMMENT ON FUNCTION stormops.next_period(text, timestamptz) IS 'Start of the hour, day or month (UTC) after the one that starts then.';
 
-CREATE FUNCTION stormops.rollup_label(dimensions jsonb, name text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
-    AS $$ SELECT left($1 ->> $2, 100) $$;
-COMMENT ON FUNCTION stormops.rollup_label(jsonb, text) IS 'The value of a dimension by which an event is rolled up, at most 100 characters, so that the key of a rollup fits its index whatever an event carries.';
-
-CREATE FUNCTION stormops.rollup_labels(names text[], one text, two text, three text, four text) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-    SELECT coalesce(jsonb_object_agg(n.name, n.label), '{}') FROM unnest($1, (ARRAY[$2, $3, $4, $5])[:cardinality($1)]) AS n (name, label)
-$$;
-COMMENT ON FUNCTION stormops.rollup_labels(text[], text, text, text, text) IS 'The dimensions of a rollup with their values, null where an event had none; {} where the metric has none.';
-
-CREATE FUNCTION stormops.event_labels(dimensions jsonb, names text[]) RETURNS jsonb
-    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
-    AS $$
-    SELECT CASE cardinality($2) WHEN 0 THEN '{}'
-        WHEN 1 THEN jsonb_build_object($2[1], stormops.rollup_label($1, $2[1]))
-        ELSE jsonb_build_object($2[1], stormops.rollup_label($1, $2[1]), $2[2], stormops.rollup_label($1, $2[2]))
-            || CASE WHEN cardinality($2) > 2 THEN jsonb_build_object($2[3], stormops.rollup_label($1, $2[3])) ELSE '{}' END
-            || CASE WHEN cardinality($2) > 3 THEN jsonb_build_object($2[4], stormops.rollup_label($1, $2[4])) ELSE '{}' END
-    END
-$$;
-COMMENT ON FUNCTION stormops.event_labels(jsonb, text[]) IS 'The rollup_dimensions of an event with their values, as rollups have them.';
-
 CREATE FUNCTION stormops.usage_watermark() RETURNS bigint
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -41,24 +16,9 @@ CREATE FUNCTION stormops.fold_usage(after bigint, upto bigint, OUT events bigint
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
-    SET enable_sort = off -- groups are few and events many: to hash them is far cheaper, and the planner cannot know
     AS $$
-    WITH grouped AS (
-        SELECT e.tenant_id, e.metric_name, date_trunc('hour', e.recorded_at, 'UTC') AS hour,
-            stormops.rollup_label(e.dimensions, m.rollup_dimensions[1]) AS one,
-            stormops.rollup_label(e.dimensions, m.rollup_dimensions[2]) AS two,
-            stormops.rollup_label(e.dimensions, m.rollup_dimensions[3]) AS three,
-            stormops.rollup_label(e.dimensions, m.rollup_dimensions[4]) AS four,
-            sum(e.metric_value) AS total, max(e.metric_value) AS peak, count(*) AS n
-        FROM stormops.tenant_usage AS e
-        JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
-        WHERE e.usage_seq > $1 AND e.usage_seq <= $2
-        GROUP BY 1, 2, 3, 4, 5, 6, 7
-    ), hours AS MATERIALIZED (
-        SELECT g.tenant_id, g.metric_name, g.hour, g.total, g.peak, g.n, m.aggregation,
-            stormops.rollup_labels(m.rollup_dimensions, g.one, g.two, g.three, g.four) AS dimensions
-        FROM grouped AS g
-        JOIN stormops.metrics AS m ON m.tenant_id = g.tenant_id AND m.metric_name = g.metric_name
+    WITH hours AS MATERIALIZED (
+        SELECT u.* FROM stormops.usage_by_hour($1, $2) AS u
     ), folded AS (
         INSERT INTO stormops.usage_rollups AS r
             (tenant_id, metric_name, grain, bucket, dimensions, aggregation, quantity, event_count)

@@ -105,6 +105,48 @@ fn a_quota_counts_who_was_writing_when_it_was_set() {
 }
 
 #[test]
+fn a_tiers_quota_counts_who_was_writing_too() {
+    let db = Db::new("tier_set");
+    let mut operator = db.as_role("op");
+    let trial = "SELECT tenant_id FROM stormops.provision_tenant('Trial', 'trial', 'a@b.example')";
+    let trial: Uuid = get(&mut operator, trial, &[]);
+    let mut slow = session(&db, trial);
+    slow.batch_execute("BEGIN; SELECT stormops.record_usage('model_call', 5)").unwrap();
+    let set = "SELECT stormops.set_tier_quota('trial', 'model_call', 6)";
+    let setting = std::thread::spawn(move || operator.execute(set, &[]).expect("a quota"));
+    await_blocked(&db, 1);
+    call(&mut session(&db, trial), "1").expect("another metric waits for nothing");
+    slow.batch_execute("COMMIT").unwrap();
+    setting.join().unwrap();
+    let mut second = session(&db, trial);
+    fails_with(second.execute("SELECT stormops.record_usage('model_call', 2)", &[]), "53400");
+    second.execute("SELECT stormops.record_usage('model_call', 1)", &[]).expect("the rest");
+}
+
+/// A statement over more tenants than locks are taken for holds the metric for all of them.
+#[test]
+fn a_quota_counts_what_was_metered_for_many_tenants_at_once() {
+    let db = Db::new("many");
+    let (abc, mut one) = tenant(&db, "Abc");
+    let more = "INSERT INTO stormops.tenants (org_name, name_key, tier) SELECT 'T' || i, 't' || i, 'standard' FROM generate_series(1, 70) AS i";
+    db.superuser().execute(more, &[]).expect("many tenants");
+    let mut measuring = db.as_role("op");
+    measuring.batch_execute("BEGIN; SELECT stormops.measure_storage()").expect("storage of all");
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'stormops.quotas'::regclass AND pid <> pg_backend_pid()";
+    assert_eq!(get::<i64>(&mut db.superuser(), locks, &[]), 1);
+    let mut operator = db.as_role("op");
+    let set = "SELECT stormops.set_quota($1, 'storage_mb', 0.000001)";
+    let setting = std::thread::spawn(move || operator.execute(set, &[&abc]).expect("a quota"));
+    await_blocked(&db, 1);
+    let record = "SELECT stormops.record_usage('storage_mb', $1::text::numeric)";
+    let mut other = tenant(&db, "Other").1;
+    other.execute(record, &[&"1"]).expect("writers wait for nothing");
+    measuring.batch_execute("COMMIT").unwrap();
+    setting.join().unwrap();
+    fails_with(one.execute(record, &[&"0"]), "53400");
+}
+
+#[test]
 fn the_largest_and_the_number_of_events_can_be_limited_too() {
     let db = Db::new("kinds");
     let (abc, mut session) = tenant(&db, "Abc");

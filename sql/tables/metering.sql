@@ -50,8 +50,9 @@ COMMENT ON COLUMN stormops.tenant_usage.idempotency_key IS 'A key that the same 
 COMMENT ON COLUMN stormops.tenant_usage.recorded_at IS 'When it was used: from 2000 to five minutes ahead of the server''s clock.';
 COMMENT ON COLUMN stormops.tenant_usage.usage_seq IS 'Order of insertion, over all tenants, for the watermark of rollups; no application may read it.';
 
+-- A key comes with its event only, whose metric, and so whose tenant, admit_usage() has looked up.
 CREATE TABLE IF NOT EXISTS stormops.usage_keys (
-    tenant_id       uuid NOT NULL REFERENCES stormops.tenants,
+    tenant_id       uuid NOT NULL,
     idempotency_key text NOT NULL CHECK (char_length(idempotency_key) BETWEEN 1 AND 200),
     usage_id        uuid NOT NULL,
     metric_name     text NOT NULL CHECK (char_length(metric_name) BETWEEN 1 AND 100),
@@ -59,6 +60,7 @@ CREATE TABLE IF NOT EXISTS stormops.usage_keys (
     recorded_at     timestamptz NOT NULL CHECK (isfinite(recorded_at)),
     PRIMARY KEY (tenant_id, idempotency_key)
 );
+ALTER TABLE stormops.usage_keys DROP CONSTRAINT IF EXISTS usage_keys_tenant_id_fkey; -- it asked once for each event
 COMMENT ON TABLE stormops.usage_keys IS 'The idempotency keys of the events in tenant_usage, over all its partitions; kept as long as the events.';
 COMMENT ON COLUMN stormops.usage_keys.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN stormops.usage_keys.idempotency_key IS 'The key, unique within the tenant.';
