@@ -58,8 +58,8 @@ CREATE FUNCTION stormops.monitor_tenant_quota(
 BEGIN
     PERFORM stormops.visit_all_tenants();
     RETURN QUERY
-        SELECT l.tenant_id, l.metric_name, e.period, e.kind,
-            CASE WHEN e.quota > 0 THEN round(coalesce(r.quantity, 0) / e.quota, 6) ELSE (r.quantity > 0)::integer END
+        SELECT u.tenant_id, u.metric_name, u.period, u.kind, u.share FROM stormops.quota_use(NULL) AS u;
+END
         FROM (
             SELECT t.tenant_id, q.metric_name FROM stormops.tenants AS t JOIN stormops.quotas AS q ON q.tenant_id = t.tenant_id WHERE t.status <> 'closed'
             UNION

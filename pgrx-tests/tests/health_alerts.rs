@@ -220,3 +220,32 @@ fn the_runbook_has_the_brief_steps_and_every_issue_and_the_tenants_own() {
     let error = fails_with(other.query("SELECT * FROM stormops.runbook('our own')", &[]), "P0002");
     assert!(error.hint().is_some_and(|hint| hint.contains("runbook()")));
 }
+
+#[test]
+fn a_quota_that_is_nearly_used_up_is_an_alert_until_it_is_raised() {
+    let db = Db::new("quota");
+    let (abc, mut session) = tenant(&db, "Abc");
+    let mut operator = db.as_role("op");
+    let set = |operator: &mut Client, quota: i32| {
+        operator.execute("SELECT stormops.set_quota($1, 'api_call', $2::int)", &[&abc, &quota]).expect("a hard quota");
+    };
+    let mut told = |operator: &mut Client| -> Option<(String, String)> {
+        operator
+            .batch_execute("SELECT stormops.rollup_usage(); SELECT stormops.run_health_checks()")
+            .expect("a schedule");
+        let alert = "SELECT severity, evidence ->> 'percent' FROM stormops.alerts() WHERE issue = 'quota_used' AND tenant_id = $1";
+        operator.query_opt(alert, &[&abc]).expect("at most one").map(|row| (row.get(0), row.get(1)))
+    };
+    let said = |severity: &str, percent: &str| Some((severity.to_owned(), percent.to_owned()));
+    set(&mut operator, 100);
+    for (used, expected) in
+        [(79, None), (1, said("warning", "80.0")), (20, said("critical", "100.0")), (0, said("critical", "100.0"))]
+    {
+        session.execute("SELECT record_usage('api_call', $1::int)", &[&used]).expect("within the quota");
+        assert_eq!(told(&mut operator), expected, "{used} more");
+    }
+    assert_eq!(get::<i64>(&mut session, "SELECT count(*) FROM alerts() WHERE cardinality(steps) > 0", &[]), 1);
+    set(&mut operator, 1000);
+    assert_eq!(told(&mut operator), said("critical", "100.0"), "once away may be chance");
+    assert_eq!(told(&mut operator), None);
+}

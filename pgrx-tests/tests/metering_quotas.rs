@@ -146,6 +146,23 @@ fn a_quota_counts_what_was_metered_for_many_tenants_at_once() {
     fails_with(one.execute(record, &[&"0"]), "53400");
 }
 
+/// One tenant without storage left must not leave all the others unmeasured.
+#[test]
+fn what_the_platform_measures_counts_and_is_never_refused() {
+    let db = Db::new("measured");
+    let (abc, mut session) = tenant(&db, "Abc");
+    let (other, _) = tenant(&db, "Other");
+    let mut operator = db.as_role("op");
+    operator.execute("SELECT stormops.set_quota($1, 'storage_mb', 0.000001)", &[&abc]).expect("a hard quota");
+    let measured =
+        operator.query("SELECT tenant_id FROM stormops.measure_storage() WHERE recorded", &[]).expect("both");
+    let measured: Vec<Uuid> = measured.iter().map(|row| row.get(0)).collect();
+    assert!(measured.contains(&abc) && measured.contains(&other), "{measured:?}");
+    let over = "SELECT used > quota FROM stormops.check_quota('storage_mb', $1)";
+    assert!(get::<bool>(&mut operator, over, &[&abc]));
+    fails_with(session.execute("SELECT stormops.record_usage('storage_mb', 0)", &[]), "53400");
+}
+
 #[test]
 fn the_largest_and_the_number_of_events_can_be_limited_too() {
     let db = Db::new("kinds");
