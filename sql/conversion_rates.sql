@@ -1,7 +1,7 @@
 -- Did treating work? Treated against held, where chance alone decided between the two.
 
-CREATE FUNCTION stormops.compared_decisions(
-    storm_id uuid,
+CREATE FUNCTION stormops.decisions_of(
+    tenant_id uuid, storm_id uuid,
     OUT property_id uuid, OUT reason text, OUT treated boolean, OUT compared boolean, OUT has_outcome boolean, OUT converted boolean
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -11,13 +11,13 @@ CREATE FUNCTION stormops.compared_decisions(
     WITH run AS MATERIALIZED (
         SELECT r.run_id, (1 - (r.parameters ->> 'holdout')::float8) * (1 - (r.parameters ->> 'exploration')::float8) AS planned_rate
         FROM stormops.policy_runs AS r
-        WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
+        WHERE r.tenant_id = $1 AND r.storm_id = $2 AND r.superseded_at IS NULL
     ), decided AS (
         -- The chance of being treated, whatever was decided.
         SELECT d.property_id, d.reason, d.decision = 'treat' AS treated,
             CASE d.decision WHEN 'treat' THEN d.propensity ELSE 1 - d.propensity END AS treat_rate
         FROM stormops.policy_decisions_log AS d
-        WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = (SELECT run.run_id FROM run) AND d.decision <> 'exclude'
+        WHERE d.tenant_id = $1 AND d.run_id = (SELECT run.run_id FROM run) AND d.decision <> 'exclude'
     ), chosen AS MATERIALIZED (
         -- That of the rule's choice: all of it has one, which a capacity's swaps may have shifted.
         SELECT coalesce(max(d.treat_rate) FILTER (WHERE d.reason IN ('above_threshold', 'explore_hold')),
@@ -26,79 +26,108 @@ CREATE FUNCTION stormops.compared_decisions(
     ), outcomes AS (
         SELECT o.property_id, bool_or(o.converted) AS converted
         FROM stormops.policy_outcomes AS o
-        WHERE o.tenant_id = stormops.current_tenant() AND o.run_id = (SELECT run.run_id FROM run) AND NOT o.late
+        WHERE o.tenant_id = $1 AND o.run_id = (SELECT run.run_id FROM run) AND NOT o.late
         GROUP BY o.property_id
     )
     SELECT d.property_id, d.reason, d.treated, abs(d.treat_rate - (SELECT c.treat_rate FROM chosen AS c)) < 1e-9,
         o.property_id IS NOT NULL, coalesce(o.converted, false)
     FROM decided AS d LEFT JOIN outcomes AS o ON o.property_id = d.property_id
 $$;
+COMMENT ON FUNCTION stormops.decisions_of(uuid, uuid) IS 'compared_decisions() of a tenant''s storm, as far as the caller sees it.';
+
+CREATE FUNCTION stormops.compared_decisions(
+    storm_id uuid,
+    OUT property_id uuid, OUT reason text, OUT treated boolean, OUT compared boolean, OUT has_outcome boolean, OUT converted boolean
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT d.property_id, d.reason, d.treated, d.compared, d.has_outcome, d.converted FROM stormops.decisions_of(stormops.current_tenant(), $1) AS d
+$$;
 COMMENT ON FUNCTION stormops.compared_decisions(uuid) IS 'The decided properties of a storm''s current run. compared: it was the rule''s choice to treat, as the logged propensity tells, so that chance alone (holdout, exploration) held some; converted: it did, within outcome_days of the decision.';
 
-CREATE FUNCTION stormops.check_conversion_rates(
-    storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05, outcomes_final boolean DEFAULT false,
-    OUT status text, OUT treated_n bigint, OUT treated_converted bigint, OUT treated_rate double precision,
-    OUT control_n bigint, OUT control_converted bigint, OUT control_rate double precision,
-    OUT lift double precision, OUT lift_low double precision, OUT lift_high double precision,
-    OUT relative_lift double precision, OUT relative_low double precision, OUT relative_high double precision,
-    OUT p_value double precision, OUT method text, OUT small_sample boolean,
-    OUT anomaly boolean, OUT verdict text, OUT p_short double precision, OUT more_leads_needed bigint,
-    OUT detectable_lift double precision, OUT rule_anomaly boolean,
-    OUT always_valid_low double precision, OUT always_valid_high double precision, OUT always_valid_p double precision,
-    OUT always_valid_anomaly boolean, OUT probability_better double precision,
-    OUT awaiting bigint, OUT window_ends_at timestamptz, OUT not_compared bigint, OUT run_id uuid
-)
+CREATE TYPE stormops.conversion_rates AS (
+    status text, treated_n bigint, treated_converted bigint, treated_rate double precision,
+    control_n bigint, control_converted bigint, control_rate double precision,
+    lift double precision, lift_low double precision, lift_high double precision,
+    relative_lift double precision, relative_low double precision, relative_high double precision,
+    p_value double precision, method text, small_sample boolean,
+    anomaly boolean, verdict text, p_short double precision, more_leads_needed bigint,
+    detectable_lift double precision, rule_anomaly boolean,
+    always_valid_low double precision, always_valid_high double precision, always_valid_p double precision,
+    always_valid_anomaly boolean, probability_better double precision,
+    awaiting bigint, window_ends_at timestamptz, not_compared bigint, run_id uuid
+);
+COMMENT ON TYPE stormops.conversion_rates IS 'What check_conversion_rates() answers.';
+
+CREATE FUNCTION stormops.conversion_rates_of(
+    tenant_id uuid, storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05,
+    outcomes_final boolean DEFAULT false
+) RETURNS stormops.conversion_rates
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling large statements costs more than it saves
     AS $$
 #variable_conflict use_variable
 DECLARE
+    rates stormops.conversion_rates;
     recorded bigint;
     known boolean;
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
     SELECT r.run_id, r.decided_at + make_interval(days => (r.parameters ->> 'outcome_days')::integer)
-    INTO run_id, window_ends_at
+    INTO rates.run_id, rates.window_ends_at
     FROM stormops.policy_runs AS r
-    WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = check_conversion_rates.storm_id AND r.superseded_at IS NULL;
+    WHERE r.tenant_id = conversion_rates_of.tenant_id AND r.storm_id = conversion_rates_of.storm_id AND r.superseded_at IS NULL;
 
     SELECT count(*) FILTER (WHERE d.compared AND d.treated), count(*) FILTER (WHERE d.compared AND d.treated AND d.converted),
         count(*) FILTER (WHERE d.compared AND NOT d.treated), count(*) FILTER (WHERE d.compared AND NOT d.treated AND d.converted),
         count(*) FILTER (WHERE d.compared AND d.has_outcome), count(*) FILTER (WHERE NOT d.compared)
-    INTO treated_n, treated_converted, control_n, control_converted, recorded, not_compared
-    FROM stormops.compared_decisions(storm_id) AS d;
+    INTO rates.treated_n, rates.treated_converted, rates.control_n, rates.control_converted, recorded, rates.not_compared
+    FROM stormops.decisions_of(tenant_id, storm_id) AS d;
 
     known := recorded > 0 OR outcomes_final IS TRUE;
-    awaiting := CASE WHEN outcomes_final OR window_ends_at <= now() THEN 0 ELSE treated_n + control_n - recorded END;
+    rates.awaiting := CASE WHEN outcomes_final OR rates.window_ends_at <= now() THEN 0 ELSE rates.treated_n + rates.control_n - recorded END;
     -- How many leads there would be was known at the decision, before any outcome.
     SELECT c.status, c.treated_rate, c.control_rate, c.lift, c.lift_low, c.lift_high,
         c.relative_lift, c.relative_low, c.relative_high, c.p_value, c.method,
         c.verdict, c.p_short, c.more_leads_needed, c.detectable_lift,
         c.always_valid_low, c.always_valid_high, c.always_valid_p, c.always_valid_anomaly, c.probability_better
-    INTO status, treated_rate, control_rate, lift, lift_low, lift_high,
-        relative_lift, relative_low, relative_high, p_value, method,
-        verdict, p_short, more_leads_needed, detectable_lift,
-        always_valid_low, always_valid_high, always_valid_p, always_valid_anomaly, probability_better
+    INTO rates.status, rates.treated_rate, rates.control_rate, rates.lift, rates.lift_low, rates.lift_high,
+        rates.relative_lift, rates.relative_low, rates.relative_high, rates.p_value, rates.method,
+        rates.verdict, rates.p_short, rates.more_leads_needed, rates.detectable_lift,
+        rates.always_valid_low, rates.always_valid_high, rates.always_valid_p, rates.always_valid_anomaly, rates.probability_better
     FROM stormops.compare_proportions(
-        CASE WHEN known THEN treated_converted END, CASE WHEN known THEN treated_n END,
-        CASE WHEN known THEN control_converted END, CASE WHEN known THEN control_n END,
-        min_lift, alpha, greatest(treated_n + control_n, 1)) AS c;
+        CASE WHEN known THEN rates.treated_converted END, CASE WHEN known THEN rates.treated_n END,
+        CASE WHEN known THEN rates.control_converted END, CASE WHEN known THEN rates.control_n END,
+        min_lift, alpha, greatest(rates.treated_n + rates.control_n, 1)) AS c;
 
-    status := CASE
-        WHEN run_id IS NULL THEN 'no_policy'
-        WHEN treated_n = 0 THEN 'no_treatment'
-        WHEN control_n = 0 THEN 'no_control'
-        ELSE status
+    rates.status := CASE
+        WHEN rates.run_id IS NULL THEN 'no_policy'
+        WHEN rates.treated_n = 0 THEN 'no_treatment'
+        WHEN rates.control_n = 0 THEN 'no_control'
+        ELSE rates.status
     END;
-    small_sample := least(treated_n, control_n) < 30;
-    rule_anomaly := lift < 0.05;
+    rates.small_sample := least(rates.treated_n, rates.control_n) < 30;
+    rates.rule_anomaly := rates.lift < 0.05;
     -- What is still to come can only be called short when it has come.
-    IF awaiting > 0 AND verdict = 'anomaly' THEN
-        verdict := 'inconclusive';
+    IF rates.awaiting > 0 AND rates.verdict = 'anomaly' THEN
+        rates.verdict := 'inconclusive';
     END IF;
-    always_valid_anomaly := always_valid_anomaly AND awaiting = 0;
-    anomaly := verdict = 'anomaly';
+    rates.always_valid_anomaly := rates.always_valid_anomaly AND rates.awaiting = 0;
+    rates.anomaly := rates.verdict = 'anomaly';
+    RETURN rates;
+END
+$$;
+COMMENT ON FUNCTION stormops.conversion_rates_of(uuid, uuid, double precision, double precision, boolean) IS 'check_conversion_rates() of a tenant''s storm, as far as the caller sees it. Errors: 22023 min_lift or alpha.';
+
+CREATE FUNCTION stormops.check_conversion_rates(
+    storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05, outcomes_final boolean DEFAULT false
+) RETURNS stormops.conversion_rates
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    PERFORM stormops.existing_storm(storm_id);
+    RETURN stormops.conversion_rates_of(stormops.current_tenant(), storm_id, min_lift, alpha, outcomes_final);
 END
 $$;
 COMMENT ON FUNCTION stormops.check_conversion_rates(uuid, double precision, double precision, boolean) IS 'Whether treating worked, in one row for the storm''s current run: the rule''s choice, treated against held by chance. lift: treated_rate - control_rate, with its Newcombe interval; relative_lift; p_value of no difference by method (z or fisher). verdict: ok (lift shown above min_lift), anomaly (shown below it), else inconclusive, with more_leads_needed to tell, if the lift stays as it is. rule_anomaly: lift < 0.05. always_valid_…: the same, safe to look at every hour. A property without an outcome counts as not converted; while awaiting > 0 of them are due before window_ends_at, no anomaly is called, unless outcomes_final says that no more will come. status: ok, no_policy, no_treatment, no_control, no_outcomes. not_compared: decided otherwise than by chance. Errors: 22004; 22023 min_lift or alpha; P0002 no such storm in this tenant.';

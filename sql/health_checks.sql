@@ -11,9 +11,9 @@ CREATE FUNCTION stormops.judge_all_due(
 #variable_conflict use_variable
 DECLARE
     scope uuid;
-    due jsonb;
-    verdicts jsonb;
+    due stormops.due_expectation[];
     findings jsonb;
+    watched_since timestamptz := '-infinity';
 BEGIN
     IF pg_is_in_recovery() THEN
         RETURN; -- a standby has nothing to say
@@ -29,13 +29,17 @@ BEGIN
     END IF;
     PERFORM stormops.visit_all_tenants();
     IF scope IS NULL THEN
-        PERFORM stormops.fold_row_counts();
+        PERFORM stormops.fold_row_counts(); -- where two runs stand in line
+        IF NOT complete THEN
+            watched_since := coalesce((SELECT p.reached_at - interval '10 minutes' FROM stormops.health_progress AS p WHERE p.task = 'storms'), watched_since);
+        END IF;
+        INSERT INTO stormops.health_progress AS p (task, reached_at) VALUES ('storms', now())
+        ON CONFLICT ON CONSTRAINT health_progress_pkey DO UPDATE SET reached_at = EXCLUDED.reached_at;
     END IF;
 
     -- Of two runs at once each takes what the other has not. What no longer fits the catalogue waits.
-    WITH claimed AS (
-        SELECT e.tenant_id, e.expectation_id, e.name, e.table_name, e.rule, e.columns, e.lowest, e.highest, e.max_age,
-            e.threshold, e.severity, e.judged_at, e.judged_status, e.reference IS NULL AS no_reference
+    WITH claimed AS MATERIALIZED (
+        SELECT e.tenant_id, e.expectation_id, e.table_name, e.rule, e.columns, e.lowest, e.highest, e.max_age, e.threshold, e.judged_at
         FROM stormops.expectations AS e JOIN stormops.tenants AS t ON t.tenant_id = e.tenant_id
         WHERE t.status = 'active' AND e.active AND (scope IS NULL OR e.tenant_id = scope)
             AND (complete OR e.judged_at IS NULL OR e.judged_at + e.every <= now())
@@ -45,80 +49,86 @@ BEGIN
         FROM (SELECT DISTINCT c.table_name, c.rule, c.columns FROM claimed AS c OFFSET 0) AS k -- once for each, not for each tenant
         WHERE (stormops.expectation_fault(k.table_name, k.rule, k.columns)).code IS NULL
     )
-    SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object(
-        'since', CASE WHEN complete OR c.judged_at IS NULL THEN '-infinity' ELSE c.judged_at - interval '10 minutes' END,
-        'turn', c.turn))
+    SELECT coalesce(array_agg(ROW(c.tenant_id, c.expectation_id, c.table_name, c.rule, c.columns, c.lowest, c.highest, c.max_age, c.threshold,
+        CASE WHEN complete OR c.judged_at IS NULL THEN '-infinity' ELSE c.judged_at - interval '10 minutes' END, c.place)::stormops.due_expectation), '{}')
     INTO due
     FROM (
-        SELECT c.*, row_number() OVER (PARTITION BY c.tenant_id, c.table_name, c.rule, c.columns ORDER BY c.expectation_id) AS turn
-        FROM claimed AS c JOIN legal AS l ON l.table_name = c.table_name AND l.rule = c.rule AND l.columns = c.columns
+        SELECT c.*, dense_rank() OVER (PARTITION BY c.table_name, c.rule IN ('freshness', 'row_count') ORDER BY c.rule, c.columns, c.turn) AS place
+        FROM (
+            -- A tenant may mind the same twice, within other limits.
+            SELECT c.*, row_number() OVER (PARTITION BY c.tenant_id, c.table_name, c.rule, c.columns ORDER BY c.expectation_id) AS turn
+            FROM claimed AS c JOIN legal AS l ON l.table_name = c.table_name AND l.rule = c.rule AND l.columns = c.columns
+        ) AS c
     ) AS c;
-    due := coalesce(due, '[]');
 
-    -- A first set of scores becomes what later ones are compared with.
-    WITH scored AS (
-        SELECT s.* FROM stormops.judge_scores(due) AS s
-    ), kept AS (
-        UPDATE stormops.expectations AS e SET reference = s.scores
-        FROM scored AS s
-        WHERE e.tenant_id = s.tenant_id AND e.expectation_id = s.expectation_id AND e.reference IS NULL AND s.judged >= 30
-            AND octet_length(s.scores) <= 16000000
-    ), found_rows AS (
-        SELECT r.tenant_id, r.expectation_id, r.judged, r.failing, NULL::boolean AS failed, NULL::double precision AS value, '{}'::jsonb AS evidence
+    WITH found_rows AS (
+        SELECT r.tenant_id, r.expectation_id, r.judged, r.failing, NULL::boolean AS failed, NULL::double precision AS value, '{}'::jsonb AS evidence,
+            r.scores
         FROM stormops.judge_rows(due) AS r
         UNION ALL
-        SELECT s.tenant_id, s.expectation_id, s.judged, NULL, s.drifted, NULL, s.evidence FROM scored AS s
+        SELECT c.tenant_id, c.expectation_id, NULL, NULL, c.failed, c.value, c.evidence, NULL FROM stormops.judge_counts(due) AS c
+    ), found_scores AS MATERIALIZED (
+        SELECT f.tenant_id, f.expectation_id, f.judged, f.failing, f.failed, f.value, f.evidence, f.scores, e.name, e.table_name, e.rule, e.columns,
+            e.severity, e.threshold, e.judged_status, e.reference
+        FROM found_rows AS f JOIN stormops.expectations AS e ON e.tenant_id = f.tenant_id AND e.expectation_id = f.expectation_id
+    ), found_all AS (
+        SELECT f.* FROM found_scores AS f WHERE f.rule <> 'drift'
         UNION ALL
-        SELECT c.tenant_id, c.expectation_id, NULL, NULL, c.failed, c.value, c.evidence FROM stormops.judge_counts(due) AS c
+        SELECT f.tenant_id, f.expectation_id, stormops.n(f.scores), NULL, stormops.n(f.scores) > 0 AND coalesce(v.drift_detected, false), NULL,
+            jsonb_strip_nulls(jsonb_build_object('mean', stormops.mean(f.scores), 'reference_mean', v.reference_mean,
+                'p_adjusted', v.p_adjusted, 'wasserstein', v.wasserstein, 'severity', v.severity)),
+            -- A first set of scores becomes what later ones are compared with.
+            CASE WHEN f.reference IS NULL AND stormops.n(f.scores) >= 30 AND octet_length(f.scores) <= 16000000 THEN f.scores END,
+            f.name, f.table_name, f.rule, f.columns, f.severity, f.threshold, f.judged_status, f.reference
+        FROM (
+            SELECT s.tenant_id, s.expectation_id, coalesce(s.scores, n.scores)::stormops.score_sketch AS scores, s.name, s.table_name, s.rule, s.columns,
+                s.severity, s.threshold, s.judged_status, s.reference
+            FROM found_scores AS s CROSS JOIN (SELECT stormops.score_agg(x) AS scores FROM unnest('{}'::double precision[]) AS x) AS n
+            WHERE s.rule = 'drift'
+        ) AS f
+        CROSS JOIN LATERAL stormops.drift_verdict(f.scores, f.reference::stormops.score_sketch, least(greatest(f.threshold, 1e-6), 0.49), 0.02) AS v
+    ), verdicts AS MATERIALIZED (
+        SELECT f.tenant_id, f.expectation_id, f.name, f.table_name, f.rule, f.severity, f.threshold, f.judged_status AS before, f.judged, f.failing,
+            coalesce(f.value, round(f.failing::numeric / nullif(f.judged, 0), 9)) AS value, f.scores,
+            CASE
+                WHEN coalesce(f.failed, f.failing > f.threshold * f.judged) THEN 'failed'
+                -- Without a new row nothing has changed.
+                WHEN f.judged = 0 THEN coalesce(f.judged_status, 'warning')
+                WHEN f.failed IS NULL AND f.failing IS NULL THEN 'warning'
+                ELSE 'ok'
+            END AS status,
+            f.evidence || jsonb_strip_nulls(jsonb_build_object('expectation', f.name, 'table', f.table_name,
+                'columns', f.columns, 'rows_judged', f.judged, 'rows_failing', f.failing)) AS evidence
+        FROM found_all AS f
+    ), noted AS (
+        UPDATE stormops.expectations AS e SET judged_at = now(), judged_status = v.status, reference = coalesce(e.reference, v.scores)
+        FROM verdicts AS v
+        WHERE e.tenant_id = v.tenant_id AND e.expectation_id = v.expectation_id
+    ), written AS (
+        INSERT INTO stormops.data_quality_metrics
+            (tenant_id, metric_id, table_name, metric_name, metric_value, threshold, status, details, rows_judged, rows_failing)
+        SELECT v.tenant_id, stormops.new_id(), v.table_name, v.name, v.value, v.threshold, v.status, v.evidence, v.judged, v.failing
+        FROM verdicts AS v
+        WHERE v.judged IS DISTINCT FROM 0 OR v.status IS DISTINCT FROM v.before
     )
-    SELECT coalesce(jsonb_agg(jsonb_build_object(
-        'tenant_id', d.tenant_id, 'expectation_id', d.expectation_id, 'name', d.name, 'table_name', d.table_name, 'rule', d.rule,
-        'severity', d.severity, 'threshold', d.threshold, 'before', d.judged_status,
-        'judged', f.judged, 'failing', f.failing,
-        'value', coalesce(f.value, round(f.failing::numeric / nullif(f.judged, 0), 9)),
-        'status', CASE
-            WHEN coalesce(f.failed, f.failing > d.threshold * f.judged) THEN 'failed'
-            -- Without a new row nothing has changed.
-            WHEN f.judged = 0 THEN coalesce(d.judged_status, 'warning')
-            WHEN f.failed IS NULL AND f.failing IS NULL THEN 'warning'
-            ELSE 'ok'
-        END,
-        'evidence', f.evidence || jsonb_strip_nulls(jsonb_build_object('expectation', d.name, 'table', d.table_name,
-            'columns', d.columns, 'rows_judged', f.judged, 'rows_failing', f.failing)))), '[]')
-    INTO verdicts
-    FROM found_rows AS f
-    JOIN jsonb_to_recordset(due) AS d (
-        tenant_id uuid, expectation_id uuid, name text, table_name text, rule text, columns text[], threshold numeric,
-        severity text, judged_status text
-    ) ON d.tenant_id = f.tenant_id AND d.expectation_id = f.expectation_id;
-
-    UPDATE stormops.expectations AS e SET judged_at = now(), judged_status = v.status
-    FROM jsonb_to_recordset(verdicts) AS v (tenant_id uuid, expectation_id uuid, status text)
-    WHERE e.tenant_id = v.tenant_id AND e.expectation_id = v.expectation_id;
-    INSERT INTO stormops.data_quality_metrics
-        (tenant_id, metric_id, table_name, metric_name, metric_value, threshold, status, details, rows_judged, rows_failing)
-    SELECT v.tenant_id, stormops.new_id(), v.table_name, v.name, v.value, v.threshold, v.status, v.evidence, v.judged, v.failing
-    FROM jsonb_to_recordset(verdicts) AS v (tenant_id uuid, table_name text, name text, value double precision,
-        threshold double precision, status text, before text, evidence jsonb, judged bigint, failing bigint)
-    WHERE v.judged IS DISTINCT FROM 0 OR v.status IS DISTINCT FROM v.before;
-
     SELECT count(DISTINCT v.tenant_id), count(*), count(*) FILTER (WHERE v.status = 'failed'),
-        coalesce(sum(v.judged), 0), coalesce(sum(v.failing), 0)
-    INTO tenants, judged, failed, rows_judged, rows_failing
-    FROM jsonb_to_recordset(verdicts) AS v (tenant_id uuid, status text, judged bigint, failing bigint);
+        coalesce(sum(v.judged), 0), coalesce(sum(v.failing), 0),
+        -- What holds is told where an alert is open, which it may resolve.
+        coalesce(jsonb_agg(jsonb_build_object('tenant_id', v.tenant_id, 'key', k.key, 'issue', stormops.issue_of(v.rule),
+            'severity', v.severity, 'failing', v.status = 'failed', 'evidence', v.evidence))
+            FILTER (WHERE v.status = 'failed' OR v.status = 'ok' AND a.alert_key IS NOT NULL), '[]')
+    INTO tenants, judged, failed, rows_judged, rows_failing, findings
+    FROM verdicts AS v
+    CROSS JOIN LATERAL (SELECT stormops.issue_of(v.rule) || ':' || v.expectation_id AS key) AS k
+    LEFT JOIN stormops.alerts AS a ON a.tenant_id = v.tenant_id AND a.alert_key = k.key AND a.resolved_at IS NULL;
 
-    -- What there is to tell somebody, and what there no longer is.
-    WITH objective AS (
-        SELECT o.* FROM stormops.quality_objective(scope) AS o
-    ), told AS (
-        SELECT jsonb_build_object('tenant_id', v.tenant_id, 'key', stormops.issue_of(v.rule) || ':' || v.expectation_id,
-            'issue', stormops.issue_of(v.rule), 'severity', v.severity, 'failing', v.status = 'failed', 'evidence', v.evidence) AS finding
-        FROM jsonb_to_recordset(verdicts) AS v (tenant_id uuid, expectation_id uuid, rule text, severity text, status text, evidence jsonb)
-        WHERE v.status <> 'warning'
+    -- What else there is to tell somebody, and what there no longer is.
+    WITH told AS (
+        SELECT f.finding FROM jsonb_array_elements(findings) AS f (finding)
         UNION ALL
         SELECT jsonb_build_object('tenant_id', o.tenant_id, 'key', 'data_quality', 'issue', 'data_quality', 'severity', 'warning',
             'failing', NOT o.met, 'evidence', to_jsonb(o) - 'tenant_id')
-        FROM objective AS o
+        FROM stormops.quality_objective(scope) AS o
         UNION ALL
         -- An expectation that was taken back fails no more.
         SELECT jsonb_build_object('tenant_id', a.tenant_id, 'key', a.alert_key, 'failing', false, 'gone', true)
@@ -130,7 +140,7 @@ BEGIN
         UNION ALL
         SELECT s.finding FROM stormops.platform_findings(system_issues) AS s WHERE scope IS NULL
         UNION ALL
-        SELECT s.finding FROM stormops.storm_findings() AS s WHERE scope IS NOT NULL
+        SELECT s.finding FROM stormops.storm_findings(scope, watched_since) AS s
     )
     SELECT coalesce(jsonb_agg(t.finding), '[]'), count(*) FILTER (WHERE t.finding @> '{"issue": "data_quality", "failing": true}' AND t.finding ->> 'tenant_id' IS NOT NULL)
     INTO findings, objective_missed FROM told AS t;

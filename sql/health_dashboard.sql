@@ -1,27 +1,16 @@
 -- How a storm is doing, for a person: what is wrong, since when, how bad, what to do. Readers: they
 -- run as the caller, under row security, write nothing and work on a standby.
 
-CREATE FUNCTION stormops.storm_measures(storm_id uuid, OUT uplift jsonb, OUT lift jsonb, OUT funnel jsonb)
+CREATE FUNCTION stormops.storm_measures(
+    storm_id uuid, OUT uplift jsonb, OUT lift jsonb, OUT funnel jsonb, OUT scores stormops.score_sketch, OUT model_version text
+)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
-DECLARE
-    scores record;
 BEGIN
-    -- Against a kept baseline only: without one the reference would be every earlier storm, and a
-    -- dashboard must not cost more with each of them.
-    IF EXISTS (SELECT FROM stormops.uplift_baselines AS b WHERE b.tenant_id = stormops.current_tenant() AND b.name = 'default') THEN
-        SELECT to_jsonb(d) INTO uplift FROM stormops.check_uplift_distribution(storm_id, 'default') AS d;
-        IF uplift ->> 'reference' IS NULL THEN
-            uplift := uplift || '{"drift_detected": false}';
-        END IF;
-    ELSE
-        SELECT s.* INTO scores FROM stormops.storm_scores(storm_id) AS s;
-        SELECT to_jsonb(d) || jsonb_build_object('model_version', scores.model_version, 'drift_detected', false,
-            'mean_out_of_band', d.mean NOT BETWEEN 0.10 AND 0.30)
-        INTO uplift FROM stormops.describe(scores.scores) AS d;
-    END IF;
+    SELECT s.scores, s.model_version INTO scores, model_version FROM stormops.storm_scores(storm_id) AS s;
+    uplift := stormops.score_measures(stormops.current_tenant(), scores, model_version);
     SELECT to_jsonb(r) INTO lift FROM stormops.check_conversion_rates(storm_id) AS r;
     SELECT jsonb_build_object('scored', uplift -> 'n', 'treat', r.treat, 'hold', r.hold, 'excluded', r.excluded, 'policy_mode', r.policy_mode,
         'decided_at', r.decided_at, 'treated_converted', lift -> 'treated_converted', 'control_converted', lift -> 'control_converted')
@@ -30,60 +19,7 @@ BEGIN
         ON r.tenant_id = stormops.current_tenant() AND r.storm_id = storm_measures.storm_id AND r.superseded_at IS NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.storm_measures(uuid) IS 'A storm''s scores (as check_uplift_distribution(), without a baseline "default" as describe()), its conversion rates (as check_conversion_rates()) and its funnel, as JSON.';
-
-CREATE FUNCTION stormops.storm_issues(
-    storm_id uuid, uplift jsonb, lift jsonb, OUT issue text, OUT severity text, OUT subject text, OUT evidence jsonb
-) RETURNS SETOF record
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-    WITH s AS (
-        SELECT coalesce(($2 ->> 'n')::bigint, 0) AS n, coalesce(($2 ->> 'drift_detected')::boolean, false) AS drifted,
-            coalesce(($2 ->> 'mean_out_of_band')::boolean, false) AS out_of_band, $3 ->> 'status' AS status,
-            coalesce(($3 ->> 'anomaly')::boolean, false) AS anomaly, coalesce(($3 ->> 'rule_anomaly')::boolean, false) AS short,
-            coalesce(($3 ->> 'awaiting')::bigint, 0) AS awaiting
-    )
-    SELECT i.issue, i.severity, $1::text, i.evidence FROM s CROSS JOIN LATERAL (
-        SELECT 'no_scores' AS issue, 'info' AS severity, jsonb_build_object('scored', 0) AS evidence WHERE s.n = 0
-        UNION ALL
-        SELECT 'uplift_drift', CASE WHEN s.drifted THEN 'critical' ELSE 'warning' END,
-            jsonb_strip_nulls(jsonb_build_object('n', $2 -> 'n', 'mean', $2 -> 'mean', 'expected', '0.10 to 0.30', 'reference', $2 -> 'reference',
-                'reference_mean', $2 -> 'reference_mean', 'p_adjusted', $2 -> 'p_adjusted', 'drift_detected', s.drifted))
-        WHERE s.n > 0 AND (s.drifted OR s.out_of_band)
-        UNION ALL
-        SELECT 'no_policy', 'info', jsonb_build_object('scored', s.n) WHERE s.n > 0 AND s.status = 'no_policy'
-        UNION ALL
-        SELECT 'no_control', 'warning', jsonb_build_object('treated_n', $3 -> 'treated_n', 'control_n', $3 -> 'control_n')
-        WHERE s.status IN ('no_control', 'no_treatment')
-        UNION ALL
-        SELECT 'no_outcomes', CASE WHEN s.awaiting > 0 THEN 'info' ELSE 'warning' END,
-            jsonb_build_object('treated_n', $3 -> 'treated_n', 'control_n', $3 -> 'control_n', 'window_ends_at', $3 -> 'window_ends_at')
-        WHERE s.status = 'no_outcomes'
-        UNION ALL
-        -- Shown below five points it is critical; below them, and not yet shown, it is only a warning.
-        SELECT 'low_lift', CASE WHEN s.anomaly THEN 'critical' ELSE 'warning' END,
-            jsonb_build_object('lift', $3 -> 'lift', 'lift_low', $3 -> 'lift_low', 'lift_high', $3 -> 'lift_high', 'expected', 'at least 0.05',
-                'verdict', $3 -> 'verdict', 'treated_n', $3 -> 'treated_n', 'control_n', $3 -> 'control_n', 'awaiting', s.awaiting)
-        WHERE s.status = 'ok' AND (s.anomaly OR s.short)
-    ) AS i
-$$;
-COMMENT ON FUNCTION stormops.storm_issues(uuid, jsonb, jsonb) IS 'What is wrong with a storm by its measures (storm_measures()).';
-
-CREATE FUNCTION stormops.storm_findings(OUT finding jsonb) RETURNS SETOF jsonb
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-    SELECT jsonb_build_object('tenant_id', s.tenant_id, 'key', k.issue || ':' || s.storm_id, 'issue', k.issue,
-        'severity', i.severity, 'failing', i.issue IS NOT NULL,
-        'evidence', i.evidence || jsonb_build_object('storm_id', s.storm_id, 'storm', s.name))
-    FROM stormops.storms AS s
-    CROSS JOIN LATERAL stormops.storm_measures(s.storm_id) AS m
-    CROSS JOIN (VALUES ('uplift_drift'), ('low_lift'), ('no_control')) AS k (issue)
-    LEFT JOIN LATERAL stormops.storm_issues(s.storm_id, m.uplift, m.lift) AS i ON i.issue = k.issue
-    WHERE s.tenant_id = stormops.current_tenant() AND s.status = 'active'
-$$;
-COMMENT ON FUNCTION stormops.storm_findings() IS 'Of each active storm of the tenant in context, for the alerts: whether its scores drift, its lift is low, it has no control.';
+COMMENT ON FUNCTION stormops.storm_measures(uuid) IS 'A storm''s scores (score_measures()), its conversion rates (as check_conversion_rates()) and its funnel, as JSON; and the scores themselves with their model.';
 
 CREATE FUNCTION stormops.tenant_issues(OUT issue text, OUT severity text, OUT subject text, OUT since timestamptz, OUT evidence jsonb) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -102,7 +38,9 @@ CREATE FUNCTION stormops.tenant_issues(OUT issue text, OUT severity text, OUT su
 $$;
 COMMENT ON FUNCTION stormops.tenant_issues() IS 'What is wrong with the data of the tenant in context: its open alerts that are about no storm, and tables of which fewer than 10 % of the rows came in the last 24 hours.';
 
-CREATE FUNCTION stormops.get_health_dashboard(storm_id uuid) RETURNS jsonb
+CREATE FUNCTION stormops.dashboard_of(
+    storm_id uuid, OUT dashboard jsonb, OUT scores stormops.score_sketch, OUT model_version text
+)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -115,8 +53,10 @@ DECLARE
 BEGIN
     PERFORM stormops.existing_storm(storm_id);
     SELECT s.name, s.status, s.created_at INTO storm FROM stormops.storms AS s
-    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = get_health_dashboard.storm_id;
+    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = dashboard_of.storm_id;
     SELECT m.* INTO measures FROM stormops.storm_measures(storm_id) AS m;
+    scores := measures.scores;
+    model_version := measures.model_version;
     SELECT jsonb_agg(jsonb_build_object('issue', i.issue, 'severity', i.severity, 'since', i.since, 'evidence', i.evidence,
             'steps', (SELECT jsonb_agg(r.action ORDER BY r.step) FROM stormops.runbook(i.issue) AS r))
             ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.since),
@@ -130,14 +70,14 @@ BEGIN
                 CASE WHEN s.issue IN ('low_lift', 'no_outcomes', 'no_control') THEN (measures.funnel ->> 'decided_at')::timestamptz END,
                 CASE WHEN s.issue IN ('uplift_drift', 'no_policy') THEN (
                     SELECT l.scored_at FROM stormops.lead_uplift AS l
-                    WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = get_health_dashboard.storm_id
+                    WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = dashboard_of.storm_id
                     ORDER BY l.property_id LIMIT 1) END,
                 storm.created_at) AS since
         FROM stormops.storm_issues(storm_id, measures.uplift, measures.lift) AS s
         UNION ALL
         SELECT t.issue, t.severity, t.evidence, t.since FROM stormops.tenant_issues() AS t
     ) AS i;
-    RETURN jsonb_build_object(
+    dashboard := jsonb_build_object(
         'storm_id', storm_id, 'storm', storm.name, 'storm_status', storm.status, 'checked_at', now(),
         'health_status', coalesce(worst, 'healthy'), 'issues', coalesce(issues, '[]'),
         'funnel', measures.funnel, 'uplift', measures.uplift, 'conversion', measures.lift,
@@ -150,6 +90,12 @@ BEGIN
             'last_judged_at', max(e.judged_at)) FROM stormops.expectations AS e WHERE e.tenant_id = stormops.current_tenant() AND e.active));
 END
 $$;
+COMMENT ON FUNCTION stormops.dashboard_of(uuid) IS 'get_health_dashboard() as dashboard, and the storm''s scores with their model. Errors as there.';
+
+CREATE FUNCTION stormops.get_health_dashboard(storm_id uuid) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT d.dashboard FROM stormops.dashboard_of($1) AS d $$;
 COMMENT ON FUNCTION stormops.get_health_dashboard(uuid) IS 'How a storm is doing: health_status (healthy, degraded: some warning, critical), issues (worst first; each with issue, severity info, warning or critical, since, evidence and the runbook''s steps), funnel, uplift (against the baseline "default", if there is one), conversion, tables (by the counters), data_quality (the objective), expectations. A storm without scores, policy, outcomes or control says so in issues. Errors: 0B000; 22004; P0002 no such storm in this tenant.';
 
 CREATE FUNCTION stormops.sparkline(counts numeric[]) RETURNS text

@@ -1,6 +1,57 @@
--- Judging what is due: one pass over each table's new rows, for all tenants and expectations at once.
+-- Judging what is due: one pass over each table's new rows, for all tenants and expectations at once. The passes are
+-- statements of their own, outside any that writes, so that they may run in parallel; what goes in and comes out are
+-- arrays of rows, which cost next to nothing to read where JSON is parsed anew each time.
 
-CREATE FUNCTION stormops.judge_rows(due jsonb) RETURNS TABLE (tenant_id uuid, expectation_id uuid, judged bigint, failing bigint)
+CREATE TYPE stormops.due_expectation AS (
+    tenant_id uuid, expectation_id uuid, table_name text, rule text, columns text[], lowest double precision, highest double precision,
+    max_age interval, threshold numeric, since timestamptz, place integer
+);
+COMMENT ON TYPE stormops.due_expectation IS 'An expectation to judge by the rows that came since then. place: numbers what is judged by a table''s rows, from 1 on, the same for all tenants.';
+CREATE TYPE stormops.judgement AS (
+    tenant_id uuid, expectation_id uuid, judged bigint, failing bigint, scores bytea, repeats bigint[]
+);
+COMMENT ON TYPE stormops.judgement IS 'What an expectation about rows came to: how many were judged, how many fail; for drift their scores (a state of score_agg()), for unique the hashes that several rows have.';
+
+CREATE FUNCTION stormops.key_hash(columns text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT format('CASE WHEN num_nulls(%1$s) = 0 THEN hash_record_extended(ROW(%1$s), 0) END', string_agg(format('r.%I', c), ', ' ORDER BY o))
+    FROM unnest($1) WITH ORDINALITY AS k (c, o)
+$$;
+COMMENT ON FUNCTION stormops.key_hash(text[]) IS 'An expression for a hash of columns of a row r, NULL if one of them is: rows that are the same in them have the same.';
+
+CREATE FUNCTION stormops.row_rules(due stormops.due_expectation[]) RETURNS TABLE (
+    place integer, since timestamptz, judges text, fails text, scores text, repeats text, limits text
+)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT k.place, k.since,
+        format('count(*) FILTER (WHERE %s)', k.new),
+        coalesce('count(*) FILTER (WHERE ' || k.new || ' AND ' || CASE k.rule
+            WHEN 'not_null' THEN format('r.%I IS NULL', k.columns[1])
+            WHEN 'range' THEN format('(r.%1$I < p.lowest_%2$s OR r.%1$I > p.highest_%2$s)', k.columns[1], k.place)
+            -- OFFSET 0: looked up by the key, where a hash would read all parents there are.
+            WHEN 'referential' THEN format(
+                '(r.%1$I IS NOT NULL AND NOT EXISTS (SELECT FROM stormops.%2$I AS o WHERE o.tenant_id = r.tenant_id AND o.%3$I = r.%1$I OFFSET 0))',
+                k.columns[1], t.parents ->> k.columns[1],
+                CASE t.parents ->> k.columns[1] WHEN 'policy_runs' THEN 'run_id' ELSE k.columns[1] END) END || ')', '0'),
+        CASE k.rule WHEN 'drift' THEN format('stormops.score_agg(r.%I) FILTER (WHERE %s)::bytea', k.columns[1], k.new) ELSE 'NULL' END,
+        -- As text, since an array of arrays would need them of one length.
+        CASE k.rule WHEN 'unique' THEN format('(stormops.repeats_agg(%s) FILTER (WHERE %s))::text', stormops.key_hash(k.columns), k.new) ELSE 'NULL' END,
+        format('max(d.since) FILTER (WHERE d.place = %1$s) AS since_%1$s, max(d.lowest) FILTER (WHERE d.place = %1$s) AS lowest_%1$s,'
+            ' max(d.highest) FILTER (WHERE d.place = %1$s) AS highest_%1$s', k.place)
+    FROM (
+        SELECT d.table_name, d.place, d.rule, d.columns, min(d.since) AS since, format('r.%I >= p.since_%s', t.time_column, d.place) AS new
+        FROM unnest($1) AS d JOIN stormops.counted_tables() AS t ON t.table_name = d.table_name
+        GROUP BY d.table_name, d.place, d.rule, d.columns, t.time_column
+    ) AS k
+    JOIN stormops.counted_tables() AS t ON t.table_name = k.table_name
+$$;
+COMMENT ON FUNCTION stormops.row_rules(stormops.due_expectation[]) IS 'The expressions that judge each place of one table''s due expectations, over rows r and the limits p of their tenant.';
+
+CREATE FUNCTION stormops.judge_rows(due stormops.due_expectation[]) RETURNS SETOF stormops.judgement
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
@@ -9,146 +60,77 @@ CREATE FUNCTION stormops.judge_rows(due jsonb) RETURNS TABLE (tenant_id uuid, ex
     AS $$
 DECLARE
     this record;
-    one_tenant text := stormops.one_tenant(due);
+    rules record;
+    these stormops.due_expectation[];
+    found_rows stormops.judgement[];
+    one_tenant text := (
+        SELECT CASE WHEN count(DISTINCT d.tenant_id) = 1 THEN format('r.tenant_id = %L', min(d.tenant_id::text)) ELSE 'true' END FROM unnest(due) AS d);
 BEGIN
-    FOR this IN
-        SELECT t.table_name, t.time_column, min(k.since) AS since,
-            string_agg(format('count(*) FILTER (WHERE r.%I >= p.since[%s])', t.time_column, k.place), ', ' ORDER BY k.place) AS judged,
-            string_agg(format('count(*) FILTER (WHERE r.%I >= p.since[%s] AND %s)', t.time_column, k.place, k.fails), ', ' ORDER BY k.place) AS failing,
-            jsonb_agg(jsonb_build_object('place', k.place, 'rule', k.rule, 'columns', k.columns, 'turn', k.turn)) AS kinds
-        FROM stormops.counted_tables() AS t
-        JOIN (
-            -- Every rule and column that some tenant is due for; the limits are the tenant's own.
-            SELECT d.table_name, d.rule, d.columns, d.turn, min(d.since) AS since,
-                row_number() OVER (PARTITION BY d.table_name ORDER BY d.rule, d.columns, d.turn) AS place,
-                CASE d.rule
-                    WHEN 'not_null' THEN format('r.%I IS NULL', d.columns[1])
-                    WHEN 'range' THEN format('(r.%1$I < p.lowest[%2$s] OR r.%1$I > p.highest[%2$s])', d.columns[1],
-                        row_number() OVER (PARTITION BY d.table_name ORDER BY d.rule, d.columns, d.turn))
-                    -- OFFSET 0: looked up by the key, where a hash would read all parents there are.
-                    WHEN 'referential' THEN format(
-                        '(r.%1$I IS NOT NULL AND NOT EXISTS (SELECT FROM stormops.%2$I AS o WHERE o.tenant_id = r.tenant_id AND o.%3$I = r.%1$I OFFSET 0))',
-                        d.columns[1], t.parents ->> d.columns[1],
-                        CASE t.parents ->> d.columns[1] WHEN 'policy_runs' THEN 'run_id' ELSE d.columns[1] END)
-                END AS fails
-            FROM jsonb_to_recordset(due) AS d (table_name text, rule text, columns text[], turn integer, since timestamptz)
-            JOIN stormops.counted_tables() AS t ON t.table_name = d.table_name
-            WHERE d.rule IN ('not_null', 'range', 'referential')
-            GROUP BY d.table_name, d.rule, d.columns, d.turn, t.parents
-        ) AS k ON k.table_name = t.table_name
-        GROUP BY t.table_name, t.time_column
-    LOOP
-        RETURN QUERY EXECUTE format($query$
-            WITH mine AS MATERIALIZED ( -- each planned by itself: the loop that is unavoidable in one must not hide the cost of another
-                SELECT d.*, k.place
-                FROM jsonb_to_recordset($1) AS d (
-                    tenant_id uuid, expectation_id uuid, table_name text, rule text, columns text[], turn integer,
-                    lowest double precision, highest double precision, since timestamptz)
-                JOIN jsonb_to_recordset($2) AS k (place integer, rule text, columns text[], turn integer)
-                    ON k.rule = d.rule AND k.columns = d.columns AND k.turn = d.turn
-                WHERE d.table_name = %1$L
-            ), places AS MATERIALIZED (
+    FOR this IN SELECT t.table_name, t.time_column FROM stormops.counted_tables() AS t LOOP
+        these := ARRAY(SELECT d FROM unnest(due) AS d
+            WHERE d.table_name = this.table_name AND d.rule IN ('not_null', 'range', 'referential', 'unique', 'drift'));
+        CONTINUE WHEN cardinality(these) = 0;
+        SELECT min(k.since) AS since, string_agg(k.judges, ', ' ORDER BY k.place) AS judges, string_agg(k.fails, ', ' ORDER BY k.place) AS fails,
+            string_agg(k.scores, ', ' ORDER BY k.place) AS scores, string_agg(k.repeats, ', ' ORDER BY k.place) AS repeats,
+            string_agg(k.limits, ', ' ORDER BY k.place) AS limits
+        INTO rules FROM stormops.row_rules(these) AS k;
+        EXECUTE format($query$
+            SELECT array_agg(ROW(d.tenant_id, d.expectation_id, coalesce(c.judged[d.place], 0), coalesce(c.failing[d.place], 0),
+                c.scores[d.place], c.repeats[d.place]::bigint[])::stormops.judgement)
+            FROM unnest($1) AS d LEFT JOIN (
+                SELECT r.tenant_id, ARRAY[%3$s] AS judged, ARRAY[%4$s] AS failing, ARRAY[%5$s]::bytea[] AS scores, ARRAY[%6$s]::text[] AS repeats
                 -- One row for each tenant: what holds for it at each place.
-                SELECT t.tenant_id,
-                    array_agg(m.since ORDER BY g.place) AS since,
-                    array_agg(coalesce(m.lowest, '-Infinity') ORDER BY g.place) AS lowest,
-                    array_agg(coalesce(m.highest, 'Infinity') ORDER BY g.place) AS highest
-                FROM (SELECT DISTINCT x.tenant_id FROM mine AS x) AS t
-                CROSS JOIN generate_series(1, jsonb_array_length($2)) AS g (place)
-                LEFT JOIN mine AS m ON m.tenant_id = t.tenant_id AND m.place = g.place
-                GROUP BY t.tenant_id
-            ), counted AS MATERIALIZED (
-                SELECT r.tenant_id, ARRAY[%2$s] AS judged, ARRAY[%3$s] AS failing
-                FROM stormops.%1$I AS r JOIN places AS p ON p.tenant_id = r.tenant_id
-                WHERE r.%4$I >= $3 AND %5$s
+                FROM stormops.%1$I AS r JOIN (SELECT d.tenant_id, %7$s FROM unnest($1) AS d GROUP BY d.tenant_id) AS p ON p.tenant_id = r.tenant_id
+                WHERE r.%2$I >= $2 AND %8$s
                 GROUP BY r.tenant_id
-            )
-            SELECT m.tenant_id, m.expectation_id, coalesce(c.judged[m.place], 0), coalesce(c.failing[m.place], 0)
-            FROM mine AS m LEFT JOIN counted AS c ON c.tenant_id = m.tenant_id
-            $query$, this.table_name, this.judged, this.failing, this.time_column, one_tenant)
-        USING due, this.kinds, this.since;
-    END LOOP;
-    FOR this IN
-        SELECT t.table_name, t.time_column, d.columns, min(d.since) AS since,
-            (SELECT string_agg(format('r.%I', c), ', ' ORDER BY o) FROM unnest(d.columns) WITH ORDINALITY AS k (c, o)) AS names
-        FROM jsonb_to_recordset(due) AS d (table_name text, rule text, columns text[], since timestamptz)
-        JOIN stormops.counted_tables() AS t ON t.table_name = d.table_name
-        WHERE d.rule = 'unique'
-        GROUP BY t.table_name, t.time_column, d.columns
-    LOOP
-        RETURN QUERY EXECUTE format($query$
-            WITH mine AS MATERIALIZED (
-                SELECT d.tenant_id, d.expectation_id, d.since
-                FROM jsonb_to_recordset($1) AS d (tenant_id uuid, expectation_id uuid, table_name text, rule text, columns text[], since timestamptz)
-                WHERE d.table_name = %1$L AND d.rule = 'unique' AND d.columns = $2
-            ), keyed AS MATERIALIZED (
-                SELECT m.tenant_id, m.expectation_id, count(*) AS n, num_nulls(%2$s) AS nulls
-                FROM stormops.%1$I AS r JOIN mine AS m ON m.tenant_id = r.tenant_id AND r.%3$I >= m.since
-                WHERE r.%3$I >= $3 AND %4$s
-                GROUP BY m.tenant_id, m.expectation_id, %2$s
-            ), counted AS (
-                SELECT k.expectation_id, sum(k.n)::bigint AS judged, sum(CASE WHEN k.nulls = 0 THEN k.n - 1 ELSE 0 END)::bigint AS failing
-                FROM keyed AS k GROUP BY k.expectation_id
-            )
-            SELECT m.tenant_id, m.expectation_id, coalesce(c.judged, 0), coalesce(c.failing, 0)
-            FROM mine AS m LEFT JOIN counted AS c ON c.expectation_id = m.expectation_id
-            $query$, this.table_name, this.names, this.time_column, one_tenant)
-        USING due, this.columns, this.since;
+            ) AS c ON c.tenant_id = d.tenant_id
+            $query$, this.table_name, this.time_column, rules.judges, rules.fails, rules.scores, rules.repeats, rules.limits, one_tenant)
+        INTO found_rows USING these, rules.since;
+        RETURN QUERY SELECT f.tenant_id, f.expectation_id, f.judged, coalesce(x.failing, f.failing), f.scores, NULL::bigint[]
+            FROM unnest(found_rows) AS f
+            LEFT JOIN stormops.count_repeats(these, found_rows) AS x ON x.tenant_id = f.tenant_id AND x.expectation_id = f.expectation_id;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.judge_rows(jsonb) IS 'Of each row-wise expectation in due: how many rows came since then, and how many of them fail. Reads each table''s new rows once, and once more for each set of columns that is to be unique.';
+COMMENT ON FUNCTION stormops.judge_rows(stormops.due_expectation[]) IS 'Of each expectation about rows in due: how many rows came since then, and how many of them fail; for drift their scores. Reads each table''s new rows once, and once more for a set of columns that should be unique where rows have the same hash of them.';
 
-CREATE FUNCTION stormops.one_tenant(due jsonb) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-    SELECT CASE WHEN count(DISTINCT d.tenant_id) = 1 THEN format('r.tenant_id = %L', min(d.tenant_id::text)) ELSE 'true' END
-    FROM jsonb_to_recordset($1) AS d (tenant_id uuid)
-$$;
-COMMENT ON FUNCTION stormops.one_tenant(jsonb) IS 'What a statement over the rows r adds where all that is due is one tenant''s: then its key finds them.';
-
-CREATE FUNCTION stormops.judge_scores(due jsonb) RETURNS TABLE (
-    tenant_id uuid, expectation_id uuid, judged bigint, drifted boolean, scores bytea, evidence jsonb
+CREATE FUNCTION stormops.count_repeats(these stormops.due_expectation[], found_rows stormops.judgement[]) RETURNS TABLE (
+    tenant_id uuid, expectation_id uuid, failing bigint
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
-    SET jit = off
-    SET enable_nestloop = off
-    SET enable_sort = off
-    AS $body$
+    AS $$
 DECLARE
-    since timestamptz := (SELECT min(d.since) FROM jsonb_to_recordset(due) AS d (rule text, since timestamptz) WHERE d.rule = 'drift');
+    this record;
 BEGIN
-    IF since IS NULL THEN
-        RETURN;
-    END IF;
-    RETURN QUERY EXECUTE format($query$
-    WITH mine AS MATERIALIZED (
-        SELECT d.* FROM jsonb_to_recordset($1) AS d (
-            tenant_id uuid, expectation_id uuid, rule text, threshold double precision, since timestamptz)
-        WHERE d.rule = 'drift'
-    ), collected AS MATERIALIZED (
-        SELECT m.expectation_id, stormops.score_agg(r.uplift) AS scores
-        FROM mine AS m
-        LEFT JOIN (SELECT r.tenant_id, r.scored_at, r.uplift FROM stormops.lead_uplift AS r WHERE r.scored_at >= $2 AND %s) AS r
-            ON r.tenant_id = m.tenant_id AND r.scored_at >= m.since
-        GROUP BY m.expectation_id
-    )
-    SELECT m.tenant_id, m.expectation_id, stormops.n(c.scores), stormops.n(c.scores) > 0 AND coalesce(v.drift_detected, false),
-        c.scores::bytea, jsonb_strip_nulls(jsonb_build_object('mean', stormops.mean(c.scores), 'reference_mean', v.reference_mean,
-            'p_adjusted', v.p_adjusted, 'wasserstein', v.wasserstein, 'severity', v.severity))
-    FROM mine AS m
-    JOIN collected AS c ON c.expectation_id = m.expectation_id
-    JOIN stormops.expectations AS e ON e.tenant_id = m.tenant_id AND e.expectation_id = m.expectation_id
-    CROSS JOIN LATERAL stormops.drift_verdict(c.scores, e.reference::stormops.score_sketch,
-        least(greatest(m.threshold, 1e-6), 0.49), 0.02) AS v
-    $query$, stormops.one_tenant(due)) USING due, since;
+    FOR this IN
+        SELECT t.table_name, t.time_column, d.columns,
+            (SELECT string_agg(format('r.%I', c), ', ' ORDER BY o) FROM unnest(d.columns) WITH ORDINALITY AS k (c, o)) AS names
+        FROM unnest(found_rows) AS f JOIN unnest(these) AS d ON d.tenant_id = f.tenant_id AND d.expectation_id = f.expectation_id
+        JOIN stormops.counted_tables() AS t ON t.table_name = d.table_name
+        WHERE cardinality(f.repeats) > 0
+        GROUP BY t.table_name, t.time_column, d.columns
+    LOOP
+        RETURN QUERY EXECUTE format($query$
+            WITH suspects AS (
+                SELECT d.tenant_id, d.expectation_id, d.since, h.hash
+                FROM unnest($2) AS f JOIN unnest($1) AS d ON d.tenant_id = f.tenant_id AND d.expectation_id = f.expectation_id AND d.columns = $3
+                CROSS JOIN unnest(f.repeats) AS h (hash)
+            ), groups AS (
+                SELECT s.tenant_id, s.expectation_id, count(*) AS n
+                FROM stormops.%1$I AS r JOIN suspects AS s ON s.tenant_id = r.tenant_id AND s.hash = %4$s AND r.%2$I >= s.since
+                WHERE r.%2$I >= $4
+                GROUP BY s.tenant_id, s.expectation_id, %3$s
+            )
+            SELECT g.tenant_id, g.expectation_id, sum(g.n - 1)::bigint FROM groups AS g GROUP BY g.tenant_id, g.expectation_id
+            $query$, this.table_name, this.time_column, this.names, stormops.key_hash(this.columns))
+        USING these, found_rows, this.columns, (SELECT min(d.since) FROM unnest(these) AS d);
+    END LOOP;
 END
-$body$;
-COMMENT ON FUNCTION stormops.judge_scores(jsonb) IS 'Of each drift expectation in due: the scores that came since then, and whether drift_verdict() finds that they left the reference; false without one.';
+$$;
+COMMENT ON FUNCTION stormops.count_repeats(stormops.due_expectation[], stormops.judgement[]) IS 'Of judge_rows(): where rows of a table have the same hash, how many of them really share the columns'' values with another.';
 
-CREATE FUNCTION stormops.judge_counts(due jsonb) RETURNS TABLE (
+CREATE FUNCTION stormops.judge_counts(due stormops.due_expectation[]) RETURNS TABLE (
     tenant_id uuid, expectation_id uuid, failed boolean, value double precision, evidence jsonb
 )
     LANGUAGE sql STABLE
@@ -156,8 +138,7 @@ CREATE FUNCTION stormops.judge_counts(due jsonb) RETURNS TABLE (
     SET jit = off
     AS $$
     WITH mine AS MATERIALIZED (
-        SELECT d.* FROM jsonb_to_recordset($1) AS d (
-            tenant_id uuid, expectation_id uuid, table_name text, rule text, max_age interval, threshold numeric)
+        SELECT d.tenant_id, d.expectation_id, d.table_name, d.rule, d.max_age, d.threshold FROM unnest($1) AS d
         WHERE d.rule IN ('freshness', 'row_count')
     ), days AS (
         SELECT b.tenant_id, b.table_name, (b.at AT TIME ZONE 'UTC')::date AS day, sum(b.inserted) AS inserted, max(b.last_at) AS last_at
@@ -185,4 +166,4 @@ CREATE FUNCTION stormops.judge_counts(due jsonb) RETURNS TABLE (
     LEFT JOIN days AS d ON d.tenant_id = m.tenant_id AND d.table_name = m.table_name
     GROUP BY m.tenant_id, m.expectation_id, m.rule, m.max_age, m.threshold, y.day
 $$;
-COMMENT ON FUNCTION stormops.judge_counts(jsonb) IS 'Of each freshness and row_count expectation in due: whether it fails by the counters. NULL: there is nothing to compare with (no such weekday before).';
+COMMENT ON FUNCTION stormops.judge_counts(stormops.due_expectation[]) IS 'Of each freshness and row_count expectation in due: whether it fails by the counters. NULL: there is nothing to compare with (no such weekday before).';

@@ -61,33 +61,32 @@ CREATE FUNCTION stormops.health_report_data(storm_id uuid) RETURNS jsonb
 #variable_conflict use_variable
 DECLARE
     report jsonb;
-    scores record;
+    storm record;
     reference record;
     low float8;
     high float8;
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
-    SELECT jsonb_build_object('org_name', t.org_name, 'storm', s.name, 'storm_status', s.status,
-        'made_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))
-    INTO report
-    FROM stormops.storms AS s JOIN stormops.tenants AS t ON t.tenant_id = s.tenant_id
-    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = health_report_data.storm_id;
+    SELECT d.* INTO storm FROM stormops.dashboard_of(storm_id) AS d;
+    SELECT jsonb_build_object('org_name', t.org_name, 'storm', storm.dashboard -> 'storm', 'storm_status', storm.dashboard -> 'storm_status',
+        'made_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
+        'health_status', storm.dashboard -> 'health_status', 'issues', stormops.report_issues(storm.dashboard -> 'issues'),
+        'rates', storm.dashboard -> 'conversion')
+    INTO report FROM stormops.tenants AS t WHERE t.tenant_id = stormops.current_tenant();
 
-    SELECT s.* INTO scores FROM stormops.storm_scores(storm_id) AS s;
-    SELECT r.* INTO reference FROM stormops.uplift_reference(storm_id, NULL, scores.model_version) AS r;
-    IF stormops.n(scores.scores) > 0 THEN
+    IF stormops.n(storm.scores) > 0 THEN
+        SELECT r.* INTO reference FROM stormops.uplift_reference(storm_id, NULL, storm.model_version) AS r;
         -- The middle of both, so that one stray score does not squeeze all others into a bin.
         SELECT min(stormops.quantile(x.sketch, 0.001)), max(stormops.quantile(x.sketch, 0.999)) INTO low, high
-        FROM (VALUES (scores.scores), (reference.scores)) AS x (sketch) WHERE stormops.n(x.sketch) > 0;
+        FROM (VALUES (storm.scores), (reference.scores)) AS x (sketch) WHERE stormops.n(x.sketch) > 0;
         IF high <= low THEN
             high := low + 0.01;
         END IF;
-        report := report || jsonb_build_object('scored', stormops.n(scores.scores), 'scores', (
-            SELECT jsonb_build_object('n', d.n, 'mean', d.mean, 'sd', d.sd, 'severity', v.severity,
+        report := report || jsonb_build_object('scored', stormops.n(storm.scores), 'scores', (
+            SELECT jsonb_build_object('n', u.uplift -> 'n', 'mean', u.uplift -> 'mean', 'sd', u.uplift -> 'sd', 'severity', v.severity,
                 'reference', reference.reference, 'low', low, 'high', high,
-                'histogram', stormops.histogram(scores.scores, low, high, 30),
+                'histogram', stormops.histogram(storm.scores, low, high, 30),
                 'reference_histogram', coalesce(stormops.histogram(reference.scores, low, high, 30), '{}'))
-            FROM stormops.describe(scores.scores) AS d CROSS JOIN stormops.drift_verdict(scores.scores, reference.scores) AS v
+            FROM (SELECT storm.dashboard -> 'uplift') AS u (uplift) CROSS JOIN stormops.drift_verdict(storm.scores, reference.scores) AS v
         ));
     END IF;
 
@@ -103,14 +102,11 @@ BEGIN
     ), '{}');
 
     report := report || jsonb_build_object(
-        'rates', (SELECT to_jsonb(c) FROM stormops.check_conversion_rates(storm_id) AS c),
         'lift', (SELECT coalesce(jsonb_agg(jsonb_build_array(l.day, l.lift, l.always_valid_low, l.always_valid_high) ORDER BY l.day), '[]')
                  FROM stormops.lift_over_time(storm_id) AS l),
         'curve', (SELECT coalesce(jsonb_agg(jsonb_build_array(c.share, c.qini, c.qini_random) ORDER BY c.share), '[]')
                   FROM stormops.uplift_curve(storm_id, 60) AS c),
         'qini', (SELECT u.qini FROM stormops.uplift_summary(storm_id) AS u));
-    SELECT report || jsonb_build_object('health_status', d.dashboard -> 'health_status', 'issues', stormops.report_issues(d.dashboard -> 'issues'))
-    INTO report FROM stormops.get_health_dashboard(storm_id) AS d (dashboard);
     -- Use and money are an admin's to see.
     IF stormops.may_read('admin') THEN
         report := report || jsonb_build_object(

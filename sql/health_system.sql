@@ -1,4 +1,4 @@
--- What an operator asks at three in the morning, and how one tenant is served.
+-- What an operator asks at three in the morning.
 
 CREATE FUNCTION stormops.platform_counts(
     OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT open_alerts bigint, OUT critical_alerts bigint,
@@ -45,7 +45,8 @@ CREATE FUNCTION stormops.get_system_health(
     OUT replicas bigint, OUT replication_lag_bytes numeric, OUT retained_wal_bytes numeric,
     OUT scheduled_jobs bigint, OUT failed_schedules bigint, OUT missed_schedules bigint,
     OUT partition_runway_days integer, OUT xid_age integer, OUT cache_hit_ratio numeric, OUT connections bigint, OUT max_connections integer,
-    OUT deadlocks bigint, OUT unfolded_counts bigint, OUT invoices_overdue bigint, OUT installation_failing bigint, OUT slow_statements jsonb
+    OUT deadlocks bigint, OUT unfolded_counts bigint, OUT invoices_overdue bigint, OUT installation_failing bigint, OUT slow_statements jsonb,
+    OUT slow_calls jsonb, OUT in_recovery boolean, OUT replay_delay_seconds numeric
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -79,8 +80,15 @@ BEGIN
     FROM pg_stat_activity AS a WHERE a.pid <> pg_backend_pid();
     SELECT greatest(oldest_xmin_age, max(age(p.transaction))), greatest(oldest_transaction_seconds, extract(epoch FROM max(now() - p.prepared)))
     INTO oldest_xmin_age, oldest_transaction_seconds FROM pg_prepared_xacts AS p;
-    position_now := CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END;
+    in_recovery := pg_is_in_recovery();
+    position_now := CASE WHEN in_recovery THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END;
     SELECT count(*), max(position_now - r.replay_lsn) INTO replicas, replication_lag_bytes FROM pg_stat_replication AS r;
+    IF in_recovery THEN
+        -- Its own lag; what has not even been received, only the primary knows. Where all is replayed nothing is late.
+        replication_lag_bytes := greatest(replication_lag_bytes, pg_last_wal_receive_lsn() - position_now, 0);
+        replay_delay_seconds := CASE WHEN pg_last_wal_receive_lsn() > position_now
+            THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) ELSE 0 END;
+    END IF;
     SELECT max(position_now - s.restart_lsn) INTO retained_wal_bytes FROM pg_replication_slots AS s;
     SELECT count(*), count(*) FILTER (WHERE s.outcome = 'failed'), count(*) FILTER (WHERE s.missed)
     INTO scheduled_jobs, failed_schedules, missed_schedules FROM stormops.schedules() AS s;
@@ -88,7 +96,9 @@ BEGIN
     SELECT round(d.blks_hit / nullif(d.blks_hit + d.blks_read, 0)::numeric, 4), d.deadlocks INTO cache_hit_ratio, deadlocks
     FROM pg_stat_database AS d WHERE d.datname = current_database();
     max_connections := current_setting('max_connections')::integer;
-    -- Statistics of statements name the database role, not the tenant: roles serve many.
+    -- Statistics of statements name the database role, not the tenant: roles serve many. Whose calls are slow, the
+    -- platform's own clock knows.
+    SELECT coalesce(jsonb_agg(c), '[]') INTO slow_calls FROM stormops.slowest_calls(5, 1) AS c;
     SELECT format('%I.pg_stat_statements', n.nspname) INTO statements
     FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
     IF statements IS NOT NULL THEN
@@ -127,7 +137,7 @@ BEGIN
     health_status := coalesce(health_status, 'healthy');
 END
 $$;
-COMMENT ON FUNCTION stormops.get_system_health() IS 'The installation in one row: health_status and issues as in get_health_dashboard(); tenants by status; db_size_bytes; alerts of all tenants and the platform; objective_missed (tenants with 1 % of failing rows or more); oldest_transaction_seconds and oldest_xmin_age (transactions) of other sessions, prepared ones included; hidden_sessions whose transactions the role may not see (GRANT pg_monitor shows them; then replication_lag_bytes too); retained_wal_bytes by slots; schedules; partition_runway_days until the decision log''s last partition ends; xid_age; cache_hit_ratio of this database, 0 to 1; unfolded_counts; slow_statements: the five slowest by mean, by database role, where pg_stat_statements is there, else NULL; invoices_overdue and installation_failing (attest()): NULL where that part is not installed. For operators and monitors. Error: 42501.';
+COMMENT ON FUNCTION stormops.get_system_health() IS 'The installation in one row: health_status and issues as in get_health_dashboard(); tenants by status; db_size_bytes; alerts of all tenants and the platform; objective_missed (tenants with 1 % of failing rows or more); oldest_transaction_seconds and oldest_xmin_age (transactions) of other sessions, prepared ones included; hidden_sessions whose transactions the role may not see (GRANT pg_monitor shows them; then replication_lag_bytes too, of the replica that is furthest behind; on a standby, where in_recovery is true, what it received and has not replayed, and replay_delay_seconds); retained_wal_bytes by slots; schedules; partition_runway_days until the decision log''s last partition ends; xid_age; cache_hit_ratio of this database, 0 to 1; unfolded_counts; slow_statements: the five slowest by mean, by database role, where pg_stat_statements is there, else NULL; slow_calls: slowest_calls(5, 1); invoices_overdue and installation_failing (attest()): NULL where that part is not installed. For operators and monitors. Error: 42501.';
 
 CREATE FUNCTION stormops.platform_findings(system_issues jsonb, OUT finding jsonb) RETURNS SETOF jsonb
     LANGUAGE sql STABLE
@@ -146,79 +156,3 @@ CREATE FUNCTION stormops.platform_findings(system_issues jsonb, OUT finding json
     CROSS JOIN LATERAL (SELECT jsonb_path_query_array(stormops.schema_drift(t.table_name), '$[*] ? (@.change != "added")') AS changes) AS d
 $$;
 COMMENT ON FUNCTION stormops.platform_findings(jsonb) IS 'Of the platform itself, for its alerts: whether each issue of get_system_health() holds, and whether a table has drifted.';
-
-CREATE FUNCTION stormops.get_tenant_metrics(
-    tenant_id uuid DEFAULT NULL, days integer DEFAULT 7,
-    OUT "tenant" uuid, OUT events numeric, OUT model_calls numeric, OUT storage numeric, OUT usage jsonb, OUT "rows" jsonb, OUT rows_added bigint,
-    OUT quality jsonb, OUT open_alerts bigint, OUT service_levels jsonb
-)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-#variable_conflict use_variable
-DECLARE
-    target uuid := CASE WHEN tenant_id IS NOT NULL AND stormops.may_monitor() THEN tenant_id ELSE stormops.target_tenant(tenant_id, false) END;
-BEGIN
-    PERFORM stormops.visit_all_tenants();
-    IF days IS NULL OR days NOT BETWEEN 1 AND 60 THEN
-        RAISE EXCEPTION USING ERRCODE = CASE WHEN days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
-            MESSAGE = 'days must be 1 to 60', HINT = 'SELECT * FROM stormops.get_tenant_metrics(tenant_id, 7);';
-    END IF;
-    IF NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = target) THEN
-        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('tenant %s does not exist', target),
-            HINT = 'SELECT * FROM stormops.list_tenants();';
-    END IF;
-    tenant := target;
-    SELECT coalesce(sum(u.n), 0), coalesce(sum(u.total) FILTER (WHERE u.metric_name = 'model_call'), 0),
-        max(u.latest) FILTER (WHERE u.metric_name = 'storage_mb'),
-        coalesce(jsonb_object_agg(u.metric_name, jsonb_build_object('events', u.n, 'total', u.total)), '{}')
-    INTO events, model_calls, storage, usage
-    FROM (
-        SELECT m.metric_name, count(*) AS n, sum(m.metric_value) AS total,
-            (array_agg(m.metric_value ORDER BY m.recorded_at DESC))[1] AS latest
-        FROM stormops.tenant_usage AS m
-        WHERE m.tenant_id = target AND m.recorded_at >= now() - make_interval(days => days)
-        GROUP BY m.metric_name
-    ) AS u;
-    SELECT coalesce(jsonb_object_agg(c.table_name, c.total_rows), '{}') INTO "rows"
-    FROM stormops.tenant_row_counts() AS c WHERE c.tenant_id = target;
-    SELECT coalesce(sum(b.inserted), 0) INTO rows_added
-    FROM (
-        SELECT c.inserted FROM stormops.row_counts AS c WHERE c.tenant_id = target AND c.bucket >= date_trunc('day', now(), 'UTC') - make_interval(days => days)
-        UNION ALL SELECT d.inserted FROM stormops.row_count_deltas AS d
-        WHERE d.tenant_id = target AND d.happened_at >= date_trunc('day', now(), 'UTC') - make_interval(days => days)
-    ) AS b;
-    SELECT to_jsonb(o) - 'tenant_id' INTO quality FROM stormops.quality_objective(target) AS o;
-    SELECT count(*) INTO open_alerts FROM stormops.alerts AS a WHERE a.tenant_id = target AND a.resolved_at IS NULL;
-    SELECT coalesce(jsonb_object_agg(l.call, jsonb_build_object('calls', l.calls, 'p50_ms', l.p50, 'p95_ms', l.p95, 'p99_ms', l.p99)), '{}')
-    INTO service_levels FROM stormops.service_levels(target, days) AS l;
-END
-$$;
-COMMENT ON FUNCTION stormops.get_tenant_metrics(uuid, integer) IS 'How one tenant is served, over so many days (1 to 60), in one row: events (metered), model_calls (sum of model_call), storage (the last storage_mb; NULL if none), usage (events and total of each metric), rows (of each table now, by the counters), rows_added, quality (the objective over 24 hours; NULL if nothing was judged), open_alerts, service_levels (as service_levels()). For operators and monitors any tenant, for its admins their own. Errors: 0B000; 22004; 22023 days; 42501; P0002 no such tenant.';
-
-CREATE FUNCTION stormops.service_levels(
-    tenant_id uuid, days integer, OUT call text, OUT calls bigint, OUT p50 numeric, OUT p95 numeric, OUT p99 numeric
-) RETURNS SETOF record
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-    WITH classes AS (
-        SELECT c.table_name, c.class, sum(c.calls) AS calls
-        FROM (
-            SELECT h.table_name, h.class, h.calls FROM stormops.call_durations AS h
-            WHERE h.tenant_id = $1 AND h.day >= (now() AT TIME ZONE 'UTC')::date - $2
-            UNION ALL
-            SELECT d.table_name, stormops.duration_class(d.took_ms), 1 FROM stormops.row_count_deltas AS d
-            WHERE d.tenant_id = $1 AND d.took_ms IS NOT NULL AND d.happened_at >= date_trunc('day', now(), 'UTC') - make_interval(days => $2)
-        ) AS c
-        GROUP BY c.table_name, c.class
-    ), ranked AS (
-        SELECT t.call, c.class, sum(c.calls) OVER (PARTITION BY t.call ORDER BY c.class) AS up_to, sum(c.calls) OVER (PARTITION BY t.call) AS calls,
-            round((10.0 ^ (c.class / 20.0 - 3))::numeric, 3) AS milliseconds
-        FROM classes AS c JOIN stormops.counted_tables() AS t ON t.table_name = c.table_name WHERE t.call IS NOT NULL
-    )
-    SELECT r.call, max(r.calls)::bigint, min(r.milliseconds) FILTER (WHERE r.up_to >= 0.50 * r.calls),
-        min(r.milliseconds) FILTER (WHERE r.up_to >= 0.95 * r.calls), min(r.milliseconds) FILTER (WHERE r.up_to >= 0.99 * r.calls)
-    FROM ranked AS r GROUP BY r.call
-$$;
-COMMENT ON FUNCTION stormops.service_levels(uuid, integer) IS 'How long a tenant''s calls took that wrote something: p50, p95, p99 in milliseconds, each at most 12 % too high (classes of a histogram). Measured by the counters'' triggers from the start of the client''s statement to the end of its insertion, commit excluded: apply_policy, record_outcomes, create_experiment, assign_experiment, record_usage, add_user. Calls that fail or only read are not measured.';

@@ -167,12 +167,5 @@ COMMENT ON FUNCTION stormops.has_tenant() IS 'True if the context names a tenant
 CREATE FUNCTION stormops.may_monitor() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$
-    SELECT r.rolsuper OR EXISTS (
-        SELECT FROM stormops.usage_grants AS g
-        JOIN pg_roles AS granted ON granted.oid = g.grantee
-        WHERE g.kind IN ('operator', 'monitor') AND pg_has_role(r.oid, granted.oid, 'USAGE')
-    )
-    FROM pg_roles AS r WHERE r.rolname = stormops.calling_role()
-$$;
+    AS $$ SELECT stormops.has_use('operator', 'monitor') $$;
 COMMENT ON FUNCTION stormops.may_monitor() IS 'True if the calling role is an operator, a monitor or a superuser.';

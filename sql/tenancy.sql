@@ -16,17 +16,23 @@ CREATE FUNCTION stormops.may_write(least_role text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'stormops_may_write';
 COMMENT ON FUNCTION stormops.may_write(text) IS 'As may_read(), in a tenant that is active. Errors as current_user_id(); 55000 if the tenant is suspended.';
 
-CREATE FUNCTION stormops.is_operator() RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER
+CREATE FUNCTION stormops.has_use(VARIADIC kinds text[]) RETURNS boolean
+    LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT r.rolsuper OR EXISTS (
         SELECT FROM stormops.usage_grants AS g
         JOIN pg_roles AS granted ON granted.oid = g.grantee
-        WHERE g.kind = 'operator' AND pg_has_role(r.oid, granted.oid, 'USAGE')
+        WHERE g.kind = ANY ($1) AND pg_has_role(r.oid, granted.oid, 'USAGE')
     )
     FROM pg_roles AS r WHERE r.rolname = stormops.calling_role()
 $$;
+COMMENT ON FUNCTION stormops.has_use(text[]) IS 'True if the calling role was granted use of one of these kinds, or is a superuser.';
+
+CREATE FUNCTION stormops.is_operator() RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT stormops.has_use('operator') $$;
 COMMENT ON FUNCTION stormops.is_operator() IS 'True if the calling role is an operator or a superuser.';
 
 CREATE FUNCTION stormops.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid

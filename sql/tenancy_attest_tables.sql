@@ -53,7 +53,7 @@ CREATE FUNCTION stormops.attest_tables(OUT property text, OUT evidence text) RET
     UNION ALL
     SELECT 'owned_by_owner', format('%s is %s''s', c.oid::regclass, c.relowner::regrole)
     FROM pg_class AS c
-    WHERE c.relowner <> 'stormops_owner'::regrole AND c.relkind NOT IN ('i', 'I')
+    WHERE c.relowner <> 'stormops_owner'::regrole AND c.relkind NOT IN ('i', 'I', 'c') -- neither an index nor a type holds rows of its own
         AND (c.relnamespace = 'stormops'::regnamespace OR c.oid IN (SELECT t.relation FROM stormops.tenant_relations() AS t))
     UNION ALL
     SELECT 'keys_lead_with_tenant', format('%s %s', k.object, k.why)

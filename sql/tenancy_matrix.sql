@@ -101,6 +101,7 @@ CREATE FUNCTION stormops.installation_tables() RETURNS text[]
         'invoice_numbers',
         'platform_alerts',
         'scheduled_jobs',
+        'health_progress',
         'alert_routes',
         'alert_deliveries'
     ]

@@ -7,6 +7,8 @@ mod message;
 mod outcome;
 mod post;
 mod post_alert;
+mod repeats;
+mod repeats_agg;
 mod report;
 mod report_html;
 mod schedule;

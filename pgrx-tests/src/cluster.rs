@@ -29,9 +29,19 @@ impl Cluster {
         let exe = std::env::current_exe().expect("the path of this test");
         let file = exe.file_stem().and_then(|stem| stem.to_str()).expect("the name of this test");
         let name = file.rsplit_once('-').map_or(file, |(name, _hash)| name);
+        Self::made(name, |dir| drop(ci_cluster("start", dir, &[])))
+    }
+
+    /// A streaming standby of this cluster as it is now; it ends with the process too.
+    pub fn standby(&self) -> Self {
+        let of = self.dir.to_str().expect("a path in UTF-8");
+        Self::made("standby", |dir| drop(ci_cluster("standby", dir, &[of])))
+    }
+
+    fn made(name: &str, make: impl FnOnce(&Path)) -> Self {
         let dir = root().join(format!("target/pgrx-tests/{name}-{}", std::process::id()));
         let keeper = keeper(&dir, name);
-        ci_cluster("start", &dir, &[]);
+        make(&dir);
         let (socket, bin) = (ci_cluster("socket", &dir, &[]), ci_cluster("bindir", &dir, &[]).into());
         Self { dir, socket, bin, _keeper: keeper }
     }

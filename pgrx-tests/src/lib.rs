@@ -12,6 +12,7 @@ use uuid::Uuid;
 pub mod billed;
 mod cluster;
 pub mod pool;
+pub mod receiver;
 pub mod redteam;
 pub mod tokens;
 pub mod twins;

@@ -74,6 +74,14 @@ COMMENT ON COLUMN stormops.expectations.judged_at IS 'When it was judged last; r
 COMMENT ON COLUMN stormops.expectations.judged_status IS 'What it said then: ok, warning (nothing to judge by) or failed.';
 COMMENT ON COLUMN stormops.expectations.reference IS 'For drift: the scores judged first, a state of score_agg(). To begin anew, delete the expectation and declare it again.';
 
+CREATE TABLE IF NOT EXISTS stormops.health_progress (
+    task       text PRIMARY KEY CHECK (char_length(task) BETWEEN 1 AND 63),
+    reached_at timestamptz NOT NULL CHECK (isfinite(reached_at))
+);
+COMMENT ON TABLE stormops.health_progress IS 'How far the operators'' health checks have come where no row of a tenant says so.';
+COMMENT ON COLUMN stormops.health_progress.task IS 'What was looked at: storms.';
+COMMENT ON COLUMN stormops.health_progress.reached_at IS 'When it was looked at last; what came since is new, and what came in the ten minutes before.';
+
 -- Where new rows lie: the rows of a table stand in the order in which they came, so these are
 -- small, cost a writer next to nothing, and let a check read only what is new.
 CREATE INDEX IF NOT EXISTS properties_arrival ON stormops.properties USING brin (tenant_id, created_at) WITH (pages_per_range = 32, autosummarize = on);

@@ -4,6 +4,7 @@
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::LazyLock;
 use url::{Host, Url};
 
 /// What a superuser allows: hosts by name (none: every public one) and networks beside the public.
@@ -99,7 +100,9 @@ fn is_public(ip: IpAddr) -> bool {
     {
         return false;
     }
-    !SPECIAL.iter().filter_map(|block| network(block).ok()).any(|block| block.contains(&ip))
+    static BLOCKS: LazyLock<Vec<IpNet>> =
+        LazyLock::new(|| SPECIAL.iter().filter_map(|block| network(block).ok()).collect());
+    !BLOCKS.iter().any(|block| block.contains(&ip))
 }
 
 fn is_global_unicast(ip: Ipv6Addr) -> bool {
@@ -112,6 +115,11 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_special_block_is_one() {
+        assert!(SPECIAL.iter().all(|block| network(block).is_ok_and(|block| !is_public(block.network()))));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod chart;
 mod platform;
 mod storm;
+mod storm_data;
 mod text;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};

@@ -1,93 +1,10 @@
 //! The page of one storm: what was decided, whether it worked, and what is wrong.
 
 use super::chart::{Chart, Line, Unit, sparkline};
+use super::storm_data::{Bill, Day, Rates, Scores, Storm, Usage};
 use super::text::{count, percent, points, short};
-use super::{Issue, issues, mark, page};
+use super::{issues, mark, page};
 use maud::{Markup, html};
-use serde::Deserialize;
-
-/// Days since the decision; lift so far with its always-valid interval.
-type Day = (f64, Option<f64>, Option<f64>, Option<f64>);
-
-/// What `health_report_data()` tells.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Storm {
-    org_name: String,
-    storm: String,
-    storm_status: String,
-    made_at: String,
-    health_status: String,
-    issues: Vec<Issue>,
-    scored: f64,
-    run: Option<Run>,
-    rates: Option<Rates>,
-    lift: Vec<Day>,
-    scores: Option<Scores>,
-    curve: Vec<(f64, f64, f64)>,
-    qini: Option<f64>,
-    usage: Vec<Usage>,
-    bill: Option<Bill>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Run {
-    policy_mode: String,
-    decided_at: String,
-    treat: f64,
-    hold: f64,
-    excluded: f64,
-    with_outcome: f64,
-    converted: f64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Rates {
-    status: String,
-    verdict: Option<String>,
-    treated_n: f64,
-    control_n: f64,
-    treated_rate: Option<f64>,
-    control_rate: Option<f64>,
-    lift: Option<f64>,
-    lift_low: Option<f64>,
-    lift_high: Option<f64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Scores {
-    n: f64,
-    mean: f64,
-    sd: Option<f64>,
-    severity: Option<String>,
-    reference: Option<String>,
-    low: f64,
-    high: f64,
-    histogram: Vec<f64>,
-    reference_histogram: Vec<f64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Usage {
-    metric_name: String,
-    unit: Option<String>,
-    total: String,
-    series: Vec<f64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Bill {
-    period: String,
-    currency: String,
-    total: String,
-    /// What, how much, amount: as the invoice writes them.
-    lines: Vec<(String, String, String)>,
-}
 
 pub fn storm(data: &Storm) -> String {
     let body = html! {
