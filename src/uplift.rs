@@ -28,6 +28,8 @@ pub use aggregate::init;
 
 #[cfg(test)]
 pub mod fixture;
+#[cfg(test)]
+mod hillstrom;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 #[cfg(test)]

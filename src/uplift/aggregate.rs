@@ -13,6 +13,7 @@ use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgMemoryContexts};
+use std::borrow::Cow;
 
 static MAX_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10_000_000);
 /// 40 million cases of 24 bytes still fit into the largest value that Postgres handles, 1 GB.
@@ -36,7 +37,9 @@ pub fn init() {
 
 /// What lives through an aggregation.
 struct State<R> {
-    sample: Sample<R>,
+    rows: Vec<R>,
+    missing: u64,
+    invalid: u64,
     /// Whether some rows came in sorted runs.
     merged: bool,
 }
@@ -45,7 +48,7 @@ impl<R: Row> State<R> {
     /// Makes room for so many rows more, or fails: an allocation that fails otherwise would take
     /// the whole server down.
     fn reserve(&mut self, more: usize) {
-        let rows = &mut self.sample.rows;
+        let rows = &mut self.rows;
         let most = MAX_ROWS.get() as usize;
         if rows.len() + more > most {
             raise(
@@ -64,18 +67,34 @@ impl<R: Row> State<R> {
         }
     }
 
-    fn append(&mut self, other: &Sample<R>) {
-        self.reserve(other.rows.len());
-        self.sample.rows.extend_from_slice(&other.rows);
-        self.sample.missing += other.missing;
-        self.sample.invalid += other.invalid;
+    fn append(&mut self, rows: &[R], missing: u64, invalid: u64) {
+        self.reserve(rows.len());
+        self.rows.extend_from_slice(rows);
+        self.missing += missing;
+        self.invalid += invalid;
         self.merged = true;
+    }
+
+    /// Takes in what a stored state holds.
+    ///
+    /// SAFETY: `stored` is a bytea.
+    unsafe fn merge(&mut self, stored: Option<Datum>) {
+        if let Some(bytes) = unsafe { stored.and_then(|stored| <&[u8]>::from_datum(stored, false)) } {
+            let sample = read::<R>(bytes);
+            self.append(&sample.rows, sample.missing, sample.invalid);
+        }
     }
 
     /// The sorted rows as a bytea.
     fn write(&mut self) -> Datum {
-        self.sample.sort(self.merged);
-        bytea(&self.sample)
+        // States that were merged are sorted runs, which a stable sort takes up.
+        if self.merged {
+            self.rows.sort()
+        } else {
+            self.rows.sort_unstable()
+        }
+        let rows = Cow::Borrowed(self.rows.as_slice());
+        bytea(&Sample { rows, missing: self.missing, invalid: self.invalid })
     }
 }
 
@@ -111,7 +130,7 @@ unsafe fn state<'a, R: Row>(call: FunctionCallInfo) -> &'a mut State<R> {
     unsafe {
         if let Some(state) = argument(call, 0) {
             let state = &mut *state.cast_mut_ptr::<State<R>>();
-            if state.sample.rows.len() < state.sample.rows.capacity() {
+            if state.rows.len() < state.rows.capacity() {
                 return state;
             }
         }
@@ -139,7 +158,12 @@ unsafe fn new_state<R: Row>(call: FunctionCallInfo) -> *mut State<R> {
                 "SELECT stormops.score_agg(uplift) FROM …",
             );
         }
-        PgMemoryContexts::For(context).leak_and_drop_on_delete(State { sample: Sample::default(), merged: false })
+        PgMemoryContexts::For(context).leak_and_drop_on_delete(State {
+            rows: Vec::new(),
+            missing: 0,
+            invalid: 0,
+            merged: false,
+        })
     }
 }
 
@@ -148,9 +172,9 @@ unsafe fn collect<R: Row>(call: FunctionCallInfo, row: Option<Option<R>>) -> Dat
     unsafe {
         let state = state::<R>(call);
         match row {
-            Some(Some(row)) => state.sample.rows.push(row),
-            Some(None) => state.sample.invalid += 1,
-            None => state.sample.missing += 1,
+            Some(Some(row)) => state.rows.push(row),
+            Some(None) => state.invalid += 1,
+            None => state.missing += 1,
         }
         Datum::from(std::ptr::from_mut(state))
     }
@@ -184,9 +208,7 @@ pub unsafe extern "C-unwind" fn stormops_trial_collect(call: FunctionCallInfo) -
 unsafe fn merge<R: Row>(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = grown::<R>(call);
-        if let Some(stored) = argument(call, 1) {
-            (*state).append(&read(<&[u8]>::from_datum(stored, false).unwrap_or_default()));
-        }
+        (*state).merge(argument(call, 1));
         Datum::from(state)
     }
 }
@@ -196,13 +218,11 @@ unsafe fn combine<R: Row>(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = argument(call, 0).map_or_else(|| new_state::<R>(call), Datum::cast_mut_ptr);
         if let Some(other) = argument(call, 1) {
-            let other = &mut (*other.cast_mut_ptr::<State<R>>()).sample;
-            if (*state).sample == Sample::default() {
-                (*state).sample = std::mem::take(other);
-                (*state).merged = true;
-            } else {
-                (*state).append(other);
+            let other = &mut *other.cast_mut_ptr::<State<R>>();
+            if (*state).rows.is_empty() {
+                std::mem::swap(&mut (*state).rows, &mut other.rows);
             }
+            (*state).append(&other.rows, other.missing, other.invalid);
         }
         Datum::from(state)
     }
@@ -211,9 +231,7 @@ unsafe fn combine<R: Row>(call: FunctionCallInfo) -> Datum {
 unsafe fn deserialize<R: Row>(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = new_state::<R>(call);
-        let stored = argument(call, 0).and_then(|stored| <&[u8]>::from_datum(stored, false));
-        (*state).sample = read(stored.unwrap_or_default());
-        (*state).merged = true;
+        (*state).merge(argument(call, 0));
         Datum::from(state)
     }
 }
@@ -229,7 +247,7 @@ unsafe fn finish<R: Row>(call: FunctionCallInfo) -> Datum {
 }
 
 /// A stored state, or an error.
-pub fn read<R: Row>(bytes: &[u8]) -> Sample<R> {
+pub fn read<R: Row>(bytes: &[u8]) -> Sample<'_, R> {
     Sample::read(bytes).unwrap_or_else(|| {
         raise(
             PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,

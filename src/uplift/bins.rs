@@ -92,7 +92,7 @@ impl Bins {
 fn distinct(a: &Scores, b: &Scores) -> Option<Vec<f64>> {
     let mut all = Vec::new();
     for scores in [a, b] {
-        let mut rest = scores.rows.as_slice();
+        let mut rest = &*scores.rows;
         while let Some(first) = rest.first() {
             all.push(first.value());
             rest = &rest[rest.partition_point(|score| score <= first)..];

@@ -77,17 +77,18 @@ pub fn line(ranking: &Ranking, effects: &[f64]) -> Option<Line> {
     }
     let slope = products.value() / squares;
     let (mut of_slope, mut of_intercept) = (Sum::default(), Sum::default());
+    let share = mean_score / squares;
     for (score, effect) in apart() {
-        let (residual, influence) = (effect - slope * score, score / squares);
-        of_slope.add((influence * residual).powi(2));
-        of_intercept.add(((1.0 / n - mean_score * influence) * residual).powi(2));
+        let residual = effect - slope * score;
+        of_slope.add((score * residual).powi(2));
+        of_intercept.add(((1.0 / n - share * score) * residual).powi(2));
     }
-    let se = |variance: Sum| (variance.value() * n / (n - 2.0)).sqrt();
+    let se = |variance: f64| (variance * n / (n - 2.0)).sqrt();
     Some(Line {
         intercept: mean_effect - slope * mean_score,
         slope,
-        intercept_se: se(of_intercept),
-        slope_se: se(of_slope),
+        intercept_se: se(of_intercept.value()),
+        slope_se: se(of_slope.value()) / squares,
     })
 }
 

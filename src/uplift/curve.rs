@@ -1,7 +1,7 @@
 //! Qini and uplift curves (Radcliffe 2007; Devriendt et al. 2020), evaluated after each group of
 //! equal scores.
 
-use super::ranking::{self, Arm, Ranking};
+use super::ranking::{Arm, Ranking};
 use super::sum::Sum;
 use super::trial::Case;
 
@@ -108,9 +108,11 @@ fn steps(ranking: &Ranking) -> impl Iterator<Item = Best> {
     let mut best = Best::default();
     ranking.groups().map(move |group| {
         if ranking.counts() {
+            // By products, since nobody can foretell a branch on what chance decided.
             for case in group {
-                let side = if case.treated() { &mut best.treated } else { &mut best.control };
-                *side = (side.0 + 1.0, side.1 + case.outcome());
+                let (treated, outcome) = (f64::from(case.treated()), case.outcome());
+                best.treated = (best.treated.0 + treated, best.treated.1 + treated * outcome);
+                best.control = (best.control.0 + (1.0 - treated), best.control.1 + (1.0 - treated) * outcome);
             }
             best.cases += group.len() as f64;
             return best;
@@ -129,7 +131,7 @@ fn perfect(ranking: &Ranking) -> (f64, f64) {
     // Four kinds of case: treated or not, converted or not.
     let mut kinds = [Arm::default(); 4];
     if ranking.counts() {
-        let [held, treated, held_events, treated_events] = ranking::kinds(ranking.cases);
+        let [held, treated, held_events, treated_events] = ranking.kinds;
         kinds = [(held, 0), (held_events, held_events), (treated, 0), (treated_events, treated_events)]
             .map(|(cases, events)| Arm::counted(cases, events));
     } else {

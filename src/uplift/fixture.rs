@@ -19,7 +19,7 @@ impl Draws {
 }
 
 /// Scores around `center` with ties: the mean of four draws, to three digits.
-pub fn scores(seed: u64, n: usize, center: f64) -> Scores {
+pub fn scores(seed: u64, n: usize, center: f64) -> Scores<'static> {
     let mut draws = Draws::new(seed);
     let mut score = || center + ((0..4).map(|_| draws.next()).sum::<f64>() / 4.0 - 0.5) * 0.4;
     Scores::of(&(0..n).map(|_| (score() * 1000.0).floor() / 1000.0).collect::<Vec<_>>())
@@ -27,7 +27,7 @@ pub fn scores(seed: u64, n: usize, center: f64) -> Scores {
 
 /// Cases of a trial: scores as above, outcomes whose effect follows the score, and a chance of
 /// treatment of one half, or (`policy`) high for high scores.
-pub fn trial(seed: u64, n: usize, policy: bool) -> Trial {
+pub fn trial(seed: u64, n: usize, policy: bool) -> Trial<'static> {
     Trial::of(cases(seed, n, policy).into_iter())
 }
 

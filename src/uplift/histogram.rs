@@ -34,7 +34,8 @@ mod tests {
 
     #[test]
     fn each_score_is_in_one_bin() {
-        let rows = [-0.5, 0.0, 0.1, 0.25, 0.5, 0.99, 1.0, 7.0].into_iter().filter_map(Score::new).collect();
+        let rows =
+            [-0.5, 0.0, 0.1, 0.25, 0.5, 0.99, 1.0, 7.0].into_iter().filter_map(Score::new).collect::<Vec<_>>().into();
         let scores = Scores { rows, ..Scores::default() };
         assert_eq!(counts(&scores, 0.0, 1.0, 4), [3, 1, 1, 3]);
         assert_eq!(counts(&Scores::default(), 0.0, 1.0, 2), [0, 0]);

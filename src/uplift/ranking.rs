@@ -61,30 +61,42 @@ pub struct Ranking<'a> {
     share: f64,
     /// What brings the weights of each arm to a mean of 1.
     scale: (f64, f64),
+    /// How many cases are held, treated, held with an outcome, treated with one.
+    pub kinds: [usize; 4],
 }
 
 impl<'a> Ranking<'a> {
     pub fn new(trial: &'a Trial) -> Self {
-        let cases = trial.rows.as_slice();
+        let cases = &*trial.rows;
         let (mut unknown, mut treated_unknown, mut binary) = (0usize, 0usize, true);
+        let (mut least, mut greatest) = (1f64, 0f64);
+        let mut kinds = [0; 4];
         for case in cases {
-            let known = case.propensity().is_some();
-            unknown += usize::from(!known);
-            treated_unknown += usize::from(!known && case.treated());
-            binary &= [0.0, 1.0].contains(&case.outcome());
+            match case.propensity() {
+                Some(p) => (least, greatest) = (least.min(p), greatest.max(p)),
+                None => {
+                    unknown += 1;
+                    treated_unknown += usize::from(case.treated());
+                }
+            }
+            binary &= case.outcome() == 0.0 || case.outcome() == 1.0;
+            kinds[kind(case)] += 1;
+        }
+        let share = treated_unknown as f64 / unknown.max(1) as f64;
+        if unknown > 0 {
+            (least, greatest) = (least.min(share), greatest.max(share));
         }
         let mut ranking = Self {
             cases,
             treated: Arm::default(),
             control: Arm::default(),
             binary,
-            weighted: false,
-            share: treated_unknown as f64 / unknown.max(1) as f64,
+            // Without a case the least is 1 and the greatest 0.
+            weighted: greatest - least > 1e-9,
+            share,
             scale: (1.0, 1.0),
+            kinds,
         };
-        if let Some(first) = cases.first().map(|case| ranking.propensity(case)) {
-            ranking.weighted = cases.iter().any(|case| (ranking.propensity(case) - first).abs() > 1e-9);
-        }
         ranking.measure_arms();
         if ranking.weighted {
             let scale = |arm: Arm| if arm.cases == 0 { 1.0 } else { arm.cases as f64 / arm.weight.value() };
@@ -96,7 +108,7 @@ impl<'a> Ranking<'a> {
 
     fn measure_arms(&mut self) {
         if self.counts() {
-            let [held, treated, held_events, treated_events] = kinds(self.cases);
+            let [held, treated, held_events, treated_events] = self.kinds;
             self.treated = Arm::counted(treated + treated_events, treated_events);
             self.control = Arm::counted(held + held_events, held_events);
             return;
@@ -134,7 +146,7 @@ impl<'a> Ranking<'a> {
     }
 
     /// The cases by groups of equal score, the best first.
-    pub fn groups(&self) -> impl Iterator<Item = &'a [Case]> + use<'a> {
+    pub fn groups(&self) -> impl DoubleEndedIterator<Item = &'a [Case]> + use<'a> {
         self.cases.chunk_by(tied)
     }
 
@@ -199,28 +211,25 @@ impl<'a> Ranking<'a> {
         let (treated, control) = (self.treated.rate()?, self.control.rate()?);
         let effect = |case: &Case| {
             let p = self.propensity(case);
-            let shown =
-                if case.treated() { (case.outcome() - treated) / p } else { (control - case.outcome()) / (1.0 - p) };
-            treated - control + shown
+            let (rate, chance) = if case.treated() { (treated, p) } else { (control, p - 1.0) };
+            treated - control + (case.outcome() - rate) / chance
         };
         Some(self.cases.iter().map(effect).collect())
     }
 }
 
-/// How many cases are held, treated, held with an outcome, treated with one.
-pub fn kinds(cases: &[Case]) -> [usize; 4] {
-    let mut counts = [0; 4];
-    for case in cases {
-        counts[usize::from(case.treated()) + 2 * usize::from(case.outcome() != 0.0)] += 1;
-    }
-    counts
+/// The place of a case in `Ranking::kinds`.
+fn kind(case: &Case) -> usize {
+    usize::from(case.treated()) + 2 * usize::from(case.outcome() != 0.0)
 }
 
 /// The contrast where all count alike and convert or do not: whole numbers, and so one quick pass.
 fn count(parts: &[(&[Case], f64)]) -> Option<Contrast> {
     let (mut n, mut events) = ([0.0; 2], [0.0; 2]);
     for (cases, chance) in parts {
-        let counts = kinds(cases).map(|n| n as f64);
+        let mut kinds = [0; 4];
+        cases.iter().for_each(|case| kinds[kind(case)] += 1);
+        let counts = kinds.map(f64::from);
         for arm in 0..2 {
             n[arm] += chance * (counts[arm] + counts[arm + 2]);
             events[arm] += chance * counts[arm + 2];

@@ -34,31 +34,30 @@ pub fn rate(ranking: &Ranking, effects: &[f64]) -> Rate {
     let n = ranking.n() as f64;
     let mean = Sum::of(effects.iter().copied()) / n;
     let (mut autoc, mut qini) = (Weighted::default(), Weighted::default());
-    let mut left = Sum::default();
-    (1..=ranking.n()).rev().for_each(|i| left.add(1.0 / i as f64)); // H(n)
-    let mut rank = 0;
-    for group in ranking.groups() {
+    // From the last rank up, so that H(n) - H(rank) grows from the least terms.
+    let (mut rank, mut left) = (ranking.n(), Sum::default());
+    for group in ranking.groups().rev() {
         // The same for a score of its own, as most are: without a mean.
         if group.len() == 1 && ranking.n() > 1 {
-            let (weight, effect) = (left.value() - 1.0, effects[rank]);
-            rank += 1;
-            autoc.add(weight, effect, mean);
+            left.add(1.0 / rank as f64);
+            let effect = effects[rank - 1];
+            autoc.add(left.value() - 1.0, effect, mean);
             qini.add(((n + 1.0) / 2.0 - rank as f64) / n, effect, mean);
-            left.add(-1.0 / rank as f64);
+            rank -= 1;
             continue;
         }
         // The weights at rank i, H(n) - H(i - 1) - 1 and ((n + 1)/2 - i)/n, as means over equal scores.
-        let (first, size) = (rank, group.len() as f64);
+        let (last, size) = (rank, group.len() as f64);
         let mut weight = (Sum::default(), 0.0);
         for _ in group {
-            rank += 1;
+            left.add(1.0 / rank as f64);
             weight.0.add(left.value() - 1.0);
-            left.add(-1.0 / rank as f64);
             weight.1 += ((n + 1.0) / 2.0 - rank as f64) / n;
+            rank -= 1;
         }
         // Where all scores are equal, the means are 0, whatever rounding makes of them.
         let weight = if size == n { (0.0, 0.0) } else { (weight.0.value() / size, weight.1 / size) };
-        for effect in &effects[first..rank] {
+        for effect in &effects[rank..last] {
             autoc.add(weight.0, *effect, mean);
             qini.add(weight.1, *effect, mean);
         }

@@ -2,13 +2,14 @@
 
 use super::aggregate::read;
 use super::drift::{Drift, Severity};
+use super::means::Moments;
 use super::p_values;
 use super::sample::Sample;
 use super::scores::{Score, Scores};
 use crate::errors::raise;
 use pgrx::prelude::*;
 
-fn scores(state: &[u8]) -> Scores {
+fn scores(state: &[u8]) -> Scores<'_> {
     read::<Score>(state)
 }
 
@@ -28,12 +29,12 @@ fn score_n(state: &[u8]) -> i64 {
 
 #[pg_extern(sql = false)]
 fn score_mean(state: &[u8]) -> Option<f64> {
-    scores(state).mean()
+    scores(state).moments().map(|moments| moments.mean)
 }
 
 #[pg_extern(sql = false)]
 fn score_sd(state: &[u8]) -> Option<f64> {
-    scores(state).sd()
+    scores(state).moments()?.sd()
 }
 
 #[pg_extern(sql = false)]
@@ -70,7 +71,8 @@ fn score_describe(
     ),
 > {
     let scores = scores(state);
-    let (n, mean, sd) = (scores.n(), scores.mean(), scores.sd());
+    let (n, moments) = (scores.n(), scores.moments());
+    let (mean, sd) = (moments.map(|moments| moments.mean), moments.and_then(Moments::sd));
     // Student's interval; none of no width.
     let margin = sd
         .filter(|sd| *sd > 0.0)
@@ -100,11 +102,11 @@ fn score_describe(
 #[expect(clippy::type_complexity, reason = "one row of SQL")]
 #[pg_extern(sql = false)]
 fn score_verdict(
-    current: &[u8],
+    current: Option<&[u8]>,
     reference: Option<&[u8]>,
-    alpha: f64,
-    tolerance: f64,
-    design_effect: f64,
+    alpha: Option<f64>,
+    tolerance: Option<f64>,
+    design_effect: Option<f64>,
 ) -> TableIterator<
     'static,
     (
@@ -128,6 +130,13 @@ fn score_verdict(
         name!(reference_sd, Option<f64>),
     ),
 > {
+    let (Some(alpha), Some(tolerance), Some(design_effect)) = (alpha, tolerance, design_effect) else {
+        raise(
+            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            "alpha, tolerance and design effect must not be NULL".to_owned(),
+            "Leave out what is to have its default.",
+        )
+    };
     if !(alpha > 0.0 && alpha < 1.0 && tolerance > 0.0) {
         refuse("alpha must be between 0 and 1, tolerance above 0", "The defaults are 0.05 and 0.02.");
     }
@@ -137,7 +146,7 @@ fn score_verdict(
             "1: independent scores. stormops.score_design_effect(storm_id)",
         );
     }
-    let current = scores(current);
+    let current = current.map(scores).unwrap_or_default();
     let reference = reference.map(scores);
     let drift = reference.as_ref().and_then(|reference| Drift::of(&current, reference, design_effect));
     let severity = match &drift {
@@ -146,6 +155,7 @@ fn score_verdict(
         None => Severity::LowPower,
     };
     let d = drift.as_ref();
+    let moments = d.map(|d| d.reference).or_else(|| reference.as_ref().and_then(Scores::moments));
     TableIterator::once((
         d.map(|_| severity == Severity::Drift),
         severity.name(),
@@ -163,8 +173,8 @@ fn score_verdict(
         d.and_then(|d| d.detectable_shift),
         d.map(|d| d.share_outside),
         reference.as_ref().map(|reference| reference.n() as i64),
-        reference.as_ref().and_then(Scores::mean),
-        reference.as_ref().and_then(Scores::sd),
+        moments.map(|moments| moments.mean),
+        moments.and_then(Moments::sd),
     ))
 }
 
@@ -198,7 +208,7 @@ fn score_drift(
         ("welch_df", d.welch.map(|w| w.1), None, "its degrees of freedom (Satterthwaite)"),
         (
             "sd_ratio",
-            current.sd().zip(reference.sd()).and_then(ratio),
+            d.current.sd().zip(d.reference.sd()).and_then(ratio),
             None,
             "standard deviations, current over reference",
         ),

@@ -1,40 +1,65 @@
 //! Scores in order, and what can be said of them alone.
 
-use super::sample::{Row, Sample, from_order_key, order_key, read_f64};
+use super::means::Moments;
+use super::sample::{Row, Sample};
 use super::sum::{Sum, mean};
+use std::cmp::Ordering;
+use zerocopy::little_endian::F64;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// One score: the double's order key, so that sorting compares integers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Score(i64);
+/// One score, neither NaN nor infinite nor -0: so that there is one order, and equal scores have equal bytes.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Score(F64);
 
 impl Score {
     /// None for NaN and the infinities.
     pub fn new(score: f64) -> Option<Self> {
-        score.is_finite().then(|| Self(order_key(score + 0.0))) // -0 becomes 0
+        score.is_finite().then(|| Self(F64::new(score + 0.0))) // -0 becomes 0
     }
 
     pub fn value(self) -> f64 {
-        from_order_key(self.0)
+        self.0.get()
     }
 }
 
-impl Row for Score {
-    const MAGIC: [u8; 4] = *b"SOs1";
-    const SIZE: usize = 8;
+impl Ord for Score {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.value().total_cmp(&other.value())
+    }
+}
 
-    fn write(self, bytes: &mut [u8]) {
-        bytes.copy_from_slice(&self.value().to_le_bytes());
+impl PartialOrd for Score {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Self::new(read_f64(bytes)?)
+    // Sorting asks for this: one comparison.
+    fn lt(&self, other: &Self) -> bool {
+        self.value() < other.value()
+    }
+}
+
+impl PartialEq for Score {
+    fn eq(&self, other: &Self) -> bool {
+        self.value() == other.value()
+    }
+}
+
+impl Eq for Score {}
+
+impl Row for Score {
+    const MAGIC: [u8; 4] = *b"SOs1";
+
+    fn is_valid(&self) -> bool {
+        self.value().is_finite()
     }
 }
 
 /// Scores in ascending order.
-pub type Scores = Sample<Score>;
+pub type Scores<'a> = Sample<'a, Score>;
 
-impl Scores {
+impl Scores<'_> {
     pub fn n(&self) -> usize {
         self.rows.len()
     }
@@ -43,28 +68,11 @@ impl Scores {
         self.rows.iter().map(|score| score.value())
     }
 
-    pub fn mean(&self) -> Option<f64> {
-        mean(self.values(), self.n())
-    }
-
-    /// The sum of squares around the mean.
-    pub fn squares(&self) -> Option<f64> {
-        let mean = self.mean()?;
-        Some(Sum::of(self.values().map(|x| (x - mean) * (x - mean))))
-    }
-
-    /// The sample's variance (n - 1); None below two scores.
-    pub fn variance(&self) -> Option<f64> {
-        (self.n() > 1).then_some(self.squares()? / (self.n() as f64 - 1.0))
-    }
-
-    pub fn sd(&self) -> Option<f64> {
-        self.variance().map(f64::sqrt)
-    }
-
-    /// The standard deviation of these scores taken as all there are (n).
-    pub fn population_sd(&self) -> Option<f64> {
-        self.squares().map(|squares| (squares / self.n() as f64).sqrt())
+    /// What mean and spread come from; None without a score.
+    pub fn moments(&self) -> Option<Moments> {
+        let n = self.n();
+        let mean = mean(self.values(), n)?;
+        Some(Moments { n, mean, squares: Sum::of(self.values().map(|x| (x - mean) * (x - mean))) })
     }
 
     /// The quantile between order statistics, as `percentile_cont` takes it; None outside [0, 1].
@@ -92,9 +100,9 @@ impl Scores {
 
     #[cfg(test)]
     pub fn of(values: &[f64]) -> Self {
-        let mut scores = Self { rows: values.iter().filter_map(|x| Score::new(*x)).collect(), ..Self::default() };
-        scores.sort(false);
-        scores
+        let mut rows: Vec<Score> = values.iter().filter_map(|x| Score::new(*x)).collect();
+        rows.sort_unstable();
+        Self { rows: rows.into(), ..Self::default() }
     }
 }
 
@@ -119,15 +127,16 @@ mod tests {
     #[test]
     fn moments_and_quantiles() {
         let scores = Scores::of(&[4.0, 1.0, 3.0, 2.0]);
-        assert_eq!(scores.mean(), Some(2.5));
-        assert_eq!(scores.variance(), Some(5.0 / 3.0));
+        let moments = scores.moments().unwrap();
+        assert_eq!((moments.mean, moments.variance()), (2.5, Some(5.0 / 3.0)));
         assert_eq!(scores.quantile(0.5), Some(2.5));
         assert_eq!(scores.quantile(1.0), Some(4.0));
         assert_eq!(scores.quantile(1.1), None);
         assert_eq!(scores.count_to(3.0), 3);
         assert_eq!(Scores::of(&[0.2, 0.1, 0.2]).ties(), (2, 2));
         let none = Scores::of(&[f64::NAN]);
-        assert_eq!((none.mean(), none.variance(), none.quantile(0.5), none.ties()), (None, None, None, (0, 0)));
-        assert_eq!(Scores::of(&[0.1]).variance(), None);
+        assert!(none.moments().is_none());
+        assert_eq!((none.quantile(0.5), none.ties()), (None, (0, 0)));
+        assert_eq!(Scores::of(&[0.1]).moments().unwrap().variance(), None);
     }
 }

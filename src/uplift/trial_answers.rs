@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 /// More points or bins than anybody plots.
 const MOST_PARTS: i32 = 10_000;
 
-fn trial(state: &[u8]) -> Trial {
+fn trial(state: &[u8]) -> Trial<'_> {
     read::<Case>(state)
 }
 
