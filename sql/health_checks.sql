@@ -110,6 +110,9 @@ BEGIN
         SELECT v.tenant_id, stormops.new_id(), v.table_name, v.name, v.value, v.threshold, v.status, v.evidence, v.judged, v.failing
         FROM verdicts AS v
         WHERE v.judged IS DISTINCT FROM 0 OR v.status IS DISTINCT FROM v.before
+    ), metered AS (
+        INSERT INTO stormops.tenant_usage (tenant_id, metric_name, metric_value)
+        SELECT v.tenant_id, 'health_check', count(*) FROM verdicts AS v GROUP BY v.tenant_id
     )
     SELECT count(DISTINCT v.tenant_id), count(*), count(*) FILTER (WHERE v.status = 'failed'),
         coalesce(sum(v.judged), 0), coalesce(sum(v.failing), 0),
@@ -137,6 +140,8 @@ BEGIN
             AND a.issue <> 'low_lift' AND NOT a.evidence ? 'storm_id' AND NOT EXISTS (
             SELECT FROM stormops.expectations AS e
             WHERE e.tenant_id = a.tenant_id AND e.expectation_id = right(a.alert_key, 36)::uuid AND e.active)
+        UNION ALL
+        SELECT q.finding FROM stormops.quota_findings(scope) AS q
         UNION ALL
         SELECT s.finding FROM stormops.platform_findings(system_issues) AS s WHERE scope IS NULL
         UNION ALL
@@ -169,7 +174,7 @@ BEGIN
     FROM stormops.judge_all_due(coalesce(complete, false), coalesce(system_issues, '[]')) AS j;
 END
 $$;
-COMMENT ON FUNCTION stormops.run_health_checks(boolean) IS 'Judges the expectations that are due, of all active tenants for an operator without a tenant, else of the tenant in context; writes data_quality_metrics and alerts. Each reads only the rows whose time lies after its last judgement, less ten minutes for transactions that were still open; complete => true: all rows of all expectations, due or not. A tenant''s own run also looks at its active storms; an operator''s also folds the counters and looks at the platform. Returns tenants, judged, failed (expectations), rows_judged, rows_failing, objective_missed (tenants with 1 % of failing rows or more in the last 24 hours), alerts_raised, alerts_resolved. All NULL on a standby. Errors: 0B000; 42501; 55000 suspended.';
+COMMENT ON FUNCTION stormops.run_health_checks(boolean) IS 'Judges the expectations that are due, of all active tenants for an operator without a tenant, else of the tenant in context; writes data_quality_metrics and alerts. Each reads only the rows whose time lies after its last judgement, less ten minutes for transactions that were still open; complete => true: all rows of all expectations, due or not. A tenant''s own run also looks at its active storms; an operator''s also folds the counters and looks at the platform. Returns tenants, judged, failed (expectations), rows_judged, rows_failing, objective_missed (tenants with 1 % of failing rows or more in the last 24 hours), alerts_raised, alerts_resolved. Metered as health_check, one for each expectation judged. All NULL on a standby. Errors: 0B000; 42501; 53400 a tenant''s own run would exceed its hard quota of them; 55000 suspended.';
 
 CREATE FUNCTION stormops.issue_of(rule text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

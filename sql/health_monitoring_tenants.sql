@@ -60,18 +60,6 @@ BEGIN
     RETURN QUERY
         SELECT u.tenant_id, u.metric_name, u.period, u.kind, u.share FROM stormops.quota_use(NULL) AS u;
 END
-        FROM (
-            SELECT t.tenant_id, q.metric_name FROM stormops.tenants AS t JOIN stormops.quotas AS q ON q.tenant_id = t.tenant_id WHERE t.status <> 'closed'
-            UNION
-            SELECT t.tenant_id, d.metric_name FROM stormops.tenants AS t JOIN stormops.tier_quotas AS d ON d.tier = t.tier WHERE t.status <> 'closed'
-        ) AS l
-        CROSS JOIN LATERAL stormops.effective_quotas(l.tenant_id, l.metric_name) AS e
-        LEFT JOIN LATERAL (
-            SELECT r.quantity FROM stormops.usage_rollups AS r
-            WHERE r.tenant_id = l.tenant_id AND r.metric_name = l.metric_name AND r.grain = e.period
-                AND r.bucket = date_trunc(e.period, now(), 'UTC') AND r.dimensions = '{}' OFFSET 0) AS r ON true
-        WHERE e.quota IS NOT NULL;
-END
 $$;
 COMMENT ON FUNCTION stormops.monitor_tenant_quota() IS 'Of monitoring_samples(): the share of each quota, the tenant''s own or its tier''s, that the current period (UTC) has used by the rollups; 1 and more: it is reached. Of a quota of nothing: 1 once anything is used.';
 

@@ -229,7 +229,7 @@ fn a_quota_that_is_nearly_used_up_is_an_alert_until_it_is_raised() {
     let set = |operator: &mut Client, quota: i32| {
         operator.execute("SELECT stormops.set_quota($1, 'api_call', $2::int)", &[&abc, &quota]).expect("a hard quota");
     };
-    let mut told = |operator: &mut Client| -> Option<(String, String)> {
+    let told = |operator: &mut Client| -> Option<(String, String)> {
         operator
             .batch_execute("SELECT stormops.rollup_usage(); SELECT stormops.run_health_checks()")
             .expect("a schedule");

@@ -230,3 +230,23 @@ fn each_judges_its_own_and_the_operator_all_active_tenants_at_once() {
         fails_with(db.as_role(role).query("SELECT stormops.run_health_checks()", &[]), code);
     }
 }
+
+#[test]
+fn each_judgement_is_metered_for_its_tenant() {
+    let db = Db::new("metered");
+    let (abc, mut session) = tenant(&db, "Abc");
+    let (other, _) = tenant(&db, "Other");
+    let mut operator = db.as_role("op");
+    operator.execute("SELECT stormops.expect_defaults()", &[]).expect("six each");
+    assert_eq!(run(&mut session)[0], 6);
+    assert_eq!(run(&mut operator)[0], 6, "the other's");
+    let metered = "SELECT sum(metric_value)::bigint FROM stormops.tenant_usage WHERE tenant_id = $1 AND metric_name = 'health_check'";
+    for tenant in [abc, other] {
+        assert_eq!(get::<i64>(&mut db.superuser(), metered, &[&tenant]), 6);
+    }
+    operator.execute("SELECT stormops.set_quota($1, 'health_check', 6)", &[&abc]).expect("a hard quota");
+    later(&db, "1 day");
+    fails_with(session.query("SELECT stormops.run_health_checks()", &[]), "53400");
+    assert_eq!(run(&mut operator)[0], 12, "nobody else is held up");
+    assert_eq!(get::<i64>(&mut db.superuser(), metered, &[&abc]), 12);
+}
