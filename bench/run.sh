@@ -1,11 +1,25 @@
 #!/usr/bin/env bash
 # Measures the budgets on a durable cluster of its own and prints one table; README.md explains it. Not a test: a
 # missed budget is printed as `over`. STORMOPS_BENCH_ROUNDS (default 5): how often each pair is measured.
+#   bench/run.sh [apply] [queries] [uplift] [metering] [invoices] [health] [memory]     those parts; without any, all
 . "${BASH_SOURCE[0]%/*}/../.ci/lib.sh"
 here=$root/bench work=$root/target/bench rounds=${STORMOPS_BENCH_ROUNDS:-5}
 storm=01000000-0000-7000-8000-000000000001 small_storm=01000000-0000-7000-8000-000000000002
 apply="SELECT * FROM stormops.apply_policy(:'storm', supersede => true)"
 export STORMOPS_FSYNC=on
+parts=("$@")
+((${#parts[@]})) || parts=(apply queries uplift metering invoices health memory)
+for part in "${parts[@]}"; do
+  [[ " apply queries uplift metering invoices health memory " == *" $part "* ]] || fail "no part of the benchmark: $part"
+done
+# shellcheck source=bench/uplift.sh
+. "$here/uplift.sh"
+# shellcheck source=bench/metering.sh
+. "$here/metering.sh"
+# shellcheck source=bench/invoices.sh
+. "$here/invoices.sh"
+# shellcheck source=bench/health.sh
+. "$here/health.sh"
 
 cluster() { "$root/.ci/cluster" "$1" "$work/cluster" "${@:2}"; }
 super() { cluster psql -qAt -v ON_ERROR_STOP=1 -d "${db:-bench}" "$@"; }
@@ -136,27 +150,29 @@ peak_memory() { # STORM
 
 load() { uptime | sed 's/.*load average: //'; }
 
-before=$(load)
-start
-measure_apply
-measure_query scan 0 $((2 * rounds)) 'scan with aggregate, serial' -t 3
-measure_query scan 2 $((2 * rounds)) 'scan with aggregate, parallel' -t 3
-measure_query join 0 $((2 * rounds)) 'join, serial' -t 2
-measure_query join 2 $((2 * rounds)) 'join, parallel' -t 2
-measure_query lookup 0 $((6 * rounds)) 'point lookup, 4 clients' -c 4 -t 5000
-. "$here/uplift.sh"
-measure_uplift
-. "$here/metering.sh"
-measure_metering
-. "$here/invoices.sh"
-measure_invoices
-. "$here/health.sh"
-measure_health
-cluster conf 'shared_buffers = 16MB'
-cluster restart
-memory="$(peak_memory "$small_storm") for 100,000 properties, $(peak_memory "$storm") for 1,000,000"
+measure_queries() {
+  measure_query scan 0 $((2 * rounds)) 'scan with aggregate, serial' -t 3
+  measure_query scan 2 $((2 * rounds)) 'scan with aggregate, parallel' -t 3
+  measure_query join 0 $((2 * rounds)) 'join, serial' -t 2
+  measure_query join 2 $((2 * rounds)) 'join, parallel' -t 2
+  measure_query lookup 0 $((6 * rounds)) 'point lookup, 4 clients' -c 4 -t 5000
+}
 
-cluster psql -q -d bench -P footer=off -f "$here/report.sql" <"$work/results"
-cat "$work/plans"
+measure_memory() {
+  say 'memory …' >&2
+  cluster conf 'shared_buffers = 16MB'
+  cluster restart
+  memory="peak memory of the backend in apply_policy (VmHWM, of which 16 MB shared): $(peak_memory "$small_storm") for \
+100,000 properties, $(peak_memory "$storm") for 1,000,000"
+}
+
+before=$(load) memory=
+start
+for part in "${parts[@]}"; do
+  "measure_$part"
+done
+
+[[ ! -e $work/results ]] || cluster psql -q -d bench -P footer=off -f "$here/report.sql" <"$work/results"
+[[ ! -e $work/plans ]] || cat "$work/plans"
 say "load average, over 1, 5 and 15 minutes: $before before, $(load) after, on $(nproc) processors"
-say "peak memory of the backend in apply_policy (VmHWM, of which 16 MB shared): $memory"
+[[ -z $memory ]] || say "$memory"
