@@ -202,23 +202,7 @@ CREATE FUNCTION stormops.service_levels(
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    WITH classes AS (
-        SELECT c.table_name, c.class, sum(c.calls) AS calls
-        FROM (
-            SELECT h.table_name, h.class, h.calls FROM stormops.call_durations AS h
-            WHERE h.tenant_id = $1 AND h.day >= (now() AT TIME ZONE 'UTC')::date - $2
-            UNION ALL
-            SELECT d.table_name, stormops.duration_class(d.took_ms), 1 FROM stormops.row_count_deltas AS d
-            WHERE d.tenant_id = $1 AND d.took_ms IS NOT NULL AND d.happened_at >= date_trunc('day', now(), 'UTC') - make_interval(days => $2)
-        ) AS c
-        GROUP BY c.table_name, c.class
-    ), ranked AS (
-        SELECT t.call, c.class, sum(c.calls) OVER (PARTITION BY t.call ORDER BY c.class) AS up_to, sum(c.calls) OVER (PARTITION BY t.call) AS calls,
-            round((10.0 ^ (c.class / 20.0 - 3))::numeric, 3) AS milliseconds
-        FROM classes AS c JOIN stormops.counted_tables() AS t ON t.table_name = c.table_name WHERE t.call IS NOT NULL
-    )
-    SELECT r.call, max(r.calls)::bigint, min(r.milliseconds) FILTER (WHERE r.up_to >= 0.50 * r.calls),
-        min(r.milliseconds) FILTER (WHERE r.up_to >= 0.95 * r.calls), min(r.milliseconds) FILTER (WHERE r.up_to >= 0.99 * r.calls)
-    FROM ranked AS r GROUP BY r.call
+    SELECT l.call, l.calls, l.p50, l.p95, l.p99 FROM stormops.service_levels_by_tenant($1, $2) AS l
+    WHERE $1 IS NOT NULL
 $$;
 COMMENT ON FUNCTION stormops.service_levels(uuid, integer) IS 'How long a tenant''s calls took that wrote something: p50, p95, p99 in milliseconds, each at most 12 % too high (classes of a histogram). Measured by the counters'' triggers from the start of the client''s statement to the end of its insertion, commit excluded: apply_policy, record_outcomes, create_experiment, assign_experiment, record_usage, add_user. Calls that fail or only read are not measured.';
