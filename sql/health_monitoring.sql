@@ -63,6 +63,7 @@ COMMENT ON FUNCTION stormops.metric_families() IS 'The metrics for monitoring in
 CREATE FUNCTION stormops.monitoring_samples(OUT name text, OUT kind text, OUT help text, OUT labels jsonb, OUT value double precision) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
     WITH families AS MATERIALIZED (
         SELECT f.*, array_agg(f.measure) OVER (PARTITION BY f.source) AS measures FROM stormops.metric_families() AS f
@@ -90,7 +91,7 @@ CREATE FUNCTION stormops.monitoring_samples(OUT name text, OUT kind text, OUT he
     WHERE v.value > '-Infinity' AND v.value < 'Infinity' -- nor NaN, which is greater
     ORDER BY f.place, (m.fields - f.measures)::text
 $$;
-COMMENT ON FUNCTION stormops.monitoring_samples() IS 'Every sample of every metric for monitoring, in the order of prometheus_metrics(): name, kind (gauge, counter), help, labels (a JSON object of texts), value (finite). No tenant''s rows: sums by tenant_id, for tenants that are not closed; the only name is org_name, in stormops_tenant_info. Samples are bounded: about 30 for the installation, 6 for each schedule, 25 for each tenant, and one for each quota and open alert''s kind. For operators and monitors; a reader, which a standby answers too. Error: 42501.';
+COMMENT ON FUNCTION stormops.monitoring_samples() IS 'Every sample of every metric for monitoring, in the order of prometheus_metrics(): name, kind (gauge, counter), help, labels (a JSON object of texts), value (finite). No tenant''s rows: sums by tenant_id, for tenants that are not closed; the only name is org_name, in stormops_tenant_info. Samples are bounded: about 30 for the installation, 5 for each schedule, 18 for each tenant, 4 for each of at most six calls that it made, and one for each quota and kind of open alert. For operators and monitors; a reader, which a standby answers too. Error: 42501.';
 
 CREATE FUNCTION stormops.prometheus_metrics() RETURNS text
     LANGUAGE sql STABLE

@@ -105,7 +105,7 @@ BEGIN
     PERFORM stormops.visit_all_tenants();
     RETURN QUERY
         SELECT t.tenant_id, l.call, l.calls, l.p50 / 1000, l.p95 / 1000, l.p99 / 1000
-        FROM stormops.tenants AS t CROSS JOIN LATERAL stormops.service_levels(t.tenant_id, 1) AS l
+        FROM stormops.call_levels(NULL, 1) AS l JOIN stormops.tenants AS t ON t.tenant_id = l.tenant_id
         WHERE t.status <> 'closed';
 END
 $$;
