@@ -56,13 +56,13 @@ fn run(session: &mut Client, title: &str, panel: &Value, tenants: &[String]) -> 
     let target = &panel["targets"][0];
     let sql = interpolated(session, target["rawSql"].as_str().expect("a statement"), tenants);
     let rows = session.query(&sql, &[]).unwrap_or_else(|e| panic!("{title}: {e:?}\n{sql}"));
-    if target["format"] == "time_series" {
-        if let Some(row) = rows.first() {
-            let types: Vec<_> = row.columns().iter().map(|c| (c.name(), c.type_().name())).collect();
-            assert_eq!(types[0].0, "time", "{title}: {types:?}");
-            assert!(["timestamptz", "numeric", "float8"].contains(&types[0].1), "{title}: {types:?}");
-            assert_eq!((types[1], types[2].0), (("metric", "text"), "value"), "{title}: {types:?}");
-        }
+    if target["format"] == "time_series"
+        && let Some(row) = rows.first()
+    {
+        let types: Vec<_> = row.columns().iter().map(|c| (c.name(), c.type_().name())).collect();
+        assert_eq!(types[0].0, "time", "{title}: {types:?}");
+        assert!(["timestamptz", "numeric", "float8"].contains(&types[0].1), "{title}: {types:?}");
+        assert_eq!((types[1], types[2].0), (("metric", "text"), "value"), "{title}: {types:?}");
     }
     rows
 }
