@@ -12,12 +12,15 @@ one_pass() {
   super -c 'SET enable_nestloop = off' -c '\timing on' -c "SELECT count(*) FROM (
       SELECT tenant_id, count(*), count(address) FROM stormops.properties WHERE created_at >= now() - interval '1 day' GROUP BY 1
       UNION ALL
-      SELECT tenant_id, count(*), sum(uplift) FROM stormops.lead_uplift WHERE scored_at >= now() - interval '1 day' GROUP BY 1) AS p" |
+      SELECT tenant_id, count(*), sum(uplift) FROM stormops.lead_uplift WHERE scored_at >= now() - interval '1 day' GROUP BY 1
+      UNION ALL
+      SELECT tenant_id, count(*), count(property_id) FROM stormops.policy_decisions_log WHERE decided_at >= now() - interval '1 day' GROUP BY 1) AS p" |
     awk '/^Time:/ {sum += $2} END {print sum}'
 }
 
 health_checks() {
-  super -c "UPDATE stormops.expectations SET judged_at = now() - interval '1 day'" -c 'VACUUM (ANALYZE) stormops.expectations' -c CHECKPOINT \
+  super -c "UPDATE stormops.expectations SET judged_at = now() - interval '1 day'" \
+    -c "UPDATE stormops.health_progress SET reached_at = now() - interval '1 day'" -c 'VACUUM (ANALYZE) stormops.expectations' -c CHECKPOINT \
     -c '\timing on' -c 'SELECT * FROM stormops.run_health_checks()' | milliseconds
 }
 

@@ -12,6 +12,8 @@ CREATE FUNCTION stormops.judge_all_due(
 DECLARE
     scope uuid;
     due stormops.due_expectation[];
+    judgements stormops.judgement[];
+    scored_storms uuid[];
     findings jsonb;
     watched_since timestamptz := '-infinity';
 BEGIN
@@ -60,11 +62,16 @@ BEGIN
             FROM claimed AS c JOIN legal AS l ON l.table_name = c.table_name AND l.rule = c.rule AND l.columns = c.columns
         ) AS c
     ) AS c;
+    IF scope IS NULL THEN
+        due := due || stormops.due_bands(watched_since, (SELECT max(d.place) FROM unnest(due) AS d WHERE d.table_name = 'lead_uplift'
+            AND d.rule NOT IN ('freshness', 'row_count')));
+    END IF;
+    judgements := ARRAY(SELECT r FROM stormops.judge_rows(due) AS r);
 
     WITH found_rows AS (
         SELECT r.tenant_id, r.expectation_id, r.judged, r.failing, NULL::boolean AS failed, NULL::double precision AS value, '{}'::jsonb AS evidence,
             r.scores
-        FROM stormops.judge_rows(due) AS r
+        FROM unnest(judgements) AS r WHERE r.expectation_id IS NOT NULL
         UNION ALL
         SELECT c.tenant_id, c.expectation_id, NULL, NULL, c.failed, c.value, c.evidence, NULL FROM stormops.judge_counts(due) AS c
     ), found_scores AS MATERIALIZED (
@@ -125,6 +132,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT stormops.issue_of(v.rule) || ':' || v.expectation_id AS key) AS k
     LEFT JOIN stormops.alerts AS a ON a.tenant_id = v.tenant_id AND a.alert_key = k.key AND a.resolved_at IS NULL;
 
+    scored_storms := ARRAY(SELECT g FROM unnest(judgements) AS r CROSS JOIN unnest(r.groups) AS g WHERE r.expectation_id IS NULL);
     -- What else there is to tell somebody, and what there no longer is.
     WITH told AS (
         SELECT f.finding FROM jsonb_array_elements(findings) AS f (finding)
@@ -145,7 +153,7 @@ BEGIN
         UNION ALL
         SELECT s.finding FROM stormops.platform_findings(system_issues) AS s WHERE scope IS NULL
         UNION ALL
-        SELECT s.finding FROM stormops.storm_findings(scope, watched_since) AS s
+        SELECT s.finding FROM stormops.storm_findings(scope, watched_since, scored_storms) AS s
     )
     SELECT coalesce(jsonb_agg(t.finding), '[]'), count(*) FILTER (WHERE t.finding @> '{"issue": "data_quality", "failing": true}' AND t.finding ->> 'tenant_id' IS NOT NULL)
     INTO findings, objective_missed FROM told AS t;

@@ -2,15 +2,17 @@
 -- statements of their own, outside any that writes, so that they may run in parallel; what goes in and comes out are
 -- arrays of rows, which cost next to nothing to read where JSON is parsed anew each time.
 
+-- band is a rule of the platform's own, which no tenant declares: the first column's groups whose mean of the second
+-- (all new rows, or those of the last moment) lies outside lowest to highest.
 CREATE TYPE stormops.due_expectation AS (
     tenant_id uuid, expectation_id uuid, table_name text, rule text, columns text[], lowest double precision, highest double precision,
     max_age interval, threshold numeric, since timestamptz, place integer
 );
 COMMENT ON TYPE stormops.due_expectation IS 'An expectation to judge by the rows that came since then. place: numbers what is judged by a table''s rows, from 1 on, the same for all tenants.';
 CREATE TYPE stormops.judgement AS (
-    tenant_id uuid, expectation_id uuid, judged bigint, failing bigint, scores bytea, repeats bigint[]
+    tenant_id uuid, expectation_id uuid, judged bigint, failing bigint, scores bytea, repeats bigint[], groups uuid[]
 );
-COMMENT ON TYPE stormops.judgement IS 'What an expectation about rows came to: how many were judged, how many fail; for drift their scores (a state of score_agg()), for unique the hashes that several rows have.';
+COMMENT ON TYPE stormops.judgement IS 'What an expectation about rows came to: how many were judged, how many fail; for drift their scores (a state of score_agg()), for unique the hashes that several rows have; for band the groups whose mean lies outside.';
 
 CREATE FUNCTION stormops.key_hash(columns text[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -22,7 +24,7 @@ $$;
 COMMENT ON FUNCTION stormops.key_hash(text[]) IS 'An expression for a hash of columns of a row r, NULL if one of them is: rows that are the same in them have the same.';
 
 CREATE FUNCTION stormops.row_rules(due stormops.due_expectation[]) RETURNS TABLE (
-    place integer, since timestamptz, judges text, fails text, scores text, repeats text, limits text
+    place integer, since timestamptz, judges text, fails text, scores text, repeats text, groups text, limits text
 )
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -40,6 +42,8 @@ CREATE FUNCTION stormops.row_rules(due stormops.due_expectation[]) RETURNS TABLE
         CASE k.rule WHEN 'drift' THEN format('stormops.score_agg(r.%I) FILTER (WHERE %s)::bytea', k.columns[1], k.new) ELSE 'NULL' END,
         -- As text, since an array of arrays would need them of one length.
         CASE k.rule WHEN 'unique' THEN format('(stormops.repeats_agg(%s) FILTER (WHERE %s))::text', stormops.key_hash(k.columns), k.new) ELSE 'NULL' END,
+        CASE k.rule WHEN 'band' THEN format('(stormops.groups_outside(r.%1$I, r.%5$I, r.%2$I, p.lowest_%3$s, p.highest_%3$s) FILTER (WHERE %4$s))::text',
+            k.columns[1], k.columns[2], k.place, k.new, t.time_column) ELSE 'NULL' END,
         format('max(d.since) FILTER (WHERE d.place = %1$s) AS since_%1$s, max(d.lowest) FILTER (WHERE d.place = %1$s) AS lowest_%1$s,'
             ' max(d.highest) FILTER (WHERE d.place = %1$s) AS highest_%1$s', k.place)
     FROM (
@@ -68,25 +72,25 @@ DECLARE
 BEGIN
     FOR this IN SELECT t.table_name, t.time_column FROM stormops.counted_tables() AS t LOOP
         these := ARRAY(SELECT d FROM unnest(due) AS d
-            WHERE d.table_name = this.table_name AND d.rule IN ('not_null', 'range', 'referential', 'unique', 'drift'));
+            WHERE d.table_name = this.table_name AND d.rule IN ('not_null', 'range', 'referential', 'unique', 'drift', 'band'));
         CONTINUE WHEN cardinality(these) = 0;
         SELECT min(k.since) AS since, string_agg(k.judges, ', ' ORDER BY k.place) AS judges, string_agg(k.fails, ', ' ORDER BY k.place) AS fails,
             string_agg(k.scores, ', ' ORDER BY k.place) AS scores, string_agg(k.repeats, ', ' ORDER BY k.place) AS repeats,
-            string_agg(k.limits, ', ' ORDER BY k.place) AS limits
+            string_agg(k.groups, ', ' ORDER BY k.place) AS groups, string_agg(k.limits, ', ' ORDER BY k.place) AS limits
         INTO rules FROM stormops.row_rules(these) AS k;
         EXECUTE format($query$
             SELECT array_agg(ROW(d.tenant_id, d.expectation_id, coalesce(c.judged[d.place], 0), coalesce(c.failing[d.place], 0),
-                c.scores[d.place], c.repeats[d.place]::bigint[])::stormops.judgement)
+                c.scores[d.place], c.repeats[d.place]::bigint[], c.groups[d.place]::uuid[])::stormops.judgement)
             FROM unnest($1) AS d LEFT JOIN (
-                SELECT r.tenant_id, ARRAY[%3$s] AS judged, ARRAY[%4$s] AS failing, ARRAY[%5$s]::bytea[] AS scores, ARRAY[%6$s]::text[] AS repeats
+                SELECT r.tenant_id, ARRAY[%3$s] AS judged, ARRAY[%4$s] AS failing, ARRAY[%5$s]::bytea[] AS scores, ARRAY[%6$s]::text[] AS repeats, ARRAY[%9$s]::text[] AS groups
                 -- One row for each tenant: what holds for it at each place.
                 FROM stormops.%1$I AS r JOIN (SELECT d.tenant_id, %7$s FROM unnest($1) AS d GROUP BY d.tenant_id) AS p ON p.tenant_id = r.tenant_id
                 WHERE r.%2$I >= $2 AND %8$s
                 GROUP BY r.tenant_id
             ) AS c ON c.tenant_id = d.tenant_id
-            $query$, this.table_name, this.time_column, rules.judges, rules.fails, rules.scores, rules.repeats, rules.limits, one_tenant)
+            $query$, this.table_name, this.time_column, rules.judges, rules.fails, rules.scores, rules.repeats, rules.limits, one_tenant, rules.groups)
         INTO found_rows USING these, rules.since;
-        RETURN QUERY SELECT f.tenant_id, f.expectation_id, f.judged, coalesce(x.failing, f.failing), f.scores, NULL::bigint[]
+        RETURN QUERY SELECT f.tenant_id, f.expectation_id, f.judged, coalesce(x.failing, f.failing), f.scores, NULL::bigint[], f.groups
             FROM unnest(found_rows) AS f
             LEFT JOIN stormops.count_repeats(these, found_rows) AS x ON x.tenant_id = f.tenant_id AND x.expectation_id = f.expectation_id;
     END LOOP;

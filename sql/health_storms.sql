@@ -81,20 +81,26 @@ CREATE FUNCTION stormops.scores_of(tenant_id uuid, storm_id uuid, OUT scores sto
 $$;
 COMMENT ON FUNCTION stormops.scores_of(uuid, uuid) IS 'storm_scores() of a tenant''s storm, as far as the caller sees it; NULL without any.';
 
-CREATE FUNCTION stormops.storms_to_watch(scope uuid, since timestamptz) RETURNS TABLE (tenant_id uuid, storm_id uuid, name text)
+CREATE FUNCTION stormops.due_bands(since timestamptz, places integer) RETURNS stormops.due_expectation[]
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    -- New scores whose mean lies in the band cannot take their storm out of it. With a baseline any may: no mean is in its band.
+    SELECT coalesce(array_agg(ROW(t.tenant_id, NULL, 'lead_uplift', 'band', '{storm_id,uplift}', CASE WHEN b.kept THEN 1 ELSE 0.10 END,
+        CASE WHEN b.kept THEN -1 ELSE 0.30 END, NULL, NULL, $1, coalesce($2, 0) + 1)::stormops.due_expectation), '{}')
+    FROM stormops.tenants AS t
+    CROSS JOIN LATERAL (SELECT EXISTS (
+        SELECT FROM stormops.uplift_baselines AS u WHERE u.tenant_id = t.tenant_id AND u.name = 'default') AS kept) AS b
+    WHERE t.status = 'active'
+$$;
+COMMENT ON FUNCTION stormops.due_bands(timestamptz, integer) IS 'For judge_rows(), of each active tenant: the storms whose new scores lie outside 0.10 to 0.30 in the mean, or any new ones where a baseline "default" is kept. places: how many rules about lead_uplift are judged before.';
+
+CREATE FUNCTION stormops.storms_to_watch(scope uuid, since timestamptz, scored uuid[]) RETURNS TABLE (tenant_id uuid, storm_id uuid, name text)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
-    SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
-    SET enable_sort = off
     AS $$
-    WITH scored AS (
-        -- Scores that came into the band and stay in it as a whole cannot take their storm out.
-        SELECT l.tenant_id, l.storm_id FROM stormops.lead_uplift AS l WHERE l.scored_at >= $2 AND $1 IS NULL
-        GROUP BY l.tenant_id, l.storm_id
-        HAVING avg(l.uplift) NOT BETWEEN 0.10 AND 0.30
-            OR l.tenant_id IN (SELECT b.tenant_id FROM stormops.uplift_baselines AS b WHERE b.name = 'default')
-    ), decided AS (
+    WITH decided AS (
         SELECT r.tenant_id, r.storm_id FROM stormops.policy_runs AS r
         WHERE r.superseded_at IS NULL AND $1 IS NULL AND (r.decided_at >= $2
             -- From the end of the outcome window on nothing is awaited.
@@ -106,14 +112,13 @@ CREATE FUNCTION stormops.storms_to_watch(scope uuid, since timestamptz) RETURNS 
     )
     SELECT s.tenant_id, s.storm_id, s.name
     FROM stormops.storms AS s JOIN stormops.tenants AS t ON t.tenant_id = s.tenant_id
-    WHERE s.status = 'active' AND t.status = 'active' AND (s.tenant_id = $1 OR (s.tenant_id, s.storm_id) IN (
-        SELECT c.tenant_id, c.storm_id FROM scored AS c
-        UNION ALL SELECT d.tenant_id, d.storm_id FROM decided AS d
-        UNION ALL SELECT a.tenant_id, a.storm_id FROM alarmed AS a))
+    WHERE s.status = 'active' AND t.status = 'active' AND (s.tenant_id = $1 OR $1 IS NULL AND s.storm_id IN (SELECT c FROM unnest($3) AS c)
+        OR (s.tenant_id, s.storm_id) IN (SELECT d.tenant_id, d.storm_id FROM decided AS d)
+        OR (s.tenant_id, s.storm_id) IN (SELECT a.tenant_id, a.storm_id FROM alarmed AS a))
 $$;
-COMMENT ON FUNCTION stormops.storms_to_watch(uuid, timestamptz) IS 'The active storms of a tenant; with NULL, of all tenants those that may have changed since then: new scores whose mean lies outside 0.10 to 0.30 (of tenants with a baseline "default": any), a new run, new outcomes, an outcome window that ended, an open alert.';
+COMMENT ON FUNCTION stormops.storms_to_watch(uuid, timestamptz, uuid[]) IS 'The active storms of a tenant; with NULL, of all tenants those that may have changed since then: the scored ones (due_bands()), and those with a new run, new outcomes, an outcome window that ended, an open alert.';
 
-CREATE FUNCTION stormops.storm_findings(scope uuid, since timestamptz, OUT finding jsonb) RETURNS SETOF jsonb
+CREATE FUNCTION stormops.storm_findings(scope uuid, since timestamptz, scored uuid[], OUT finding jsonb) RETURNS SETOF jsonb
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -123,10 +128,10 @@ CREATE FUNCTION stormops.storm_findings(scope uuid, since timestamptz, OUT findi
     FROM (
         SELECT s.tenant_id, s.storm_id, s.name, stormops.score_measures(s.tenant_id, c.scores, c.model_version) AS uplift,
             to_jsonb(stormops.conversion_rates_of(s.tenant_id, s.storm_id)) AS lift
-        FROM stormops.storms_to_watch($1, $2) AS s CROSS JOIN LATERAL stormops.scores_of(s.tenant_id, s.storm_id) AS c
+        FROM stormops.storms_to_watch($1, $2, $3) AS s CROSS JOIN LATERAL stormops.scores_of(s.tenant_id, s.storm_id) AS c
         OFFSET 0 -- once for each storm
     ) AS m
     CROSS JOIN (VALUES ('uplift_drift'), ('low_lift'), ('no_control')) AS k (issue)
     LEFT JOIN LATERAL stormops.storm_issues(m.storm_id, m.uplift, m.lift) AS i ON i.issue = k.issue
 $$;
-COMMENT ON FUNCTION stormops.storm_findings(uuid, timestamptz) IS 'Of each of storms_to_watch(), for the alerts: whether its scores drift, its lift is low, it has no control.';
+COMMENT ON FUNCTION stormops.storm_findings(uuid, timestamptz, uuid[]) IS 'Of each of storms_to_watch(), for the alerts: whether its scores drift, its lift is low, it has no control.';

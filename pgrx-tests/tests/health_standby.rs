@@ -106,6 +106,8 @@ fn answer(session: &mut Client, query: &str) -> String {
 fn every_reader_answers_on_a_standby_as_on_the_primary() {
     let db = Db::new("readers");
     let (abc, storm) = busy(&db, "Abc", "hail");
+    let schedule = "SELECT stormops.note_schedule('health_checks', '*/15 * * * *')";
+    db.as_role("op").batch_execute(schedule).expect("a schedule");
     replayed();
     let (mut here, mut there) = (session(cluster(), &db, abc), session(standby(), &db, abc));
     for query in tenants_readers(storm) {
@@ -114,8 +116,8 @@ fn every_reader_answers_on_a_standby_as_on_the_primary() {
     for role in ["op", "mon"] {
         let (mut here, mut there) = (cluster().connect(role, &db.name), standby().connect(role, &db.name));
         for query in [
-            "SELECT array_agg(s)::text FROM stormops.schedules() AS s UNION ALL SELECT 'none' LIMIT 1",
-            "SELECT array_agg(a ORDER BY a.alert_id)::text || '-' FROM stormops.alerts() AS a UNION ALL SELECT 'none' ORDER BY 1 LIMIT 1",
+            "SELECT array_agg(s.job || s.expected_by)::text FROM stormops.schedules() AS s",
+            "SELECT array_agg(a ORDER BY a.alert_id)::text FROM stormops.alerts() AS a",
             "SELECT array_agg(t)::text FROM stormops.list_tenants() AS t",
             "SELECT array_agg(o)::text FROM stormops.usage_overview(to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')) AS o",
             "SELECT stormops.usage_watermark()::text",

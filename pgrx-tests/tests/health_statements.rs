@@ -40,8 +40,8 @@ fn slow_statements_show_by_role_and_slow_calls_by_tenant() {
     for role in ["mon", "op"] {
         let calls: Value = get(&mut db.as_role(role), calls, &[]);
         let expected = serde_json::json!([
-            {"tenant_id": abc, "call": "apply_policy", "calls": 100, "p50_ms": 1.0, "p95_ms": 1000.0, "p99_ms": 1000.0},
-            {"tenant_id": other, "call": "apply_policy", "calls": 5, "p50_ms": 10.0, "p95_ms": 10.0, "p99_ms": 10.0},
+            {"tenant_id": abc.to_string(), "call": "apply_policy", "calls": 100, "p50_ms": 1.0, "p95_ms": 1000.0, "p99_ms": 1000.0},
+            {"tenant_id": other.to_string(), "call": "apply_policy", "calls": 5, "p50_ms": 10.0, "p95_ms": 10.0, "p99_ms": 10.0},
         ]);
         assert_eq!(calls, expected, "{role}");
     }

@@ -34,7 +34,7 @@ fn score_around(session: &mut Client, storm: Uuid, mean: f64) {
 fn outcomes(session: &mut Client, storm: Uuid, converted: &str) {
     let record = format!(
         "SELECT stormops.record_outcomes('{storm}', (
-            SELECT jsonb_agg(jsonb_build_object('property_id', property_id, 'converted', {converted}))
+            SELECT jsonb_agg(jsonb_build_object('property_id', property_id, 'converted', {converted}, 'idempotency_key', gen_random_uuid()))
             FROM policy_decisions WHERE decision <> 'exclude' AND storm_id = '{storm}'))"
     );
     session.execute(&record, &[]).expect("outcomes");

@@ -99,13 +99,13 @@ rules! {
     all_relations_are_the_owners_and_none_a_member_of_the_extension:
         "SELECT c.oid::regclass FROM pg_class AS c
         LEFT JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
-        WHERE c.relnamespace = 'stormops'::regnamespace 
+        WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind <> 'c'
             AND (pg_get_userbyid(c.relowner) <> 'stormops_owner' OR d.objid IS NOT NULL)"
     /// A matview has no row security, a rule rewrites what was judged; a sequence counts all tenants: the only one is
-    /// that of a column which nobody may read.
+    /// that of a column which nobody may read. A composite type is a list of columns, and holds no row.
     there_are_only_tables_views_and_indexes:
         "SELECT oid::regclass FROM pg_class WHERE relnamespace = 'stormops'::regnamespace
-            AND relkind NOT IN ('r', 'p', 'v', 'i', 'I') AND oid <> 'stormops.usage_order'::regclass
+            AND relkind NOT IN ('r', 'p', 'v', 'i', 'I', 'c') AND oid <> 'stormops.usage_order'::regclass
         UNION ALL SELECT ev_class::regclass FROM pg_rewrite JOIN pg_class AS c ON c.oid = ev_class
         WHERE c.relnamespace = 'stormops'::regnamespace AND rulename <> '_RETURN'"
     every_trigger_runs_a_function_of_the_extension:
