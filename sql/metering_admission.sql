@@ -50,7 +50,7 @@ BEGIN
         SELECT n.tenant_id, n.idempotency_key, n.usage_id, n.metric_name, n.metric_value, n.recorded_at
         FROM new_usage AS n
         WHERE n.idempotency_key IS NOT NULL
-        ORDER BY n.tenant_id, n.idempotency_key COLLATE "C"; -- two at once wait for each other in one direction only
+        ORDER BY n.idempotency_key COLLATE "C", n.tenant_id; -- two at once wait for each other in one direction only
     EXCEPTION
         WHEN unique_violation THEN
             RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'idempotency_key was used before',

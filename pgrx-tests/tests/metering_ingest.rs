@@ -2,7 +2,7 @@
 
 mod policy_setup;
 
-use policy_setup::{await_blocked, get, scored_storm, session, tenant};
+use policy_setup::{acting_as, await_blocked, get, scored_storm, session, tenant};
 use postgres::types::Json;
 use postgres::{Client, Error};
 use serde_json::json;
@@ -74,6 +74,29 @@ fn a_batch_is_recorded_whole_or_not_at_all() {
         assert!(error.hint().is_some(), "{events}");
     }
     assert_eq!(events(&mut abc), (6, "19.5".into()), "nothing of what was refused");
+}
+
+/// Who may not read events or keys may record them, keys and all.
+#[test]
+fn a_viewer_records_with_keys_in_every_way() {
+    let db = Db::new("viewer");
+    let (abc, mut admin) = tenant(&db, "Abc");
+    let mut viewer = acting_as(&db, abc, "viewer");
+    for status in ["recorded", "duplicate"] {
+        assert_eq!(record(&mut viewer, "model_call", "1", Some("one"), "now").unwrap(), status);
+    }
+    let two = "SELECT recorded || ' ' || duplicates FROM stormops.record_usages('[
+        {\"metric_name\": \"model_call\", \"value\": 1, \"idempotency_key\": \"two\"},
+        {\"metric_name\": \"model_call\", \"value\": 1, \"idempotency_key\": \"three\"}]')";
+    assert_eq!(["2 0", "0 2"].map(|_| get::<String>(&mut viewer, two, &[])), ["2 0", "0 2"]);
+    let mixed = two.replace("three", "four");
+    assert_eq!(get::<String>(&mut viewer, &mixed, &[]), "1 1");
+    let plain =
+        "INSERT INTO tenant_usage (metric_name, metric_value, idempotency_key) VALUES ('model_call', 1, 'plain')";
+    viewer.execute(plain, &[]).expect("a plain event");
+    fails_with(viewer.execute(plain, &[]), "23505");
+    assert_eq!(get::<i64>(&mut viewer, "SELECT count(metric_name) FROM tenant_usage", &[]), 0, "it reads none");
+    assert_eq!(events(&mut admin), (5, "5".into()));
 }
 
 #[test]
