@@ -52,14 +52,14 @@ const VALUES: &[(&str, &str, &[&str])] = &[
 /// Each function with each of its arguments in turn given badly, the others well or not at all: what is called, and the
 /// type for which a value is lacking, if one is.
 fn calls(superuser: &mut Client) -> Vec<(String, Option<String>)> {
-    let (mut names, mut samples, mut bad_names, mut bad) = (vec![], vec![], vec![], vec![]);
     let id = format!("'{}'", twins::id(1));
-    for (name, sample, rest) in VALUES {
-        (names.push(*name), samples.push(sample.replace("{id}", &id))).1;
-        for value in ["NULL"].iter().chain(*rest) {
-            (bad_names.push(*name), bad.push(*value)).1;
-        }
-    }
+    let (names, samples): (Vec<_>, Vec<_>) =
+        VALUES.iter().map(|(name, sample, _)| (*name, sample.replace("{id}", &id))).unzip();
+    let hardly = |(name, _, bad): &(&'static str, _, &'static [&'static str])| {
+        let name = *name;
+        std::iter::once("NULL").chain(bad.iter().copied()).map(move |value| (name, value))
+    };
+    let (bad_names, bad): (Vec<_>, Vec<_>) = VALUES.iter().flat_map(hardly).unzip();
     let query = "
         WITH sample AS (
             SELECT * FROM unnest($1::text[], $2::text[]) AS s (type, value)
