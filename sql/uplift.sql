@@ -1,12 +1,11 @@
 -- How a storm's scores are distributed and whether that moved; how well they told whom to treat.
 -- Readers: they run as the caller, under row security, write nothing and work on a standby.
 
--- The next two are SQL functions of their own so that each statement may run in parallel, which one
--- inside PL/pgSQL may not.
-CREATE FUNCTION stormops.batch_scores(
-    storm_id uuid, scored_at timestamptz, model_version text, OUT scores stormops.score_sketch, OUT alone boolean
-)
-    LANGUAGE sql STABLE PARALLEL SAFE
+-- The next two are SQL functions of their own, and return sets, so that each statement may run in parallel: one inside
+-- PL/pgSQL may not, nor one of a SQL function that returns a value.
+CREATE FUNCTION stormops.batch_scores(storm_id uuid, scored_at timestamptz, model_version text)
+    RETURNS TABLE (scores stormops.score_sketch, alone boolean)
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
     SET enable_seqscan = off -- planned for a storm of any size: by the index, or a small one reads all storms
@@ -17,8 +16,8 @@ CREATE FUNCTION stormops.batch_scores(
 $$;
 COMMENT ON FUNCTION stormops.batch_scores(uuid, timestamptz, text) IS 'All scores of a storm, and whether they all are of one moment and model: then no property has two.';
 
-CREATE FUNCTION stormops.latest_scores(storm_id uuid, OUT scores stormops.score_sketch, OUT model_version text)
-    LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION stormops.latest_scores(storm_id uuid) RETURNS TABLE (scores stormops.score_sketch, model_version text)
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
     SET enable_seqscan = off -- planned for a storm of any size: by the index, or a small one reads all storms
@@ -84,7 +83,7 @@ CREATE FUNCTION stormops.uplift_reference(
 DECLARE
     kept record;
 BEGIN
-    SELECT b.sketch || '' AS sketch, b.name, b.made_at INTO kept -- || fetches it once, not at each use
+    SELECT b.sketch, b.name, b.made_at INTO kept
     FROM stormops.uplift_baselines AS b
     WHERE b.tenant_id = stormops.current_tenant() AND b.model_version = uplift_reference.model_version
         AND b.name = coalesce(baseline, 'default');

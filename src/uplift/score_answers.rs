@@ -17,6 +17,17 @@ pub fn refuse(message: &str, hint: &str) -> ! {
     raise(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message.to_owned(), hint)
 }
 
+/// What is not NULL, in a function that takes NULL for others.
+pub fn required<T>(argument: Option<T>, name: &str) -> T {
+    argument.unwrap_or_else(|| {
+        raise(
+            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            format!("{name} must not be NULL"),
+            "Leave it out for its default.",
+        )
+    })
+}
+
 #[pg_extern(sql = false)]
 fn score_is_state(bytes: &[u8]) -> bool {
     Sample::<Score>::is_state(bytes)
@@ -130,13 +141,8 @@ fn score_verdict(
         name!(reference_sd, Option<f64>),
     ),
 > {
-    let (Some(alpha), Some(tolerance), Some(design_effect)) = (alpha, tolerance, design_effect) else {
-        raise(
-            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            "alpha, tolerance and design effect must not be NULL".to_owned(),
-            "Leave out what is to have its default.",
-        )
-    };
+    let (alpha, tolerance) = (required(alpha, "alpha"), required(tolerance, "tolerance"));
+    let design_effect = required(design_effect, "design_effect");
     if !(alpha > 0.0 && alpha < 1.0 && tolerance > 0.0) {
         refuse("alpha must be between 0 and 1, tolerance above 0", "The defaults are 0.05 and 0.02.");
     }

@@ -1,30 +1,31 @@
 //! What SQL asks of streams. The declarations stand in `sql/uplift_streams.sql`.
 
-use super::score_answers::refuse;
+use super::score_answers::{refuse, required};
 use super::streams_state::Watch;
 use crate::errors::raise;
 use pgrx::prelude::*;
 
-fn watch(method: &str, delta: Option<f64>, threshold: Option<f64>) -> Watch {
+fn watch(method: Option<&str>, delta: Option<f64>, threshold: Option<f64>) -> Watch {
+    let method = required(method, "method");
     Watch::new(method, delta, threshold).unwrap_or_else(|(message, hint)| refuse(message, hint))
 }
 
 #[pg_extern(sql = false)]
 fn stream_points(
-    stream: Array<f64>,
-    method: &str,
+    stream: Option<Array<f64>>,
+    method: Option<&str>,
     delta: Option<f64>,
     threshold: Option<f64>,
 ) -> TableIterator<'static, (name!(at, i64), name!(mean_before, Option<f64>), name!(mean_after, Option<f64>))> {
-    TableIterator::new(watch(method, delta, threshold).take(stream.iter()))
+    TableIterator::new(watch(method, delta, threshold).take(stream.iter().flat_map(Array::iter)))
 }
 
 #[expect(clippy::type_complexity, reason = "one row of SQL")]
 #[pg_extern(sql = false)]
 fn stream_watch(
     state: Option<&[u8]>,
-    stream: Array<f64>,
-    method: &str,
+    stream: Option<Array<f64>>,
+    method: Option<&str>,
     delta: Option<f64>,
     threshold: Option<f64>,
 ) -> TableIterator<
@@ -43,6 +44,6 @@ fn stream_watch(
             })
         },
     );
-    let changes = watch.take(stream.iter()).into_iter().map(|change| change.0).collect();
+    let changes = watch.take(stream.iter().flat_map(Array::iter)).into_iter().map(|change| change.0).collect();
     TableIterator::once((watch.to_bytes(), watch.shown as i64, changes, watch.detector.mean()))
 }
