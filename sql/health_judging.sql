@@ -61,6 +61,7 @@ CREATE FUNCTION stormops.judge_rows(due stormops.due_expectation[]) RETURNS SETO
     SET jit = off
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
     SET enable_sort = off -- tenants are few, whatever the planner expects: group them by a hash
+    SET work_mem = '256MB' -- the planner takes 8 kB for each state of an aggregate, and would rather spill rows
     AS $$
 DECLARE
     this record;
