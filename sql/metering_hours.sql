@@ -46,7 +46,7 @@ CREATE FUNCTION stormops.usage_by_hour(
     SET search_path = pg_catalog, pg_temp
     SET jit = off
     SET enable_sort = off -- groups are few and events many: to hash them is far cheaper, and the planner cannot know
-    SET plan_cache_mode = force_custom_plan
+    SET plan_cache_mode = force_generic_plan -- statistics from before the new events would say that there are none
     AS $$
 #variable_conflict use_column
 BEGIN
