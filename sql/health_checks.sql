@@ -141,13 +141,16 @@ BEGIN
             'failing', NOT o.met, 'evidence', to_jsonb(o) - 'tenant_id')
         FROM stormops.quality_objective(scope) AS o
         UNION ALL
-        -- An expectation that was taken back fails no more.
+        -- What an alert was about and is no longer there: an expectation that was taken back, a storm that is over.
         SELECT jsonb_build_object('tenant_id', a.tenant_id, 'key', a.alert_key, 'failing', false, 'gone', true)
         FROM stormops.alerts AS a
         WHERE a.resolved_at IS NULL AND (scope IS NULL OR a.tenant_id = scope) AND a.alert_key ~ ':[0-9a-f-]{36}$'
-            AND a.issue <> 'low_lift' AND NOT a.evidence ? 'storm_id' AND NOT EXISTS (
-            SELECT FROM stormops.expectations AS e
-            WHERE e.tenant_id = a.tenant_id AND e.expectation_id = right(a.alert_key, 36)::uuid AND e.active)
+            AND CASE WHEN a.evidence ? 'storm_id' THEN NOT EXISTS (
+                SELECT FROM stormops.storms AS s
+                WHERE s.tenant_id = a.tenant_id AND s.storm_id = right(a.alert_key, 36)::uuid AND s.status = 'active')
+            ELSE NOT EXISTS (
+                SELECT FROM stormops.expectations AS e
+                WHERE e.tenant_id = a.tenant_id AND e.expectation_id = right(a.alert_key, 36)::uuid AND e.active) END
         UNION ALL
         SELECT q.finding FROM stormops.quota_findings(scope) AS q
         UNION ALL

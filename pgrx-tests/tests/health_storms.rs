@@ -127,3 +127,19 @@ fn storms_to_which_nothing_came_are_looked_at_in_a_complete_run_only() {
     db.as_role("op").execute("SELECT stormops.run_health_checks(complete => true)", &[]).expect("a run");
     assert_eq!(open(&mut session(&db, abc)), only("uplift_drift", "warning"));
 }
+
+#[test]
+fn a_storm_that_is_over_alarms_nobody() {
+    let db = Db::new("over");
+    let mut session = tenant(&db, "Abc").1;
+    let [closed, deleted] = ["hail", "wind"].map(|event| scored_storm(&mut session, event, 100));
+    operator_runs(&db);
+    assert_eq!(open(&mut session).len(), 2, "of scores around 0.05");
+    session.execute("UPDATE storms SET status = 'closed' WHERE storm_id = $1", &[&closed]).expect("an end");
+    operator_runs(&db);
+    assert_eq!(open(&mut session), only("uplift_drift", "warning"), "the other's");
+    session.execute("DELETE FROM lead_uplift WHERE storm_id = $1", &[&deleted]).expect("no scores");
+    session.execute("DELETE FROM storms WHERE storm_id = $1", &[&deleted]).expect("no storm");
+    session.execute("SELECT stormops.run_health_checks()", &[]).expect("its own run");
+    assert_eq!(open(&mut session), []);
+}
