@@ -63,59 +63,41 @@ CREATE FUNCTION stormops.conversion_rates_of(
     tenant_id uuid, storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05,
     outcomes_final boolean DEFAULT false
 ) RETURNS stormops.conversion_rates
-    LANGUAGE plpgsql STABLE
+    LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling large statements costs more than it saves
     AS $$
-#variable_conflict use_variable
-DECLARE
-    rates stormops.conversion_rates;
-    recorded bigint;
-    known boolean;
-BEGIN
-    SELECT r.run_id, r.decided_at + make_interval(days => (r.parameters ->> 'outcome_days')::integer)
-    INTO rates.run_id, rates.window_ends_at
-    FROM stormops.policy_runs AS r
-    WHERE r.tenant_id = conversion_rates_of.tenant_id AND r.storm_id = conversion_rates_of.storm_id AND r.superseded_at IS NULL;
-
-    SELECT count(*) FILTER (WHERE d.compared AND d.treated), count(*) FILTER (WHERE d.compared AND d.treated AND d.converted),
-        count(*) FILTER (WHERE d.compared AND NOT d.treated), count(*) FILTER (WHERE d.compared AND NOT d.treated AND d.converted),
-        count(*) FILTER (WHERE d.compared AND d.has_outcome), count(*) FILTER (WHERE NOT d.compared)
-    INTO rates.treated_n, rates.treated_converted, rates.control_n, rates.control_converted, recorded, rates.not_compared
-    FROM stormops.decisions_of(tenant_id, storm_id) AS d;
-
-    known := recorded > 0 OR outcomes_final IS TRUE;
-    rates.awaiting := CASE WHEN outcomes_final OR rates.window_ends_at <= now() THEN 0 ELSE rates.treated_n + rates.control_n - recorded END;
+    WITH run AS (
+        SELECT r.run_id, r.decided_at + make_interval(days => (r.parameters ->> 'outcome_days')::integer) AS window_ends_at
+        FROM stormops.policy_runs AS r
+        WHERE r.tenant_id = $1 AND r.storm_id = $2 AND r.superseded_at IS NULL
+    ), counted AS (
+        SELECT count(*) FILTER (WHERE d.compared AND d.treated) AS treated_n,
+            count(*) FILTER (WHERE d.compared AND d.treated AND d.converted) AS treated_converted,
+            count(*) FILTER (WHERE d.compared AND NOT d.treated) AS control_n,
+            count(*) FILTER (WHERE d.compared AND NOT d.treated AND d.converted) AS control_converted,
+            count(*) FILTER (WHERE d.compared AND d.has_outcome) AS recorded, count(*) FILTER (WHERE NOT d.compared) AS not_compared
+        FROM stormops.decisions_of($1, $2) AS d
+    ), so_far AS (
+        SELECT n.*, r.run_id, r.window_ends_at, n.recorded > 0 OR $5 IS TRUE AS known,
+            CASE WHEN $5 OR r.window_ends_at <= now() THEN 0 ELSE n.treated_n + n.control_n - n.recorded END AS awaiting
+        FROM counted AS n LEFT JOIN run AS r ON true
+    )
+    SELECT CASE WHEN s.run_id IS NULL THEN 'no_policy' WHEN s.treated_n = 0 THEN 'no_treatment' WHEN s.control_n = 0 THEN 'no_control'
+            ELSE c.status END,
+        s.treated_n, s.treated_converted, c.treated_rate, s.control_n, s.control_converted, c.control_rate,
+        c.lift, c.lift_low, c.lift_high, c.relative_lift, c.relative_low, c.relative_high, c.p_value, c.method,
+        least(s.treated_n, s.control_n) < 30, v.verdict = 'anomaly', v.verdict, c.p_short, c.more_leads_needed, c.detectable_lift, c.lift < 0.05,
+        c.always_valid_low, c.always_valid_high, c.always_valid_p, c.always_valid_anomaly AND s.awaiting = 0, c.probability_better,
+        s.awaiting, s.window_ends_at, s.not_compared, s.run_id
+    FROM so_far AS s
     -- How many leads there would be was known at the decision, before any outcome.
-    SELECT c.status, c.treated_rate, c.control_rate, c.lift, c.lift_low, c.lift_high,
-        c.relative_lift, c.relative_low, c.relative_high, c.p_value, c.method,
-        c.verdict, c.p_short, c.more_leads_needed, c.detectable_lift,
-        c.always_valid_low, c.always_valid_high, c.always_valid_p, c.always_valid_anomaly, c.probability_better
-    INTO rates.status, rates.treated_rate, rates.control_rate, rates.lift, rates.lift_low, rates.lift_high,
-        rates.relative_lift, rates.relative_low, rates.relative_high, rates.p_value, rates.method,
-        rates.verdict, rates.p_short, rates.more_leads_needed, rates.detectable_lift,
-        rates.always_valid_low, rates.always_valid_high, rates.always_valid_p, rates.always_valid_anomaly, rates.probability_better
-    FROM stormops.compare_proportions(
-        CASE WHEN known THEN rates.treated_converted END, CASE WHEN known THEN rates.treated_n END,
-        CASE WHEN known THEN rates.control_converted END, CASE WHEN known THEN rates.control_n END,
-        min_lift, alpha, greatest(rates.treated_n + rates.control_n, 1)) AS c;
-
-    rates.status := CASE
-        WHEN rates.run_id IS NULL THEN 'no_policy'
-        WHEN rates.treated_n = 0 THEN 'no_treatment'
-        WHEN rates.control_n = 0 THEN 'no_control'
-        ELSE rates.status
-    END;
-    rates.small_sample := least(rates.treated_n, rates.control_n) < 30;
-    rates.rule_anomaly := rates.lift < 0.05;
+    CROSS JOIN LATERAL stormops.compare_proportions(
+        CASE WHEN s.known THEN s.treated_converted END, CASE WHEN s.known THEN s.treated_n END,
+        CASE WHEN s.known THEN s.control_converted END, CASE WHEN s.known THEN s.control_n END,
+        $3, $4, greatest(s.treated_n + s.control_n, 1)) AS c
     -- What is still to come can only be called short when it has come.
-    IF rates.awaiting > 0 AND rates.verdict = 'anomaly' THEN
-        rates.verdict := 'inconclusive';
-    END IF;
-    rates.always_valid_anomaly := rates.always_valid_anomaly AND rates.awaiting = 0;
-    rates.anomaly := rates.verdict = 'anomaly';
-    RETURN rates;
-END
+    CROSS JOIN LATERAL (SELECT CASE WHEN s.awaiting > 0 AND c.verdict = 'anomaly' THEN 'inconclusive' ELSE c.verdict END AS verdict) AS v
 $$;
 COMMENT ON FUNCTION stormops.conversion_rates_of(uuid, uuid, double precision, double precision, boolean) IS 'check_conversion_rates() of a tenant''s storm, as far as the caller sees it. Errors: 22023 min_lift or alpha.';
 

@@ -8,8 +8,12 @@ CREATE FUNCTION stormops.storm_measures(
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
+DECLARE
+    latest record;
 BEGIN
-    SELECT s.scores, s.model_version INTO scores, model_version FROM stormops.storm_scores(storm_id) AS s;
+    SELECT s.* INTO latest FROM stormops.storm_scores(storm_id) AS s;
+    scores := latest.scores;
+    model_version := latest.model_version;
     uplift := stormops.score_measures(stormops.current_tenant(), scores, model_version);
     SELECT to_jsonb(r) INTO lift FROM stormops.check_conversion_rates(storm_id) AS r;
     SELECT jsonb_build_object('scored', uplift -> 'n', 'treat', r.treat, 'hold', r.hold, 'excluded', r.excluded, 'policy_mode', r.policy_mode,
