@@ -132,7 +132,9 @@ fn a_quota_counts_what_was_metered_for_many_tenants_at_once() {
     db.superuser().execute(more, &[]).expect("many tenants");
     let mut measuring = db.as_role("op");
     measuring.batch_execute("BEGIN; SELECT stormops.measure_storage()").expect("storage of all");
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'stormops.quotas'::regclass AND pid <> pg_backend_pid()";
+    // Another database's table may well have the same oid.
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'stormops.quotas'::regclass
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()";
     assert_eq!(get::<i64>(&mut db.superuser(), locks, &[]), 1);
     let mut operator = db.as_role("op");
     let set = "SELECT stormops.set_quota($1, 'storage_mb', 0.000001)";
