@@ -62,25 +62,6 @@ CREATE FUNCTION stormops.storm_issues(
 $$;
 COMMENT ON FUNCTION stormops.storm_issues(uuid, jsonb, jsonb) IS 'What is wrong with a storm by its measures (storm_measures()).';
 
-CREATE FUNCTION stormops.scores_of(tenant_id uuid, storm_id uuid, OUT scores stormops.score_sketch, OUT model_version text)
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-    SET jit = off -- compiling costs more than it saves
-    SET enable_seqscan = off -- planned for a storm of any size: by the index, or a small one reads all storms
-    AS $$
-    SELECT stormops.score_agg(u.uplift), u.model_version
-    FROM (
-        SELECT DISTINCT ON (l.property_id) l.uplift, l.scored_at, l.model_version
-        FROM stormops.lead_uplift AS l
-        WHERE l.tenant_id = $1 AND l.storm_id = $2
-        ORDER BY l.property_id, l.scored_at DESC, l.model_version DESC
-    ) AS u
-    GROUP BY u.model_version
-    ORDER BY max(u.scored_at) DESC, u.model_version DESC
-    LIMIT 1
-$$;
-COMMENT ON FUNCTION stormops.scores_of(uuid, uuid) IS 'storm_scores() of a tenant''s storm, as far as the caller sees it; NULL without any.';
-
 CREATE FUNCTION stormops.due_bands(since timestamptz, places integer) RETURNS stormops.due_expectation[]
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -128,7 +109,7 @@ CREATE FUNCTION stormops.storm_findings(scope uuid, since timestamptz, scored uu
     FROM (
         SELECT s.tenant_id, s.storm_id, s.name, stormops.score_measures(s.tenant_id, c.scores, c.model_version) AS uplift,
             to_jsonb(stormops.conversion_rates_of(s.tenant_id, s.storm_id)) AS lift
-        FROM stormops.storms_to_watch($1, $2, $3) AS s CROSS JOIN LATERAL stormops.scores_of(s.tenant_id, s.storm_id) AS c
+        FROM stormops.storms_to_watch($1, $2, $3) AS s LEFT JOIN LATERAL stormops.latest_scores(s.tenant_id, s.storm_id) AS c ON true
         OFFSET 0 -- once for each storm
     ) AS m
     CROSS JOIN (VALUES ('uplift_drift'), ('low_lift'), ('no_control')) AS k (issue)

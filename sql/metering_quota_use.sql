@@ -8,15 +8,7 @@ CREATE FUNCTION stormops.quota_use(
     AS $$
     SELECT q.tenant_id, q.metric_name, q.period, q.kind, q.quota, u.used,
         CASE WHEN q.quota > 0 THEN round(u.used / q.quota, 6) ELSE (u.used > 0)::integer END
-    FROM (
-        SELECT o.tenant_id, o.metric_name, o.period, o.kind, o.quota FROM stormops.quotas AS o
-        UNION ALL
-        SELECT t.tenant_id, d.metric_name, d.period, d.kind, d.quota
-        FROM stormops.tier_quotas AS d JOIN stormops.tenants AS t ON t.tier = d.tier
-        WHERE NOT EXISTS (
-            SELECT FROM stormops.quotas AS o
-            WHERE o.tenant_id = t.tenant_id AND o.metric_name = d.metric_name AND o.period = d.period)
-    ) AS q
+    FROM stormops.every_quota() AS q
     JOIN stormops.tenants AS t ON t.tenant_id = q.tenant_id AND t.status <> 'closed'
     CROSS JOIN LATERAL (
         SELECT coalesce((

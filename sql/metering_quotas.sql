@@ -22,6 +22,19 @@ CREATE FUNCTION stormops.effective_quotas(
 $$;
 COMMENT ON FUNCTION stormops.effective_quotas(uuid, text) IS 'The quotas of a tenant''s metric: its own, else its tier''s, for each period. quota NULL: no limit.';
 
+CREATE FUNCTION stormops.every_quota(OUT tenant_id uuid, OUT metric_name text, OUT period text, OUT kind text, OUT quota numeric) RETURNS SETOF record
+    LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT own.tenant_id, own.metric_name, own.period, own.kind, own.quota FROM stormops.quotas AS own
+    UNION ALL
+    SELECT t.tenant_id, d.metric_name, d.period, d.kind, d.quota
+    FROM stormops.tier_quotas AS d JOIN stormops.tenants AS t ON t.tier = d.tier
+    WHERE NOT EXISTS (
+        SELECT FROM stormops.quotas AS own
+        WHERE own.tenant_id = t.tenant_id AND own.metric_name = d.metric_name AND own.period = d.period)
+$$;
+COMMENT ON FUNCTION stormops.every_quota() IS 'The quotas of every tenant''s metrics: its own, else its tier''s, for each period. quota NULL: no limit.';
+
 CREATE FUNCTION stormops.quota_is_valid(metric_name text, quota numeric, period text, kind text, aggregations text[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp

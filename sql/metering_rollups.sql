@@ -94,18 +94,10 @@ CREATE FUNCTION stormops.raise_quota_alerts() RETURNS bigint
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    WITH effective AS (
-        SELECT q.tenant_id, q.metric_name, q.period, q.kind, q.quota FROM stormops.quotas AS q
-        UNION ALL
-        SELECT t.tenant_id, d.metric_name, d.period, d.kind, d.quota
-        FROM stormops.tier_quotas AS d JOIN stormops.tenants AS t ON t.tier = d.tier
-        WHERE NOT EXISTS (
-            SELECT FROM stormops.quotas AS q
-            WHERE q.tenant_id = t.tenant_id AND q.metric_name = d.metric_name AND q.period = d.period)
-    ), raised AS (
+    WITH raised AS (
         INSERT INTO stormops.quota_alerts (tenant_id, metric_name, period, period_start, threshold, kind, quota, used)
         SELECT r.tenant_id, r.metric_name, r.grain, r.bucket, a.threshold, e.kind, e.quota, r.quantity
-        FROM effective AS e
+        FROM stormops.every_quota() AS e
         -- This period, and the last, whose end may have been folded just now.
         CROSS JOIN LATERAL (
             SELECT date_trunc(e.period, now(), 'UTC') UNION ALL

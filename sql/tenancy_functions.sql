@@ -71,7 +71,7 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('bins(stormops.uplift_sketch,integer)', '{app,trusted_app}'),
         ('existing_storm(uuid)', '{app,trusted_app}'),
         ('batch_scores(uuid,timestamp with time zone,text)', '{app,trusted_app}'),
-        ('latest_scores(uuid)', '{app,trusted_app}'),
+        ('latest_scores(uuid,uuid)', '{app,trusted_app}'),
         ('storm_scores(uuid)', '{app,trusted_app}'),
         ('earlier_scores(uuid,text)', '{app,trusted_app}'),
         ('uplift_reference(uuid,text,text)', '{app,trusted_app}'),

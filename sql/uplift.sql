@@ -16,7 +16,7 @@ CREATE FUNCTION stormops.batch_scores(storm_id uuid, scored_at timestamptz, mode
 $$;
 COMMENT ON FUNCTION stormops.batch_scores(uuid, timestamptz, text) IS 'All scores of a storm, and whether they all are of one moment and model: then no property has two.';
 
-CREATE FUNCTION stormops.latest_scores(storm_id uuid) RETURNS TABLE (scores stormops.score_sketch, model_version text)
+CREATE FUNCTION stormops.latest_scores(tenant_id uuid, storm_id uuid) RETURNS TABLE (scores stormops.score_sketch, model_version text)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
@@ -27,14 +27,14 @@ CREATE FUNCTION stormops.latest_scores(storm_id uuid) RETURNS TABLE (scores stor
         SELECT l.property_id, l.uplift, l.scored_at, l.model_version,
             lead(l.property_id) OVER (ORDER BY l.property_id, l.scored_at, l.model_version) AS next_property
         FROM stormops.lead_uplift AS l
-        WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
+        WHERE l.tenant_id = $1 AND l.storm_id = $2
     ) AS u
     WHERE u.next_property IS DISTINCT FROM u.property_id
     GROUP BY u.model_version
     ORDER BY max(u.scored_at) DESC, u.model_version DESC
     LIMIT 1
 $$;
-COMMENT ON FUNCTION stormops.latest_scores(uuid) IS 'The latest score of each property, those of the model that scored last.';
+COMMENT ON FUNCTION stormops.latest_scores(uuid, uuid) IS 'Of a tenant''s storm, as far as the caller sees it: the latest score of each property, those of the model that scored last; no row without any.';
 
 CREATE FUNCTION stormops.storm_scores(storm_id uuid, OUT scores stormops.score_sketch, OUT model_version text)
     LANGUAGE plpgsql STABLE
@@ -52,7 +52,7 @@ BEGIN
     -- A storm is mostly scored in one statement. Only if not must the latest of each property be found.
     SELECT b.* INTO found_scores FROM stormops.batch_scores(storm_id, first_at, model_version) AS b;
     IF NOT found_scores.alone THEN
-        SELECT l.* INTO found_scores FROM stormops.latest_scores(storm_id) AS l;
+        SELECT l.* INTO found_scores FROM stormops.latest_scores(stormops.current_tenant(), storm_id) AS l;
         model_version := found_scores.model_version;
     END IF;
     scores := found_scores.scores;
