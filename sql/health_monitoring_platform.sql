@@ -26,7 +26,7 @@ CREATE FUNCTION stormops.monitor_platform(
         coalesce(h.cache_hit_ratio, 1), h.connections, h.max_connections, h.hidden_sessions, h.deadlocks, h.replicas,
         coalesce(h.retained_wal_bytes, 0), coalesce(h.partition_runway_days, 0) * 86400::bigint, h.unfolded_counts,
         coalesce(h.invoices_overdue, 0), coalesce(h.installation_failing, 0)
-    FROM stormops.get_system_health() AS h
+    FROM stormops.get_system_health(slow => false) AS h
 $$;
 COMMENT ON FUNCTION stormops.monitor_platform() IS 'Of monitoring_samples(): get_system_health() in base units, what is absent there as 0 (cache_hit_ratio: 1). status: 0 healthy, 1 degraded, 2 critical. Error: 42501.';
 

@@ -38,6 +38,7 @@ $$;
 COMMENT ON FUNCTION stormops.platform_counts() IS 'Of get_system_health(): what only the tables'' owner sees.';
 
 CREATE FUNCTION stormops.get_system_health(
+    slow boolean DEFAULT true,
     OUT health_status text, OUT issues jsonb,
     OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT db_size_bytes bigint,
     OUT open_alerts bigint, OUT critical_alerts bigint, OUT objective_missed bigint,
@@ -98,9 +99,11 @@ BEGIN
     max_connections := current_setting('max_connections')::integer;
     -- Statistics of statements name the database role, not the tenant: roles serve many. Whose calls are slow, the
     -- platform's own clock knows.
-    SELECT coalesce(jsonb_agg(c), '[]') INTO slow_calls FROM stormops.slowest_calls(5, 1) AS c;
-    SELECT format('%I.pg_stat_statements', n.nspname) INTO statements
-    FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
+    IF slow THEN
+        SELECT coalesce(jsonb_agg(c), '[]') INTO slow_calls FROM stormops.slowest_calls(5, 1) AS c;
+        SELECT format('%I.pg_stat_statements', n.nspname) INTO statements
+        FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
+    END IF;
     IF statements IS NOT NULL THEN
         BEGIN
             EXECUTE format('SELECT jsonb_agg(s) FROM (SELECT pg_get_userbyid(p.userid) AS role, left(p.query, 200) AS query, p.calls,'
@@ -137,7 +140,7 @@ BEGIN
     health_status := coalesce(health_status, 'healthy');
 END
 $$;
-COMMENT ON FUNCTION stormops.get_system_health() IS 'The installation in one row: health_status and issues as in get_health_dashboard(); tenants by status; db_size_bytes; alerts of all tenants and the platform; objective_missed (tenants with 1 % of failing rows or more); oldest_transaction_seconds and oldest_xmin_age (transactions) of other sessions, prepared ones included; hidden_sessions whose transactions the role may not see (GRANT pg_monitor shows them; then replication_lag_bytes too, of the replica that is furthest behind; on a standby, where in_recovery is true, what it received and has not replayed, and replay_delay_seconds); retained_wal_bytes by slots; schedules; partition_runway_days until the decision log''s last partition ends; xid_age; cache_hit_ratio of this database, 0 to 1; unfolded_counts; slow_statements: the five slowest by mean, by database role, where pg_stat_statements is there, else NULL; slow_calls: slowest_calls(5, 1); invoices_overdue and installation_failing (attest()): NULL where that part is not installed. For operators and monitors. Error: 42501.';
+COMMENT ON FUNCTION stormops.get_system_health(boolean) IS 'The installation in one row (slow => false: without slow_statements and slow_calls, which look at every tenant''s calls): health_status and issues as in get_health_dashboard(); tenants by status; db_size_bytes; alerts of all tenants and the platform; objective_missed (tenants with 1 % of failing rows or more); oldest_transaction_seconds and oldest_xmin_age (transactions) of other sessions, prepared ones included; hidden_sessions whose transactions the role may not see (GRANT pg_monitor shows them; then replication_lag_bytes too, of the replica that is furthest behind; on a standby, where in_recovery is true, what it received and has not replayed, and replay_delay_seconds); retained_wal_bytes by slots; schedules; partition_runway_days until the decision log''s last partition ends; xid_age; cache_hit_ratio of this database, 0 to 1; unfolded_counts; slow_statements: the five slowest by mean, by database role, where pg_stat_statements is there, else NULL; slow_calls: slowest_calls(5, 1); invoices_overdue and installation_failing (attest()): NULL where that part is not installed. For operators and monitors. Error: 42501.';
 
 CREATE FUNCTION stormops.platform_findings(system_issues jsonb, OUT finding jsonb) RETURNS SETOF jsonb
     LANGUAGE sql STABLE

@@ -236,7 +236,7 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('health_summary(uuid)', '{app,trusted_app}'),
         ('platform_counts()', '{operator,monitor}'),
         ('slowest_calls(integer,integer)', '{operator,monitor}'),
-        ('get_system_health()', '{operator,monitor}'),
+        ('get_system_health(boolean)', '{operator,monitor}'),
         ('get_tenant_metrics(uuid,integer)', '{app,trusted_app,operator,monitor}'),
         ('next_run(text,timestamp with time zone)', '{operator,monitor}'),
         ('known_jobs()', '{operator,monitor}'),
