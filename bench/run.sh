@@ -7,10 +7,11 @@ here=$root/bench work=$root/target/bench rounds=${STORMOPS_BENCH_ROUNDS:-5}
 storm=01000000-0000-7000-8000-000000000001 small_storm=01000000-0000-7000-8000-000000000002
 apply="SELECT * FROM stormops.apply_policy(:'storm', supersede => true)"
 export STORMOPS_FSYNC=on
+all=(apply queries uplift metering invoices health memory)
 parts=("$@")
-((${#parts[@]})) || parts=(apply queries uplift metering invoices health memory)
+((${#parts[@]})) || parts=("${all[@]}")
 for part in "${parts[@]}"; do
-  [[ " apply queries uplift metering invoices health memory " == *" $part "* ]] || fail "no part of the benchmark: $part"
+  [[ " ${all[*]} " == *" $part "* ]] || fail "no part of the benchmark: $part (there are: ${all[*]})"
 done
 # shellcheck source=bench/uplift.sh
 . "$here/uplift.sh"
