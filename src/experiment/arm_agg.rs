@@ -33,11 +33,7 @@ pub unsafe extern "C-unwind" fn stormops_arm_accum(call: pg_sys::FunctionCallInf
     }
 }
 
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn pg_finfo_stormops_arm_accum() -> &'static pg_sys::Pg_finfo_record {
-    static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-    &VERSION_1
-}
+crate::support::function_info!(pg_finfo_stormops_arm_accum);
 
 fn from_values(values: &[f64; 7]) -> Moments {
     let [n, n_invalid, mean_y, m2_y, mean_x, m2_x, c_xy] = *values;

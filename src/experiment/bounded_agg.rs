@@ -40,8 +40,4 @@ pub unsafe extern "C-unwind" fn stormops_bounded_accum(call: pg_sys::FunctionCal
     }
 }
 
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn pg_finfo_stormops_bounded_accum() -> &'static pg_sys::Pg_finfo_record {
-    static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-    &VERSION_1
-}
+crate::support::function_info!(pg_finfo_stormops_bounded_accum);

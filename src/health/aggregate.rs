@@ -5,10 +5,8 @@
 use super::outside::Groups;
 use super::repeats::Hashes;
 use crate::errors::raise;
-use pgrx::PgMemoryContexts;
-use pgrx::fcinfo::{pg_arg_is_null, pg_getarg_datum_raw};
-use pgrx::pg_sys::panic::pgrx_extern_c_guard;
-use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
+use crate::support::{self, argument, double};
+use pgrx::pg_sys::{Datum, FunctionCallInfo};
 use pgrx::prelude::*;
 use std::collections::TryReserveError;
 
@@ -29,22 +27,12 @@ pub trait Gathered: Default {
 ///
 /// SAFETY: `call` is a call in progress, whose first argument is such a state or NULL.
 unsafe fn state<'a, S: Gathered>(call: FunctionCallInfo) -> &'a mut S {
-    unsafe { if pg_arg_is_null(call, 0) { new_state(call) } else { &mut *pg_getarg_datum_raw(call, 0).cast_mut_ptr() } }
+    unsafe { argument(call, 0).map_or_else(|| new_state(call), |state| &mut *state.cast_mut_ptr()) }
 }
 
 unsafe fn new_state<'a, S: Gathered>(call: FunctionCallInfo) -> &'a mut S {
-    let mut context = std::ptr::null_mut();
-    // SAFETY: `call` is a call in progress; the context outlives it, and frees the state.
-    unsafe {
-        if pg_sys::AggCheckCallContext(call, &mut context) == 0 {
-            raise(
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "a support function was called outside its aggregate",
-                "SELECT stormops.repeats_agg(hash) FROM …",
-            );
-        }
-        &mut *PgMemoryContexts::For(context).leak_and_drop_on_delete(S::default())
-    }
+    // SAFETY: `call` is a call in progress.
+    unsafe { &mut *support::new_state(call, S::default(), "SELECT stormops.repeats_agg(hash) FROM …") }
 }
 
 /// An allocation that fails otherwise would take the whole server down.
@@ -66,8 +54,8 @@ fn answer<S>(state: &mut S) -> Datum {
 unsafe fn collect_hash(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = state::<Hashes>(call);
-        if !pg_arg_is_null(call, 1) {
-            allocated(state.push(pg_getarg_datum_raw(call, 1).value() as i64));
+        if let Some(hash) = argument(call, 1) {
+            allocated(state.push(hash.value() as i64));
         }
         answer(state)
     }
@@ -77,12 +65,12 @@ unsafe fn collect_hash(call: FunctionCallInfo) -> Datum {
 unsafe fn collect_member(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = state::<Groups>(call);
-        if !(1..6).any(|i| pg_arg_is_null(call, i)) {
-            let double = |i| f64::from_bits(pg_getarg_datum_raw(call, i).value() as u64);
+        let [member, at, value, lowest, highest] = [1, 2, 3, 4, 5].map(|i| argument(call, i));
+        if let (Some(member), Some(at), Some(value), Some(lowest), Some(highest)) = (member, at, value, lowest, highest)
+        {
             // A uuid is passed by reference to its 16 bytes.
-            let member = *pg_getarg_datum_raw(call, 1).cast_mut_ptr::<[u8; 16]>();
-            let at = pg_getarg_datum_raw(call, 2).value() as i64;
-            allocated(state.push(member, at, double(3), (double(4), double(5))));
+            let member = *member.cast_mut_ptr::<[u8; 16]>();
+            allocated(state.push(member, at.value() as i64, double(value), (double(lowest), double(highest))));
         }
         answer(state)
     }
@@ -92,8 +80,8 @@ unsafe fn collect_member(call: FunctionCallInfo) -> Datum {
 unsafe fn combine<S: Gathered>(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = state::<S>(call);
-        if !pg_arg_is_null(call, 1) {
-            allocated(state.merge(std::mem::take(&mut *pg_getarg_datum_raw(call, 1).cast_mut_ptr::<S>())));
+        if let Some(other) = argument(call, 1) {
+            allocated(state.merge(std::mem::take(&mut *other.cast_mut_ptr::<S>())));
         }
         answer(state)
     }
@@ -115,7 +103,7 @@ unsafe fn serialize<S: Gathered>(call: FunctionCallInfo) -> Datum {
 
 unsafe fn deserialize<S: Gathered>(call: FunctionCallInfo) -> Datum {
     unsafe {
-        let sent = <&[u8]>::from_datum(pg_getarg_datum_raw(call, 0), pg_arg_is_null(call, 0)).unwrap_or_default();
+        let sent = argument(call, 0).and_then(|sent| <&[u8]>::from_datum(sent, false)).unwrap_or_default();
         let state = new_state::<S>(call);
         *state = S::read(sent).unwrap_or_default();
         answer(state)
@@ -124,35 +112,20 @@ unsafe fn deserialize<S: Gathered>(call: FunctionCallInfo) -> Datum {
 
 unsafe fn finish_hashes(call: FunctionCallInfo) -> Datum {
     unsafe {
-        let repeated = if pg_arg_is_null(call, 0) { Vec::new() } else { state::<Hashes>(call).repeated() };
+        let repeated = argument(call, 0).map_or_else(Vec::new, |_| state::<Hashes>(call).repeated());
         repeated.into_datum().unwrap_or(Datum::from(0))
     }
 }
 
 unsafe fn finish_groups(call: FunctionCallInfo) -> Datum {
     unsafe {
-        let outside = if pg_arg_is_null(call, 0) { Vec::new() } else { state::<Groups>(call).outside() };
+        let outside = argument(call, 0).map_or_else(Vec::new, |_| state::<Groups>(call).outside());
         let outside: Vec<_> = outside.into_iter().map(pgrx::datum::Uuid::from_bytes).collect();
         outside.into_datum().unwrap_or(Datum::from(0))
     }
 }
 
-/// The support functions under their names in the library, each with what PG_FUNCTION_INFO_V1 is in C.
-macro_rules! support {
-    ($($info:ident $name:ident = $body:expr;)*) => {$(
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C-unwind" fn $name(call: FunctionCallInfo) -> Datum {
-            // SAFETY: the SQL declaration gives the arguments that the body takes. Guarded: it may raise an error.
-            unsafe { pgrx_extern_c_guard(|| $body(call)) }
-        }
-        #[unsafe(no_mangle)]
-        pub extern "C-unwind" fn $info() -> &'static pg_sys::Pg_finfo_record {
-            static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-            &VERSION_1
-        }
-    )*};
-}
-support! {
+support::support! {
     pg_finfo_stormops_repeats_collect stormops_repeats_collect = collect_hash;
     pg_finfo_stormops_repeats_combine stormops_repeats_combine = combine::<Hashes>;
     pg_finfo_stormops_repeats_serialize stormops_repeats_serialize = serialize::<Hashes>;

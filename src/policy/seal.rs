@@ -6,11 +6,11 @@
 #![expect(unsafe_code, reason = "aggregate support functions on the hot path")]
 
 use crate::errors::raise;
+use crate::support::{self, argument};
 use crate::tenancy::digest::{LENGTH, digest, push};
-use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use pgrx::prelude::*;
-use pgrx::{PgMemoryContexts, varlena_to_byte_slice};
+use pgrx::varlena_to_byte_slice;
 use sha2::{Digest, Sha256};
 
 /// The end of the property's id and the beginning of the row's digest.
@@ -58,16 +58,6 @@ impl Seal {
     }
 }
 
-/// A call's argument; None if it is NULL.
-///
-/// SAFETY: the call has so many arguments.
-unsafe fn argument(call: FunctionCallInfo, i: usize) -> Option<Datum> {
-    unsafe {
-        let argument = &*(*call).args.as_ptr().add(i);
-        (!argument.isnull).then_some(argument.value)
-    }
-}
-
 /// The bytes of a `uuid`.
 unsafe fn uuid<'a>(datum: Datum) -> &'a [u8; 16] {
     unsafe { &*datum.cast_mut_ptr::<[u8; 16]>() }
@@ -80,7 +70,7 @@ unsafe fn take(call: FunctionCallInfo) -> Datum {
     unsafe {
         let seal = match argument(call, 0) {
             Some(state) => state.cast_mut_ptr::<Seal>(),
-            None => new_state(call),
+            None => support::new_state(call, Seal::default(), "SELECT stormops.decisions_seal(…) FROM …"),
         };
         let seal = &mut *seal;
         seal.form.clear();
@@ -112,21 +102,6 @@ unsafe fn take(call: FunctionCallInfo) -> Datum {
     }
 }
 
-unsafe fn new_state(call: FunctionCallInfo) -> *mut Seal {
-    let mut context = std::ptr::null_mut();
-    // SAFETY: `call` is a call in progress; the context outlives it.
-    unsafe {
-        if pg_sys::AggCheckCallContext(call, &mut context) == 0 {
-            raise(
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "a support function was called outside its aggregate",
-                "SELECT stormops.decisions_seal(…) FROM …",
-            );
-        }
-        PgMemoryContexts::For(context).leak_and_drop_on_delete(Seal::default())
-    }
-}
-
 /// The digest and after it the fingerprints.
 unsafe fn finish(call: FunctionCallInfo) -> Datum {
     unsafe {
@@ -143,26 +118,7 @@ unsafe fn finish(call: FunctionCallInfo) -> Datum {
     }
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn stormops_seal_take(call: FunctionCallInfo) -> Datum {
-    // SAFETY: the SQL declaration gives the arguments that the body takes.
-    unsafe { pgrx_extern_c_guard(|| take(call)) }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn stormops_seal_finish(call: FunctionCallInfo) -> Datum {
-    // SAFETY: as above.
-    unsafe { pgrx_extern_c_guard(|| finish(call)) }
-}
-
-static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn pg_finfo_stormops_seal_take() -> &'static pg_sys::Pg_finfo_record {
-    &VERSION_1
-}
-
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn pg_finfo_stormops_seal_finish() -> &'static pg_sys::Pg_finfo_record {
-    &VERSION_1
+support::support! {
+    pg_finfo_stormops_seal_take stormops_seal_take = take;
+    pg_finfo_stormops_seal_finish stormops_seal_finish = finish;
 }

@@ -10,18 +10,7 @@ use super::role::Role;
 use super::standing::Status;
 use pgrx::prelude::*;
 
-static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-
-/// What `PG_FUNCTION_INFO_V1` is in C.
-macro_rules! function_info {
-    ($($name:ident)*) => {$(
-        #[unsafe(no_mangle)]
-        pub extern "C-unwind" fn $name() -> &'static pg_sys::Pg_finfo_record {
-            &VERSION_1
-        }
-    )*};
-}
-function_info!(
+crate::support::function_info!(
     pg_finfo_stormops_current_tenant
     pg_finfo_stormops_may_write
     pg_finfo_stormops_may_read

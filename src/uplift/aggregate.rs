@@ -9,10 +9,11 @@ use super::sample::{Row, Sample};
 use super::scores::Score;
 use super::trial::Case;
 use crate::errors::raise;
+use crate::support::{self, argument, double, function_info};
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use pgrx::prelude::*;
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgMemoryContexts};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::borrow::Cow;
 
 static MAX_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10_000_000);
@@ -109,20 +110,6 @@ fn bytea<R: Row>(sample: &Sample<R>) -> Datum {
     }
 }
 
-/// A call's argument; None if it is NULL.
-///
-/// SAFETY: the call has so many arguments.
-unsafe fn argument(call: FunctionCallInfo, i: usize) -> Option<Datum> {
-    unsafe {
-        let argument = &*(*call).args.as_ptr().add(i);
-        (!argument.isnull).then_some(argument.value)
-    }
-}
-
-fn double(datum: Datum) -> f64 {
-    f64::from_bits(datum.value() as u64)
-}
-
 /// The state that a call works on, with room for a row.
 ///
 /// SAFETY: the first argument is a state of this kind, or NULL.
@@ -148,23 +135,8 @@ unsafe fn grown<R: Row>(call: FunctionCallInfo) -> *mut State<R> {
 }
 
 unsafe fn new_state<R: Row>(call: FunctionCallInfo) -> *mut State<R> {
-    let mut context = std::ptr::null_mut();
-    // SAFETY: `call` is a call in progress; the context outlives it.
-    unsafe {
-        if pg_sys::AggCheckCallContext(call, &mut context) == 0 {
-            raise(
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "a support function was called outside its aggregate".to_owned(),
-                "SELECT stormops.score_agg(uplift) FROM …",
-            );
-        }
-        PgMemoryContexts::For(context).leak_and_drop_on_delete(State {
-            rows: Vec::new(),
-            missing: 0,
-            invalid: 0,
-            merged: false,
-        })
-    }
+    let state = State { rows: Vec::new(), missing: 0, invalid: 0, merged: false };
+    unsafe { support::new_state(call, state, "SELECT stormops.score_agg(uplift) FROM …") }
 }
 
 /// Adds a row that may have a NULL (None) or hold no valid case (Some(None)).
@@ -257,31 +229,8 @@ pub fn read<R: Row>(bytes: &[u8]) -> Sample<'_, R> {
     })
 }
 
-static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-
-/// The support functions under their names in the library, each with what PG_FUNCTION_INFO_V1 is in C.
-macro_rules! support {
-    ($($info:ident $name:ident = $body:expr;)*) => {$(
-        /// Guarded: it may raise an error.
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C-unwind" fn $name(call: FunctionCallInfo) -> Datum {
-            // SAFETY: the SQL declaration gives the arguments that the body takes.
-            unsafe { pgrx_extern_c_guard(|| $body(call)) }
-        }
-        function_info!($info);
-    )*};
-}
-macro_rules! function_info {
-    ($name:ident) => {
-        #[unsafe(no_mangle)]
-        pub extern "C-unwind" fn $name() -> &'static pg_sys::Pg_finfo_record {
-            &VERSION_1
-        }
-    };
-}
-function_info!(pg_finfo_stormops_score_collect);
-function_info!(pg_finfo_stormops_trial_collect);
-support! {
+function_info!(pg_finfo_stormops_score_collect pg_finfo_stormops_trial_collect);
+support::support! {
     pg_finfo_stormops_score_merge stormops_score_merge = merge::<Score>;
     pg_finfo_stormops_score_combine stormops_score_combine = combine::<Score>;
     pg_finfo_stormops_score_serialize stormops_score_serialize = finish::<Score>;
