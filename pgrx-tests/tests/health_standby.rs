@@ -19,12 +19,16 @@ fn standby() -> &'static Cluster {
 
 /// Waits until the standby has replayed all that the primary has written.
 fn replayed() {
-    let written: String =
-        get(&mut cluster().connect("postgres", "postgres"), "SELECT pg_current_wal_flush_lsn()::text", &[]);
-    let mut standby = standby().connect("postgres", "postgres");
+    let mut primary = cluster().connect("postgres", "postgres");
+    let standby = standby();
+    let mut session = standby.connect("postgres", "postgres");
+    let written: String = get(&mut primary, "SELECT pg_current_wal_flush_lsn()::text", &[]);
     let start = Instant::now();
-    while !get::<bool>(&mut standby, "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", &[&written]) {
-        assert!(start.elapsed() < Duration::from_secs(60), "the standby should have replayed {written} by now");
+    while !get::<bool>(&mut session, "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", &[&written]) {
+        if start.elapsed() > Duration::from_secs(120) {
+            let state: String = get(&mut primary, "SELECT coalesce(array_agg(r)::text, 'nobody follows') FROM pg_stat_replication AS r", &[]);
+            panic!("the standby should have replayed {written} by now: {state}\n{}", standby.log());
+        }
         std::thread::sleep(Duration::from_millis(5)); // between looks, not instead of one
     }
 }
