@@ -78,9 +78,10 @@ fn a_condition_in_the_database_reaches_pager_and_chat() {
     busy_installation(&db, HOSTILE);
     superuser
         .batch_execute(
-            "UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '2 days' WHERE job = 'partitions'",
+            "SELECT stormops.note_schedule('trial_expiry', '30 3 * * *');
+             UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '2 days' WHERE job <> 'health_checks'",
         )
-        .expect("a job that did not run");
+        .expect("two jobs that did not run");
 
     let source = format!("user=prometheus host={} port=5432 dbname={} sslmode=disable", cluster().socket(), db.name);
     let queries = format!("--extend.query-path={}", shipped("queries.yaml").display());
@@ -165,7 +166,13 @@ fn a_condition_in_the_database_reaches_pager_and_chat() {
     let info: Value = serde_json::from_str(&prometheus.get(query)).expect("JSON");
     assert_eq!(info["data"]["result"][0]["metric"]["org_name"], HOSTILE, "the name arrives as it is");
 
-    let missed = |body: &Value| body["payload"]["summary"] == "Job partitions did not run";
+    // Two conditions of one kind are one page that names both.
+    let missed = |body: &Value| {
+        body["payload"]["summary"].as_str().is_some_and(|summary| {
+            summary.split("; ").collect::<BTreeSet<_>>()
+                == BTreeSet::from(["Job partitions did not run", "Job trial_expiry did not run"])
+        })
+    };
     let page = receiver.wait("a page", "/pager", |body| missed(body) && body["event_action"] == "trigger");
     assert_eq!(
         (&page["routing_key"], &page["payload"]["severity"]),
@@ -199,8 +206,10 @@ fn a_condition_in_the_database_reaches_pager_and_chat() {
         "{chat}"
     );
 
-    // The job runs, and the page is taken back under the same key.
-    db.as_role("op").execute("SELECT stormops.run_job('partitions')", &[]).expect("a run");
+    // The jobs run, and the page is taken back under the same key.
+    db.as_role("op")
+        .batch_execute("SELECT stormops.run_job('partitions'); SELECT stormops.run_job('trial_expiry')")
+        .expect("their runs");
     let back = receiver
         .wait("its end", "/pager", |body| body["dedup_key"] == page["dedup_key"] && body["event_action"] == "resolve");
     assert_eq!(back["routing_key"], "a-routing-key");

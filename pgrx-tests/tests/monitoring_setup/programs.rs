@@ -48,15 +48,19 @@ fn free_port() -> u16 {
 
 /// Looks until there is something to see.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    seen(look).unwrap_or_else(|| panic!("{what} never came"))
+}
+
+fn seen<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begin = Instant::now();
-    loop {
+    while begin.elapsed() < Duration::from_secs(240) {
         if let Some(seen) = look() {
-            return seen;
+            return Some(seen);
         }
-        assert!(begin.elapsed() < Duration::from_secs(240), "{what} never came");
         std::thread::sleep(Duration::from_millis(200)); // between looks, not instead of one
     }
+    None
 }
 
 fn get(address: &str, path: &str) -> Option<String> {
@@ -97,7 +101,8 @@ impl Receiver {
     #[track_caller]
     pub fn wait(&self, what: &str, path: &str, is: impl Fn(&Value) -> bool) -> Value {
         let kept = || self.kept.lock().expect("its list");
-        until(what, || kept().iter().find(|(to, body)| to == path && is(body)).map(|(_, body)| body.clone()))
+        seen(|| kept().iter().find(|(to, body)| to == path && is(body)).map(|(_, body)| body.clone()))
+            .unwrap_or_else(|| panic!("{what} never came, but {:#?}", kept()))
     }
 }
 
