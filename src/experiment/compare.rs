@@ -1,7 +1,7 @@
 //! All that two arms' counts say of each other. Every case has an answer and a status: no arm, no conversions, three
 //! leads. An estimate that is not there is None, never a made-up zero.
 
-use super::proportions::{Arm, fisher, newcombe, pooled_z};
+use super::proportions::{Arm, SMALL, fisher, newcombe, pooled_z};
 use super::{bayes, bernoulli, boschloo, normal, power, relative, score, sequential};
 
 /// What a comparison is judged by.
@@ -74,7 +74,7 @@ pub fn compare(treated: Arm, control: Arm, plan: Plan) -> Comparison {
         _ => Status::Ok,
     };
     let contrast = (status == Status::Ok).then(|| contrast(treated, control, plan));
-    Comparison { status, small_sample: treated.n.min(control.n) < 30, contrast }
+    Comparison { status, small_sample: treated.n.min(control.n) < SMALL, contrast }
 }
 
 fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {

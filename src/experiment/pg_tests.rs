@@ -69,6 +69,10 @@ mod tests {
             ));
         }
         holds("SELECT p_value < 1e-10 FROM stormops.compare_proportions(20, 20, 0, 20)");
+        holds(
+            "SELECT small_sample AND method = 'fisher' AND always_valid_method = 'beta_binomial'
+            FROM stormops.compare_proportions(14, 29, 400, 1000)",
+        );
         holds("SELECT relative_lift IS NULL AND lift = 0.25 FROM stormops.compare_proportions(5, 20, 0, 20)");
         holds("SELECT p_value BETWEEN 3.1e-44 AND 3.2e-44 FROM stormops.compare_proportions(3238, 21387, 2262, 21306)");
     }
@@ -83,6 +87,14 @@ mod tests {
         holds(
             "SELECT difference = 0.5 AND clusters = 3 AND few_clusters AND num_nonnulls(se, low, high, p_value, always_valid_p) = 0
             FROM stormops.compare_clusters('{4,0,0,0}', '{2,0,0,0}', '{0,4,4,0}', '{0,0,0,0}')",
+        );
+        holds(
+            "SELECT lift = 1 AND low = -1 AND high = 1
+            FROM stormops.bounded_lift((SELECT stormops.bounded_lift_agg(1, true, 1e-9)))",
+        );
+        fails_with(
+            PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            "SELECT stormops.bounded_lift_agg(1, true, 1e-300)",
         );
         // A covariate that is the measure leaves nothing to estimate an error from.
         holds(

@@ -2,6 +2,9 @@
 
 use statrs::function::gamma::ln_gamma;
 
+/// Below so many leads an arm is judged by exact tests.
+pub const SMALL: u64 = 30;
+
 /// The conversions of an arm out of its leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arm {
@@ -25,9 +28,9 @@ impl Arm {
         p * (1.0 - p) / self.n as f64
     }
 
-    /// At least ten conversions and ten others: the normal distribution is near enough.
+    /// At least thirty leads, ten conversions and ten others: the normal distribution is near enough.
     pub fn is_large(self) -> bool {
-        self.converted >= 10 && self.n - self.converted >= 10
+        self.n >= SMALL && self.converted >= 10 && self.n - self.converted >= 10
     }
 }
 

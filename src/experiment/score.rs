@@ -1,7 +1,7 @@
 //! The score test of a difference of proportions against any difference, by Miettinen and Nurminen (1985), with the
 //! right cubic: statsmodels 0.15.0 has a slip in it (issue #10269).
 
-use super::proportions::Arm;
+use super::proportions::{Arm, SMALL};
 use super::{exact, normal};
 use std::f64::consts::PI;
 
@@ -57,9 +57,6 @@ pub struct Tails {
     pub as_low: f64,
     pub as_high: f64,
 }
-
-/// Below so many leads in an arm the exact test judges.
-const SMALL: u64 = 30;
 
 /// The two one-sided tests against `delta`: exact where an arm is small, else by the normal distribution of z.
 pub fn tails(treated: Arm, control: Arm, delta: f64) -> Tails {
