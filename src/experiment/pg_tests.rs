@@ -96,6 +96,11 @@ mod tests {
             PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
             "SELECT stormops.bounded_lift_agg(1, true, 1e-300)",
         );
+        // Of two leads the sequence would take its error.
+        holds(
+            "SELECT p_value > 0 AND always_valid_p IS NULL
+            FROM stormops.compare_means('{2,0,1,1,0,0,0}', '{1000,0,0.5,250,0,0,0}')",
+        );
         // A covariate that is the measure leaves nothing to estimate an error from.
         holds(
             "SELECT slope IS NULL AND adjusted_low IS NULL AND se > 0 FROM

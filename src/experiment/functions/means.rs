@@ -5,6 +5,7 @@
 use super::{plan, refuse};
 use crate::experiment::compare::{Plan, Status};
 use crate::experiment::moments::{Difference, Moments, cuped, welch};
+use crate::experiment::proportions::SMALL;
 use crate::experiment::{clusters, sequential};
 use pgrx::prelude::*;
 
@@ -64,8 +65,8 @@ fn arm_moments(
     ))
 }
 
-/// The always-valid interval and p-value. The sequence is asymptotic: below a hundred leads, or of few clusters, it
-/// promises nothing, and its callers say nothing.
+/// The always-valid interval and p-value. The sequence is asymptotic: below a hundred leads, with a small arm or
+/// few clusters, it promises nothing, and its callers say nothing.
 fn looks(d: Difference, n: f64, plan: Plan) -> (f64, f64, f64) {
     let rho = sequential::rho(plan.planned_n, plan.alpha);
     let half = sequential::half_width(d.se, n, rho, plan.alpha);
@@ -110,7 +111,8 @@ fn compare_means(
     let plain = welch(&treated, &control);
     let adjusted = cuped(&treated, &control).filter(|(_, d)| d.estimate.is_finite() && d.se.is_finite());
     let n = treated.n + control.n;
-    let looks = plain.filter(|_| n >= 100.0).map(|d| looks(d, n, plan));
+    let enough = n >= 100.0 && treated.n.min(control.n) >= SMALL as f64;
+    let looks = plain.filter(|_| enough).map(|d| looks(d, n, plan));
     let status = match (treated.n, control.n) {
         (0.0, 0.0) => Status::NoOutcomes,
         (0.0, _) => Status::NoTreatment,
