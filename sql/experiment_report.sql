@@ -149,12 +149,17 @@ CREATE FUNCTION stormops.experiment_report(
 #variable_conflict use_column
 DECLARE
     e record;
+    plan_reached boolean;
 BEGIN
     SELECT x.* INTO e FROM stormops.experiments AS x
     WHERE x.tenant_id = stormops.current_tenant() AND x.experiment_id = $1;
     IF NOT FOUND THEN
         PERFORM stormops.no_experiment($1);
     END IF;
+    -- A storm's properties are mostly assigned at once, and their outcomes come in for weeks: each look until then is one
+    -- of many. The one that was planned is when the planned number have had their time.
+    SELECT count(*) >= e.planned_n INTO plan_reached FROM stormops.experiment_assignments AS a
+    WHERE a.tenant_id = stormops.current_tenant() AND a.experiment_id = $1 AND a.assigned_at + make_interval(days => e.outcome_days) <= now();
     IF $2 NOT IN ('roof_material', 'roof_style', 'neighbourhood') OR $3 IS NULL OR NOT ($3 > 0 AND $3 < 0.5) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = CASE WHEN $2 NOT IN ('roof_material', 'roof_style', 'neighbourhood') THEN 'unknown segment' ELSE 'alpha must lie between 0 and 0.5' END,
@@ -165,10 +170,10 @@ BEGIN
         SELECT c.*, c.arm = e.control AS is_control, (e.arms ->> c.arm)::float8 AS weight
         FROM stormops.experiment_cells($1, $2) AS c
     ), ratios AS (
-        SELECT c.segment, array_agg(c.drawn ORDER BY c.arm) AS drawn, array_agg(c.weight ORDER BY c.arm) AS weights, sum(c.n) AS n
+        SELECT c.segment, array_agg(c.drawn ORDER BY c.arm) AS drawn, array_agg(c.weight ORDER BY c.arm) AS weights
         FROM cells AS c GROUP BY c.segment
     ), contrasts AS (
-        SELECT t.*, r.n AS n_of_all, s.verdict AS srm_verdict, s.p_value AS srm_p, s.sequential_p AS srm_sequential_p,
+        SELECT t.*, s.verdict AS srm_verdict, s.p_value AS srm_p, s.sequential_p AS srm_sequential_p,
             b.n AS control_n, b.touched AS control_touched, p.status, p.small_sample, p.treated_rate AS rate, p.method AS p_method,
             CASE WHEN e.primary_metric = 'conversion' THEN p.lift ELSE m.difference END AS lift,
             CASE WHEN e.cluster_by IS NOT NULL THEN k.low WHEN e.primary_metric = 'value' THEN m.low ELSE p.lift_low END AS lift_low,
@@ -185,8 +190,10 @@ BEGIN
             CASE WHEN e.cluster_by IS NOT NULL THEN ka.low ELSE m.adjusted_low END AS adjusted_low,
             CASE WHEN e.cluster_by IS NOT NULL THEN ka.high ELSE m.adjusted_high END AS adjusted_high,
             k.clusters AS groups, (k.se / nullif(m.se, 0)) ^ 2 AS design_effect,
-            CASE WHEN e.primary_metric = 'conversion' THEN p.probability_better END AS probability_better,
-            CASE WHEN e.primary_metric = 'conversion' THEN p.detectable_lift END AS detectable_lift
+            -- Both take properties as independent, which those of a cluster are not.
+            CASE WHEN e.primary_metric = 'conversion' AND e.cluster_by IS NULL THEN p.probability_better END AS probability_better,
+            CASE WHEN e.primary_metric = 'conversion' THEN p.detectable_lift
+                * CASE WHEN e.cluster_by IS NULL OR k.se < m.se THEN 1 ELSE k.se / nullif(m.se, 0) END END AS detectable_lift
         FROM cells AS t
         JOIN cells AS b ON b.is_control AND b.segment IS NOT DISTINCT FROM t.segment
         JOIN ratios AS r ON r.segment IS NOT DISTINCT FROM t.segment
@@ -198,15 +205,11 @@ BEGIN
         LEFT JOIN LATERAL stormops.cluster_contrast(t.clusters, b.clusters, m.slope, $3, e.planned_n) AS ka ON e.cluster_by IS NOT NULL
         WHERE NOT t.is_control
     ), decisive AS (
-        -- Looking before the planned number is looking often: then only what allows for that decides.
-        SELECT c.*, d.decided_by, d.p AS decisive_p,
+        -- Looking before then is looking often: only what allows for that decides.
+        SELECT c.*, CASE WHEN plan_reached THEN 'fixed_horizon' ELSE 'always_valid' END AS decided_by,
+            CASE WHEN plan_reached THEN c.p_value ELSE c.always_valid_p END AS decisive_p,
             row_number() OVER (PARTITION BY c.segment IS NULL ORDER BY c.segment, c.arm) AS place
         FROM contrasts AS c
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN planned.reached THEN 'fixed_horizon' ELSE 'always_valid' END AS decided_by,
-                CASE WHEN planned.reached THEN c.p_value ELSE c.always_valid_p END AS p
-            FROM (SELECT coalesce((SELECT r.n FROM ratios AS r WHERE r.segment IS NULL) >= e.planned_n, false) AS reached) AS planned
-        ) AS d
     ), judged AS (
         SELECT d.*, (stormops.benjamini_hochberg(array_agg(d.decisive_p) OVER (
             PARTITION BY d.segment IS NULL ORDER BY d.place ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)))[d.place] AS p_adjusted
@@ -245,7 +248,7 @@ BEGIN
     ORDER BY c.segment NULLS FIRST, c.is_control DESC, c.arm;
 END
 $$;
-COMMENT ON FUNCTION stormops.experiment_report(uuid, text, double precision) IS 'What an experiment shows, over all (segment NULL) and by segment: the control arm, then each other arm against it. Everyone counts in the arm drawn, whatever happened to them. lift: difference of the primary metric, by method z, fisher, welch or cluster; always_valid_…: the same, safe to look at every hour; p_adjusted: the p-value of the one that decides (decided_by: fixed_horizon once planned_n is reached, else always_valid), adjusted over the arms or the segments (Benjamini-Hochberg). verdict: better, worse, undecided, broken_split (the arms'' sizes do not fit the weights), or why there is none. adjusted_…: by the covariate (CUPED). contact_rate: share with an outbound touch; crossovers: those handled as the other arm; contamination: the control arm''s contact rate; lift_of_contact: lift by the difference of contact rates, where that exceeds 0.3. early_outcomes: properties with an outcome before their assignment. srm_…: sample-ratio check. Errors: 22004; 22023 segment or alpha; P0002 no such experiment in this tenant.';
+COMMENT ON FUNCTION stormops.experiment_report(uuid, text, double precision) IS 'What an experiment shows, over all (segment NULL) and by segment: the control arm, then each other arm against it. Everyone counts in the arm drawn, whatever happened to them. lift: difference of the primary metric, by method z, fisher, welch or cluster; always_valid_…: the same, safe to look at every hour; p_adjusted: the p-value of the one that decides (decided_by: fixed_horizon once planned_n properties have had their outcome_days, else always_valid), adjusted over the arms or the segments (Benjamini-Hochberg). verdict: better, worse, undecided, broken_split (the arms'' sizes do not fit the weights), or why there is none. adjusted_…: by the covariate (CUPED). probability_better (not by clusters) and detectable_lift as compare_proportions(). contact_rate: share with an outbound touch; crossovers: those handled as the other arm; contamination: the control arm''s contact rate; lift_of_contact: lift by the difference of contact rates, where that exceeds 0.3. early_outcomes: properties with an outcome before their assignment. srm_…: sample-ratio check. Errors: 22004; 22023 segment or alpha; P0002 no such experiment in this tenant.';
 
 CREATE FUNCTION stormops.experiment_summary(
     verdict text, arm text, control text, metric text, lift double precision, low double precision, high double precision,

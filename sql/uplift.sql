@@ -157,6 +157,8 @@ CREATE FUNCTION stormops.score_design_effect(
 #variable_conflict use_variable
 DECLARE
     tenant CONSTANT uuid := stormops.current_tenant();
+    lowest double precision;
+    highest double precision;
 BEGIN
     PERFORM stormops.existing_storm(storm_id);
     WITH latest AS (
@@ -172,22 +174,25 @@ BEGIN
             SELECT m.model_version FROM latest AS m ORDER BY m.scored_at DESC, m.model_version DESC LIMIT 1
         )
     ), cells AS (
-        SELECT count(*) AS members, sum(c.uplift - a.mean) AS excess, sum((c.uplift - a.mean) ^ 2) AS squares
+        SELECT count(*) AS members, sum(c.uplift - a.mean) AS excess, sum((c.uplift - a.mean) ^ 2) AS squares,
+            min(c.uplift) AS lowest, max(c.uplift) AS highest
         FROM places AS c, (SELECT avg(uplift) AS mean FROM places) AS a
         GROUP BY c.cluster
     )
     SELECT coalesce(sum(c.members), 0), count(*),
         -- The variance of the mean by clusters, over that of independent scores.
         greatest(1, sum(c.excess ^ 2) * count(*) / nullif(count(*) - 1, 0)
-            / nullif(sum(c.squares) * sum(c.members)::double precision / nullif(sum(c.members) - 1, 0), 0))
-    INTO n, clusters, design_effect FROM cells AS c;
+            / nullif(sum(c.squares) * sum(c.members)::double precision / nullif(sum(c.members) - 1, 0), 0)),
+        min(c.lowest), max(c.highest)
+    INTO n, clusters, design_effect, lowest, highest FROM cells AS c;
     few_clusters := clusters < 30;
-    IF clusters < 2 THEN
-        design_effect := NULL; -- greatest() takes no notice of a NULL
+    -- greatest() takes no notice of a NULL, and of equal scores rounding leaves something to divide.
+    IF clusters < 2 OR lowest = highest THEN
+        design_effect := NULL;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.score_design_effect(uuid) IS 'By how much a storm''s scores say less than as many independent ones, since those of one neighbourhood (0.01 degree) are alike: the variance of their mean by neighbourhoods (CR1) over the plain one, at least 1; NULL of fewer than two. n scores, the latest of each property, of the model that scored last; clusters: neighbourhoods, and properties without coordinates. few_clusters: below 30 it is too small. For check_uplift_distribution(design_effect => …). Errors: 0B000; 22004; P0002.';
+COMMENT ON FUNCTION stormops.score_design_effect(uuid) IS 'By how much a storm''s scores say less than as many independent ones, since those of one neighbourhood (0.01 degree) are alike: the variance of their mean by neighbourhoods (CR1) over the plain one, at least 1; NULL of fewer than two, and of equal scores. n scores, the latest of each property, of the model that scored last; clusters: neighbourhoods, and properties without coordinates. few_clusters: below 30 it is too small. For check_uplift_distribution(design_effect => …). Errors: 0B000; 22004; P0002.';
 
 CREATE FUNCTION stormops.uplift_drift(
     storm_id uuid, baseline text DEFAULT NULL,

@@ -32,7 +32,7 @@ CREATE AGGREGATE stormops.score_agg(score double precision) (
     COMBINEFUNC = stormops.score_combine, SERIALFUNC = stormops.score_serialize, DESERIALFUNC = stormops.score_deserialize,
     PARALLEL = safe
 );
-COMMENT ON AGGREGATE stormops.score_agg(double precision) IS 'The scores as a state to ask: n(), mean(), stddev(), quantile(), describe(), drift(). NULL, NaN and infinities are counted and left out. 8 bytes a row, up to stormops.max_aggregate_rows. Never NULL: without rows, an empty state. Errors: 54000 more rows; 53200.';
+COMMENT ON AGGREGATE stormops.score_agg(double precision) IS 'The scores as a state to ask: n(), mean(), stddev(), quantile(), describe(), drift(). NULL, NaN, infinities and numbers of 1e100 and more are counted and left out. 8 bytes a row, up to stormops.max_aggregate_rows. Never NULL: without rows, an empty state. Errors: 54000 more rows; 53200.';
 
 CREATE AGGREGATE stormops.rollup(sketch stormops.score_sketch) (
     SFUNC = stormops.score_merge, STYPE = internal, FINALFUNC = stormops.score_finish,
@@ -63,7 +63,7 @@ CREATE FUNCTION stormops.describe(sketch stormops.score_sketch) RETURNS TABLE (
     q75 double precision, q95 double precision, highest double precision, distinct_scores bigint, share_of_mode double precision
 )
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'score_describe_wrapper';
-COMMENT ON FUNCTION stormops.describe(stormops.score_sketch) IS 'One row: n; n_missing (NULL) and n_invalid (NaN, infinite), both left out; mean with Student''s 95 % interval; sd; quantiles; distinct_scores; share_of_mode (of the most frequent score). NULL where n does not suffice.';
+COMMENT ON FUNCTION stormops.describe(stormops.score_sketch) IS 'One row: n; n_missing (NULL) and n_invalid (NaN, infinite, 1e100 and more), both left out; mean with Student''s 95 % interval; sd; quantiles; distinct_scores; share_of_mode (of the most frequent score). NULL where n does not suffice.';
 
 CREATE FUNCTION stormops.histogram(sketch stormops.score_sketch, low double precision, high double precision, bins integer)
     RETURNS bigint[]
@@ -87,4 +87,4 @@ CREATE FUNCTION stormops.drift_verdict(
     reference_n bigint, reference_mean double precision, reference_sd double precision
 )
     LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'score_verdict_wrapper';
-COMMENT ON FUNCTION stormops.drift_verdict(stormops.score_sketch, stormops.score_sketch, double precision, double precision, double precision) IS 'One row: drift_detected = the least p-value of Kolmogorov-Smirnov (p_ks), chi-square (p_chi2) and the mean''s shift by the common variance (p_mean), adjusted for taking the least (Benjamini and Hochberg), is below alpha, and the shift matters: wasserstein_sd >= 0.1, psi >= 0.1 or |mean_shift| >= tolerance. severity: none; watch (significant, too small to matter); drift; low_power (fewer than 30 scores in a sample: without chi-square, and nothing found; current NULL is no scores); new_model (reference is NULL; drift_detected then too). design_effect (1 to a million): by how much correlated scores count less, see score_design_effect(). detectable_shift: the least shift of the mean found with 80 % power. Errors: 22004; 22023.';
+COMMENT ON FUNCTION stormops.drift_verdict(stormops.score_sketch, stormops.score_sketch, double precision, double precision, double precision) IS 'One row: drift_detected = the least p-value of Kolmogorov-Smirnov (p_ks), chi-square (p_chi2) and the mean''s shift by the common variance (p_mean), adjusted for taking the least (Benjamini and Hochberg), is below alpha, and the shift matters: wasserstein_sd >= 0.1, psi >= 0.1 or |mean_shift| >= tolerance. severity: none; watch (significant, too small to matter); drift; low_power (fewer than 30 scores in a sample: without chi-square, and nothing found; current NULL is no scores); new_model (reference is NULL; drift_detected then too). design_effect (1 to a million): by how much correlated scores count less, see score_design_effect(). detectable_shift: the least shift of the mean found with 80 % power, NULL where the reference does not vary. Errors: 22004; 22023.';

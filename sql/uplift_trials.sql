@@ -45,7 +45,7 @@ CREATE AGGREGATE stormops.uplift_agg(score double precision, treated boolean, ou
     COMBINEFUNC = stormops.trial_combine, SERIALFUNC = stormops.trial_serialize, DESERIALFUNC = stormops.trial_deserialize,
     PARALLEL = safe
 );
-COMMENT ON AGGREGATE stormops.uplift_agg(double precision, boolean, double precision, double precision) IS 'Treated and untreated cases as a state to ask: uplift_metrics(), qini(), auuc(), uplift_at(), rate(), curve(), bins(). outcome: 0 or 1, or an amount; propensity: P(treated) of the case, whether it was or not. A case with a NULL, NaN or infinity, or whose treatment was not left to chance (propensity not inside 0 to 1), is counted and left out. 24 bytes a row, up to stormops.max_aggregate_rows. Never NULL: without rows, an empty state. Errors: 54000 more rows; 53200.';
+COMMENT ON AGGREGATE stormops.uplift_agg(double precision, boolean, double precision, double precision) IS 'Treated and untreated cases as a state to ask: uplift_metrics(), qini(), auuc(), uplift_at(), rate(), curve(), bins(). outcome: 0 or 1, or an amount; propensity: P(treated) of the case, whether it was or not. A case with a NULL, NaN, infinity or number of 1e100 and more, or whose treatment was not left to chance (propensity not inside 0 to 1), is counted and left out. 24 bytes a row, up to stormops.max_aggregate_rows. Never NULL: without rows, an empty state. Errors: 54000 more rows; 53200.';
 
 CREATE AGGREGATE stormops.rollup(sketch stormops.uplift_sketch) (
     SFUNC = stormops.trial_merge, STYPE = internal, FINALFUNC = stormops.trial_finish,
@@ -88,7 +88,7 @@ CREATE FUNCTION stormops.uplift_metrics(sketch stormops.uplift_sketch) RETURNS T
     calibration_error double precision, calibration_by_chance double precision, n_invalid bigint
 )
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'trial_metrics_wrapper';
-COMMENT ON FUNCTION stormops.uplift_metrics(stormops.uplift_sketch) IS 'One row. status: ok, equal_scores, or why there is no estimate (no_rows, no_treatment, no_control, no_events, all_events). small_sample: fewer than 200 cases or 10 events in an arm; do not trust the errors. weighted: propensities differ, so cases count by their inverse. uplift: all cases; uplift_at_10, 20, 30: the best. qini_area: over n squared. autoc, rate_qini as rate(). slope, intercept of effect on score: 1 and 0 if calibrated. calibration_error: mean distance of score and effect over ten bins; calibration_by_chance: what chance makes of it in a calibrated model. _se: standard errors, NULL where nothing varies.';
+COMMENT ON FUNCTION stormops.uplift_metrics(stormops.uplift_sketch) IS 'One row. status: ok, equal_scores, or why there is no estimate (no_rows, no_treatment, no_control, no_events, all_events). small_sample: fewer than 200 cases or 10 events in an arm; do not trust the errors. weighted: propensities differ, so cases count by their inverse. uplift: all cases; uplift_at_10, 20, 30: the best. qini_area: over n squared. autoc, rate_qini as rate(). slope, intercept of effect on score: 1 and 0 if calibrated. calibration_error: mean distance of score and effect over ten bins; calibration_by_chance: what chance makes of it in a calibrated model. _se: standard errors, NULL where nothing varies. n_invalid: cases that were left out.';
 
 CREATE FUNCTION stormops.curve(sketch stormops.uplift_sketch, points integer DEFAULT 100) RETURNS TABLE (
     share double precision, n bigint, qini double precision, qini_random double precision,
@@ -102,4 +102,4 @@ CREATE FUNCTION stormops.bins(sketch stormops.uplift_sketch, bins integer DEFAUL
     control_rate double precision, uplift double precision, uplift_se double precision, effect double precision, effect_se double precision
 )
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'trial_bins_wrapper';
-COMMENT ON FUNCTION stormops.bins(stormops.uplift_sketch, integer) IS 'The ranking in bins, the best first; equal scores stay together. uplift: difference of the arms'' rates, NULL where an arm is missing in the bin; effect: mean of the cases'' effects (augmented inverse propensity), to compare with mean_score. Errors as curve().';
+COMMENT ON FUNCTION stormops.bins(stormops.uplift_sketch, integer) IS 'The ranking in bins, the best first; equal scores stay together. treated_rate, control_rate, uplift: the arms'' rates and their difference, NULL of an arm that is missing in the bin; effect: mean of the cases'' effects (augmented inverse propensity), to compare with mean_score. Errors as curve().';

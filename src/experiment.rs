@@ -11,6 +11,7 @@ mod boschloo;
 mod bounded_agg;
 mod clusters;
 mod compare;
+mod exact;
 mod functions;
 #[cfg(test)]
 mod goldens;

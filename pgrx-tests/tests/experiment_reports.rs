@@ -108,7 +108,22 @@ fn report_says_what_happened() {
             AND r.lift_of_contact > r.lift AND r.p_adjusted = r.p_value AND r.srm_verdict = 'ok')
         FROM stormops.experiment_report($1) AS r, stormops.experiment_report($1) AS c
         WHERE r.arm = 'treatment' AND c.arm = 'control'";
+    // All are assigned, but for none of them are the days of its outcome over: each look may be one of many.
+    assert_eq!(get::<String>(&mut session, whole, &[&experiment]), "better cluster always_valid false");
+    db.superuser()
+        .batch_execute(
+            "UPDATE stormops.experiment_assignments SET assigned_at = assigned_at - interval '91 days';
+             UPDATE stormops.customer_journeys SET occurred_at = occurred_at - interval '91 days';
+             UPDATE stormops.lead_uplift SET scored_at = scored_at - interval '91 days'",
+        )
+        .expect("three months later");
     assert_eq!(get::<String>(&mut session, whole, &[&experiment]), "better cluster fixed_horizon true");
+    // What takes properties as independent is not said of clusters, or allows for them.
+    let allows = "SELECT r.probability_better IS NULL AND r.detectable_lift >= p.detectable_lift
+        FROM stormops.experiment_report($1) AS r, stormops.experiment_report($1) AS c,
+            stormops.compare_proportions(r.converted, r.n, c.converted, c.n) AS p
+        WHERE r.arm = 'treatment' AND c.arm = 'control'";
+    assert!(get::<bool>(&mut session, allows, &[&experiment]));
     let segments = "SELECT string_agg(coalesce(segment, 'all') || ' ' || verdict, ', ' ORDER BY segment NULLS FIRST)
             || (bool_and(p_adjusted >= p_value)) FROM stormops.experiment_report($1, 'roof_material') WHERE verdict <> 'control'";
     assert_eq!(get::<String>(&mut session, segments, &[&experiment]), "all better, metal better, tile bettertrue");

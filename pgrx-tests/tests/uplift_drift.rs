@@ -145,9 +145,14 @@ fn neighbours_count_less() {
     for refused in [0.5, f64::NAN, 1e7] {
         fails_with(session.query(severity, &[&second, &refused]), "22023");
     }
-    let empty = storm(&mut session, "empty");
-    let row = session.query_one(effect, &[&empty]).expect("a row");
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, Option<f64>>(1), row.get::<_, i64>(3)), (0, None, 0));
+    let (empty, equal) = (storm(&mut session, "empty"), storm(&mut session, "equal"));
+    let equal_scores = "INSERT INTO lead_uplift (storm_id, property_id, model_version, uplift)
+        SELECT $1, property_id, 'v1', 0.1 FROM properties";
+    session.execute(equal_scores, &[&equal]).expect("scores");
+    for (storm, clusters, n) in [(empty, 0, 0), (equal, 40, 3000)] {
+        let row = session.query_one(effect, &[&storm]).expect("a row");
+        assert_eq!((row.get::<_, i64>(0), row.get::<_, Option<f64>>(1), row.get::<_, i64>(3)), (clusters, None, n));
+    }
 }
 
 #[test]

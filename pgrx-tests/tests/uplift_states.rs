@@ -2,8 +2,11 @@
 
 mod policy_setup;
 
-use policy_setup::{get, tenant};
-use stormops_tests::{Db, fails_with};
+use std::sync::{Arc, Mutex};
+
+use policy_setup::{get, scored_storm, tenant};
+use postgres::{Config, NoTls};
+use stormops_tests::{Db, cluster, enter, fails_with};
 
 #[test]
 fn aggregates_run_in_parallel_workers_and_say_the_same() {
@@ -68,4 +71,65 @@ fn a_state_is_capped_by_a_superuser() {
     };
     fails_with(superuser.query(&forged(0), &[]), "23514"); // no state
     fails_with(superuser.query(&forged(31), &[]), "22P03"); // minus infinity
+}
+
+/// Whatever reads all of a storm's scores or decisions does so in parallel workers: what a SQL function that returns a
+/// value reads, or one in PL/pgSQL row by row, would be planned for them and launch none.
+#[test]
+fn a_storms_rows_are_read_by_parallel_workers() {
+    let db = Db::new("workers");
+    let (tenant, mut session) = tenant(&db, "Abc");
+    let storms = ["first", "second"].map(|event| scored_storm(&mut session, event, 3000));
+    for storm in storms {
+        get::<i64>(&mut session, "SELECT treat FROM apply_policy($1)", &[&storm]);
+    }
+    let record = "SELECT recorded FROM record_outcomes($1, (SELECT jsonb_agg(jsonb_build_object(
+        'property_id', d.property_id, 'converted', d.propensity < 0.9)) FROM policy_decisions AS d WHERE d.storm_id = $1))";
+    get::<i64>(&mut session, record, &[&storms[1]]);
+    let settings: String = [
+        "session_preload_libraries = auto_explain",
+        "auto_explain.log_min_duration = 0",
+        "auto_explain.log_analyze = on",
+        "auto_explain.log_nested_statements = on",
+        "auto_explain.log_level = notice",
+    ]
+    .map(|setting| format!("ALTER ROLE tapp IN DATABASE \"{}\" SET {setting};", db.name))
+    .concat();
+    // Without statistics a storm looks like one row, which no worker is worth.
+    db.superuser().batch_execute(&format!("{settings} ANALYZE")).expect("a superuser");
+    let plans = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&plans);
+    let mut session = Config::new()
+        .host(cluster().socket())
+        .user("tapp")
+        .dbname(&db.name)
+        .notice_callback(move |notice| told.lock().expect("a list").push(notice.message().to_owned()))
+        .connect(NoTls)
+        .expect("a session");
+    enter(&mut session, tenant);
+    session
+        .batch_execute(
+            "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+             SET min_parallel_index_scan_size = 0",
+        )
+        .expect("settings");
+    for (ask, reads) in [
+        ("check_uplift_distribution", "score_agg(l.uplift)"),
+        ("uplift_drift", "score_agg(l.uplift)"),
+        ("uplift_summary", "uplift_agg(d.score"),
+        ("uplift_curve", "uplift_agg(d.score"),
+        ("uplift_calibration", "uplift_agg(d.score"),
+        ("check_conversion_rates", "policy_decisions_log"),
+    ] {
+        plans.lock().expect("a list").clear();
+        let rows = session.query(&format!("SELECT * FROM stormops.{ask}($1)"), &[&storms[1]]).expect("an answer");
+        assert!(!rows.is_empty(), "{ask}");
+        let plans = plans.lock().expect("a list");
+        let of_rows: Vec<&String> =
+            plans.iter().filter(|plan| plan.contains(reads) && plan.contains("Workers Planned")).collect();
+        assert!(!of_rows.is_empty(), "{ask} plans no workers: {plans:#?}");
+        for plan in of_rows {
+            assert!(!plan.contains("Workers Launched: 0"), "{ask} launches no workers: {plan}");
+        }
+    }
 }

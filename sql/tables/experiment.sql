@@ -35,7 +35,7 @@ COMMENT ON COLUMN stormops.experiments.status IS 'running or stopped; only a run
 COMMENT ON COLUMN stormops.experiments.arms IS 'Arm names and their weights, a JSON object: 2 to 50 arms, weights that add up to 1.';
 COMMENT ON COLUMN stormops.experiments.control IS 'The arm that the others are compared with.';
 COMMENT ON COLUMN stormops.experiments.primary_metric IS 'What is compared: conversion (share of properties that became a job) or value (currency per property).';
-COMMENT ON COLUMN stormops.experiments.planned_n IS 'Planned number of properties over all arms. Once it is reached the report decides by the fixed-horizon test, before by the always-valid one.';
+COMMENT ON COLUMN stormops.experiments.planned_n IS 'Planned number of properties over all arms. Once so many have had their outcome_days the report decides by the fixed-horizon test, before by the always-valid one.';
 COMMENT ON COLUMN stormops.experiments.unit IS 'What is drawn: each property, or each neighbourhood with all of its properties.';
 COMMENT ON COLUMN stormops.experiments.population IS 'Who takes part: scored (active, contactable properties with a score of this storm) or active (all active, contactable properties).';
 COMMENT ON COLUMN stormops.experiments.covariate IS 'uplift: adjust by the score that a property had when it was assigned (CUPED); NULL: do not.';

@@ -5,6 +5,7 @@
 use super::bernstein::{BoundedLift, NUMBERS};
 use super::functions::refuse;
 use super::in_place::{double, state};
+use crate::errors::raise;
 use pgrx::fcinfo::{pg_arg_is_null, pg_getarg_datum_raw};
 use pgrx::prelude::*;
 
@@ -34,6 +35,13 @@ pub unsafe extern "C-unwind" fn stormops_bounded_accum(call: pg_sys::FunctionCal
             }
             let mut lift = BoundedLift::from_numbers(numbers);
             lift.push(outcome, pg_getarg_datum_raw(call, 2).value() & 1 == 1, propensity);
+            if !lift.is_sound() {
+                raise(
+                    PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                    "value out of range: overflow",
+                    "A propensity this near to 0 or 1 leaves no room for chance: leave the case out.",
+                );
+            }
             *numbers = lift.numbers();
         }
         pg_getarg_datum_raw(call, 0)

@@ -1,7 +1,7 @@
 //! All that two arms' counts say of each other. Every case has an answer and a status: no arm, no conversions, three
 //! leads. An estimate that is not there is None, never a made-up zero.
 
-use super::proportions::{Arm, fisher, newcombe, pooled_z};
+use super::proportions::{Arm, SMALL, fisher, newcombe, pooled_z};
 use super::{bayes, bernoulli, boschloo, normal, power, relative, score, sequential};
 
 /// What a comparison is judged by.
@@ -74,7 +74,7 @@ pub fn compare(treated: Arm, control: Arm, plan: Plan) -> Comparison {
         _ => Status::Ok,
     };
     let contrast = (status == Status::Ok).then(|| contrast(treated, control, plan));
-    Comparison { status, small_sample: treated.n.min(control.n) < 30, contrast }
+    Comparison { status, small_sample: treated.n.min(control.n) < SMALL, contrast }
 }
 
 fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
@@ -88,15 +88,9 @@ fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
     let looks = if large && treated.n + control.n >= 100 { asymptotic } else { exact };
     let looks = looks(treated, control, plan);
     let tails = score::tails(treated, control, plan.promised);
-    let verdict = if tails.as_low < plan.alpha {
-        Verdict::Anomaly
-    } else if tails.as_high < plan.alpha {
-        Verdict::Ok
-    } else {
-        Verdict::Inconclusive
-    };
+    let verdict = verdict(tails, plan.alpha);
     let more_leads = match verdict {
-        Verdict::Inconclusive => power::more_leads(treated, control, plan.promised, plan.alpha),
+        Verdict::Inconclusive => more_leads(treated, control, plan),
         _ => Some(0),
     };
     Contrast {
@@ -121,6 +115,33 @@ fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
     }
 }
 
+fn verdict(tails: score::Tails, alpha: f64) -> Verdict {
+    match (tails.as_low < alpha, tails.as_high < alpha) {
+        (true, _) => Verdict::Anomaly,
+        (_, true) => Verdict::Ok,
+        _ => Verdict::Inconclusive,
+    }
+}
+
+/// How often the present leads are put together to find a number that decides.
+const MOST_TIMES: u64 = 20;
+
+/// How many more leads decide. Where the normal distribution says that there are enough already and the exact test has
+/// just said that there are not: as many as bring it to decide, in whole multiples of the present ones.
+fn more_leads(treated: Arm, control: Arm, plan: Plan) -> Option<u64> {
+    let more = power::more_leads(treated, control, plan.promised, plan.alpha)?;
+    if more > 0 {
+        return Some(more);
+    }
+    let times = |arm: Arm, k: u64| Arm { converted: arm.converted * k, n: arm.n * k };
+    let decides = |k: &u64| {
+        let tails = score::tails(times(treated, *k), times(control, *k), plan.promised);
+        verdict(tails, plan.alpha) != Verdict::Inconclusive
+    };
+    let enough = (2..=MOST_TIMES).find(decides)?;
+    Some((enough - 1) * (treated.n + control.n))
+}
+
 /// What holds at every look: the interval, a bound on one side, a p-value.
 struct Looks {
     interval: Interval,
@@ -143,11 +164,11 @@ fn asymptotic(treated: Arm, control: Arm, plan: Plan) -> Looks {
 }
 
 fn exact(treated: Arm, control: Arm, plan: Plan) -> Looks {
-    let bounds = |alpha| bernoulli::difference(treated, control, plan.planned_n, plan.alpha, alpha);
+    let interval = bernoulli::difference(treated, control, plan.planned_n, plan.alpha, plan.alpha);
     Looks {
-        interval: bounds(plan.alpha),
-        // Two-sided at twice the level: at most alpha beyond its upper end.
-        highest: bounds((2.0 * plan.alpha).min(1.0)).1,
+        interval,
+        // The evidence against a rate does not part its two sides: what lies beyond one of them may be all of alpha.
+        highest: interval.1,
         p: bernoulli::p_value(treated, control, plan.planned_n, plan.alpha),
         method: "beta_binomial",
     }

@@ -82,8 +82,10 @@ impl Difference {
     /// Welch's difference of means; None below two values in an arm or without any variation.
     fn welch(estimate: f64, parts: [(f64, f64); 2]) -> Option<Self> {
         let [v1, v0] = parts.map(|(variance, n)| variance / n);
-        let df = (v1 + v0).powi(2) / (v1 * v1 / (parts[0].1 - 1.0) + v0 * v0 / (parts[1].1 - 1.0));
-        (v1 + v0 > 0.0).then(|| Self::new(estimate, (v1 + v0).sqrt(), df))
+        // By the share of each, or the squares of very large and very small measures leave the range.
+        let share = v1 / (v1 + v0);
+        let df = 1.0 / (share * share / (parts[0].1 - 1.0) + (1.0 - share).powi(2) / (parts[1].1 - 1.0));
+        (v1 + v0 > 0.0 && df.is_finite()).then(|| Self::new(estimate, (v1 + v0).sqrt(), df))
     }
 
     pub fn p(&self) -> f64 {
@@ -110,8 +112,11 @@ pub fn cuped(treated: &Moments, control: &Moments) -> Option<(f64, Difference)> 
     let both = treated.merge(*control);
     let slope = if both.m2_x > 0.0 { both.c_xy / both.m2_x } else { 0.0 };
     let part = |arm: &Moments| {
-        let left = arm.variance_y()? - 2.0 * slope * arm.covariance()? + slope * slope * arm.variance_x()?;
-        Some((left.max(0.0), arm.n))
+        let explained = slope * arm.variance_x()?.sqrt();
+        let left = arm.variance_y()? - 2.0 * slope * arm.covariance()? + explained * explained;
+        // Where the covariate tells the measure, what is left is rounding.
+        let rounding = 1e-13 * (arm.variance_y()? + explained * explained);
+        Some((if left > rounding { left } else { 0.0 }, arm.n))
     };
     let parts = [part(treated)?, part(control)?];
     let estimate = treated.mean_y - control.mean_y - slope * (treated.mean_x - control.mean_x);

@@ -63,11 +63,16 @@ mod tests {
         for counts in ["0, 20, 5, 20", "20, 20, 0, 20", "0, 20, 0, 20", "20, 20, 20, 20", "1, 1, 0, 1"] {
             holds(&format!(
                 "SELECT status = 'ok' AND lift_low < lift_high AND lift_low <= lift AND lift <= lift_high AND p_value > 0
-                    AND score_low < score_high AND always_valid_low < always_valid_high AND small_sample AND method = 'fisher'
+                    AND score_low < score_high AND relative_low IS NOT DISTINCT FROM least(relative_low, relative_lift)
+                    AND (relative_low < relative_high OR relative_lift IS NULL) AND always_valid_low < always_valid_high AND small_sample AND method = 'fisher'
                 FROM stormops.compare_proportions({counts})"
             ));
         }
         holds("SELECT p_value < 1e-10 FROM stormops.compare_proportions(20, 20, 0, 20)");
+        holds(
+            "SELECT small_sample AND method = 'fisher' AND always_valid_method = 'beta_binomial'
+            FROM stormops.compare_proportions(14, 29, 400, 1000)",
+        );
         holds("SELECT relative_lift IS NULL AND lift = 0.25 FROM stormops.compare_proportions(5, 20, 0, 20)");
         holds("SELECT p_value BETWEEN 3.1e-44 AND 3.2e-44 FROM stormops.compare_proportions(3238, 21387, 2262, 21306)");
     }
@@ -79,12 +84,39 @@ mod tests {
             FROM stormops.compare_means('{50,0,1,0,0,0,0}', '{50,0,1,0,0,0,0}')",
         );
         holds("SELECT difference IS NULL FROM stormops.compare_clusters('{}', '{}', '{}', '{}')");
+        holds(
+            "SELECT difference = 0.5 AND clusters = 3 AND few_clusters AND num_nonnulls(se, low, high, p_value, always_valid_p) = 0
+            FROM stormops.compare_clusters('{4,0,0,0}', '{2,0,0,0}', '{0,4,4,0}', '{0,0,0,0}')",
+        );
+        holds(
+            "SELECT lift = 1 AND low = -1 AND high = 1
+            FROM stormops.bounded_lift((SELECT stormops.bounded_lift_agg(1, true, 1e-9)))",
+        );
+        fails_with(
+            PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            "SELECT stormops.bounded_lift_agg(1, true, 1e-300)",
+        );
+        // Of two leads the sequence would take its error.
+        holds(
+            "SELECT p_value > 0 AND always_valid_p IS NULL
+            FROM stormops.compare_means('{2,0,1,1,0,0,0}', '{1000,0,0.5,250,0,0,0}')",
+        );
+        // A covariate that is the measure leaves nothing to estimate an error from.
+        holds(
+            "SELECT slope IS NULL AND adjusted_low IS NULL AND se > 0 FROM
+                (SELECT stormops.arm_agg(0.1 * i + 0.7, i) AS s FROM generate_series(1, 50) AS i) AS a, stormops.compare_means(s, s)",
+        );
+        holds(
+            "SELECT num_nonnulls(leads_per_arm(0, 1), leads_per_arm(0.2, 1e-12)) = 0 AND comparison_power(0.2, 1e-12, 10) < 0.06",
+        );
         holds("SELECT difference IS NULL FROM stormops.compare_clusters(NULL, NULL, NULL, NULL, NULL, NULL)");
         holds(
             "SELECT status = 'no_outcomes' FROM stormops.compare_proportions(NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
         );
         holds("SELECT status = 'no_outcomes' FROM stormops.compare_means(NULL, NULL, NULL, NULL)");
-        holds("SELECT p_value = 1 AND verdict = 'too_few' FROM stormops.check_sample_ratio('{0,0}', '{0.5,0.5}')");
+        holds(
+            "SELECT num_nonnulls(chi2, p_value, sequential_p, deviation) = 0 AND verdict = 'too_few' FROM stormops.check_sample_ratio('{0,0}', '{0.5,0.5}')",
+        );
     }
 
     #[pg_test]
@@ -92,6 +124,12 @@ mod tests {
         holds(
             "SELECT verdict = 'inconclusive' AND more_leads_needed > 0 FROM stormops.compare_proportions(30, 300, 25, 300)",
         );
+        // The normal distribution says that these few are enough; the exact test decides, and has not.
+        for counts in ["0, 2, 2, 2", "5, 8, 0, 4", "3, 3, 7, 19", "8, 8, 60, 112"] {
+            holds(&format!(
+                "SELECT verdict = 'inconclusive' AND more_leads_needed > 0 FROM stormops.compare_proportions({counts})"
+            ));
+        }
         holds("SELECT verdict = 'anomaly' AND anomaly FROM stormops.compare_proportions(12, 200, 10, 200)");
         holds("SELECT verdict = 'ok' AND more_leads_needed = 0 FROM stormops.compare_proportions(30, 120, 9, 110)");
     }
@@ -108,6 +146,7 @@ mod tests {
             "SELECT stormops.check_sample_ratio('{1,2}', '{NaN,0.5}')",
             "SELECT stormops.benjamini_hochberg('{2}')",
             "SELECT stormops.compare_clusters('{1}', '{1,2}', '{1}', '{1}')",
+            "SELECT stormops.compare_clusters('{-1}', '{1}', '{1}', '{1}')",
         ] {
             fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, sql);
         }

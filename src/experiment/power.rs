@@ -6,14 +6,23 @@ use super::proportions::Arm;
 /// Power and level of every planning figure.
 const POWER: f64 = 0.8;
 
+/// Whether it is a lift, from a rate to a rate.
+pub fn is_lift(control_rate: f64, lift: f64) -> bool {
+    (0.0..=1.0).contains(&control_rate) && (0.0..=1.0).contains(&(control_rate + lift)) && lift != 0.0
+}
+
+/// More leads than there can be.
+const MOST_PLANNED: f64 = 9e18;
+
 /// Leads in each arm to find `lift` over a control rate with 80 % power in a two-sided test of level alpha.
 pub fn leads_per_arm(control_rate: f64, lift: f64, alpha: f64) -> Option<f64> {
     let treated_rate = control_rate + lift;
-    let possible = (0.0..=1.0).contains(&control_rate) && (0.0..=1.0).contains(&treated_rate) && lift != 0.0;
-    possible.then(|| {
+    is_lift(control_rate, lift).then(|| {
         let variance = treated_rate * (1.0 - treated_rate) + control_rate * (1.0 - control_rate);
         ((normal::upper(alpha / 2.0) + normal::upper(1.0 - POWER)) / lift).powi(2) * variance
     })
+    // From none to all there is no variance to plan with.
+    .filter(|n| *n > 0.0 && *n < MOST_PLANNED)
 }
 
 /// Power of a two-sided test of level alpha, n leads in each arm.

@@ -2,6 +2,9 @@
 
 use statrs::function::gamma::ln_gamma;
 
+/// Below so many leads an arm is judged by exact tests.
+pub const SMALL: u64 = 30;
+
 /// The conversions of an arm out of its leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arm {
@@ -25,9 +28,9 @@ impl Arm {
         p * (1.0 - p) / self.n as f64
     }
 
-    /// At least ten conversions and ten others: the normal distribution is near enough.
+    /// At least thirty leads, ten conversions and ten others: the normal distribution is near enough.
     pub fn is_large(self) -> bool {
-        self.converted >= 10 && self.n - self.converted >= 10
+        self.n >= SMALL && self.converted >= 10 && self.n - self.converted >= 10
     }
 }
 
@@ -39,7 +42,7 @@ pub fn pooled_z(treated: Arm, control: Arm) -> Option<f64> {
     (variance > 0.0).then(|| (treated.rate() - control.rate()) / variance.sqrt())
 }
 
-pub fn ln_choose(n: u64, k: u64) -> f64 {
+fn ln_choose(n: u64, k: u64) -> f64 {
     ln_gamma(n as f64 + 1.0) - ln_gamma(k as f64 + 1.0) - ln_gamma((n - k) as f64 + 1.0)
 }
 
@@ -92,7 +95,7 @@ pub fn fisher(treated: Arm, control: Arm) -> f64 {
 }
 
 /// A search by halving in a range where a condition changes once.
-trait Halving {
+pub trait Halving {
     /// The last place of a condition that holds first and then no more.
     fn last_where(self, holds: &impl Fn(u64) -> bool) -> Option<u64>;
     /// The first place of a condition that holds from somewhere on.

@@ -1,6 +1,6 @@
 //! Relative lift: treated / control - 1.
 
-use super::proportions::Arm;
+use super::proportions::{Arm, wilson};
 
 /// The relative lift and its standard error by the delta method; None without a conversion in the control arm.
 pub fn delta_method(treated: Arm, control: Arm) -> Option<(f64, f64)> {
@@ -11,9 +11,18 @@ pub fn delta_method(treated: Arm, control: Arm) -> Option<(f64, f64)> {
 
 /// The interval of the relative lift from the logarithm of the ratio, which is nearer normal than the ratio itself.
 /// Without a conversion among the treated, half a conversion is added to both arms, and nothing is ruled out below.
+/// An arm that converted throughout shows no variance: then Wilson's limits of both rates, whose distances from the
+/// rates on the logarithmic scale add up as errors do (Zou and Donner 2008).
 pub fn log_interval(treated: Arm, control: Arm, z: f64) -> Option<(f64, f64)> {
     if control.converted == 0 {
         return None;
+    }
+    let throughout = |arm: Arm| arm.converted == arm.n;
+    if treated.converted > 0 && (throughout(treated) || throughout(control)) {
+        let ((l1, u1), (l0, u0)) = (wilson(treated, z), wilson(control, z));
+        let (p1, p0) = (treated.rate(), control.rate());
+        let (below, above) = ((p1 / l1).ln().hypot((u0 / p0).ln()), (u1 / p1).ln().hypot((p0 / l0).ln()));
+        return Some((p1 / p0 * (-below).exp() - 1.0, p1 / p0 * above.exp() - 1.0));
     }
     let add = if treated.converted == 0 { 0.5 } else { 0.0 };
     let (x1, n1) = (treated.converted as f64 + add, treated.n as f64 + add);

@@ -1,8 +1,8 @@
 //! The score test of a difference of proportions against any difference, by Miettinen and Nurminen (1985), with the
 //! right cubic: statsmodels 0.15.0 has a slip in it (issue #10269).
 
-use super::normal;
-use super::proportions::{Arm, ln_choose};
+use super::proportions::{Arm, SMALL};
+use super::{exact, normal};
 use std::f64::consts::PI;
 
 /// The control's rate that is likeliest when treated - control is `delta`.
@@ -58,49 +58,11 @@ pub struct Tails {
     pub as_high: f64,
 }
 
-/// Up to so many tables the exact test costs about a millisecond.
-const MAX_TABLES: u64 = 10_000;
-
-/// The two one-sided tests against `delta`: exact for small arms, else by the normal distribution of z.
+/// The two one-sided tests against `delta`: exact where an arm is small, else by the normal distribution of z.
 pub fn tails(treated: Arm, control: Arm, delta: f64) -> Tails {
-    let small = treated.n.min(control.n) < 30 && (treated.n + 1) * (control.n + 1) <= MAX_TABLES;
-    if small {
-        return exact_tails(treated, control, delta);
+    if treated.n.min(control.n) < SMALL {
+        return exact::tails(treated, control, delta);
     }
     let z = z(treated, control, delta);
     Tails { as_low: normal::sf(-z), as_high: normal::sf(z) }
-}
-
-/// Chan's exact unconditional test (1998): the greatest probability, over the control's rate, of all tables whose z is
-/// at least as extreme.
-fn exact_tails(treated: Arm, control: Arm, delta: f64) -> Tails {
-    let observed = z(treated, control, delta);
-    let tables: Vec<(usize, usize, f64)> = (0..=treated.n)
-        .flat_map(|x1| (0..=control.n).map(move |x0| (x1, x0)))
-        .map(|(x1, x0)| {
-            let table = z(Arm { converted: x1, n: treated.n }, Arm { converted: x0, n: control.n }, delta);
-            (x1 as usize, x0 as usize, table - observed)
-        })
-        .collect();
-    let (low, high) = ((-delta).max(0.0), (1.0 - delta).min(1.0));
-    let mut worst = Tails { as_low: 0.0, as_high: 0.0 };
-    for step in 0..=200 {
-        let p0 = low + (high - low) * f64::from(step) / 200.0;
-        let (chance1, chance0) = (binomial(treated.n, p0 + delta), binomial(control.n, p0));
-        let mut here = Tails { as_low: 0.0, as_high: 0.0 };
-        for &(x1, x0, more) in &tables {
-            let chance = chance1[x1] * chance0[x0];
-            here.as_low += if more <= 1e-9 { chance } else { 0.0 };
-            here.as_high += if more >= -1e-9 { chance } else { 0.0 };
-        }
-        worst.as_low = worst.as_low.max(here.as_low);
-        worst.as_high = worst.as_high.max(here.as_high);
-    }
-    Tails { as_low: worst.as_low.min(1.0), as_high: worst.as_high.min(1.0) }
-}
-
-fn binomial(n: u64, p: f64) -> Vec<f64> {
-    let p = p.clamp(0.0, 1.0);
-    let ln_times = |k: u64, p: f64| if k == 0 { 0.0 } else { k as f64 * p.ln() };
-    (0..=n).map(|k| (ln_choose(n, k) + ln_times(k, p) + ln_times(n - k, 1.0 - p)).exp()).collect()
 }

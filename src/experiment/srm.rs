@@ -13,6 +13,8 @@ pub enum Verdict {
 
 #[derive(Clone, Copy, Debug)]
 pub struct SampleRatio {
+    /// Leads in the arms that have a weight.
+    pub n: f64,
     pub chi2: f64,
     pub df: f64,
     pub p: f64,
@@ -62,6 +64,7 @@ pub fn sample_ratio(counts: &[u64], weights: &[f64]) -> Option<SampleRatio> {
         Verdict::Alarm
     };
     Some(SampleRatio {
+        n,
         chi2,
         df,
         p,

@@ -18,7 +18,7 @@ impl Bins {
         let edges = distinct(current, reference).unwrap_or_else(|| {
             let mut edges: Vec<f64> = (1..BINS).filter_map(|i| reference.quantile(i as f64 / BINS as f64)).collect();
             edges.dedup();
-            edges.push(f64::MAX);
+            edges.push(f64::INFINITY);
             edges
         });
         let mut below = (0, 0);

@@ -1,13 +1,14 @@
 //! Whether a score of 0.2 means an effect of 0.2.
 
 use super::ranking::{Contrast, Ranking};
-use super::sum::{Sum, mean};
+use super::sum::{Sum, mean, size, standard_error};
+use super::trial::{Case, tied};
 use std::f64::consts::FRAC_2_PI;
 
 /// One bin of the ranking.
-pub struct Bin {
+pub struct Bin<'a> {
     pub number: usize,
-    pub n: usize,
+    pub cases: &'a [Case],
     pub mean_score: f64,
     /// None where an arm is missing here.
     pub contrast: Option<Contrast>,
@@ -18,8 +19,8 @@ pub struct Bin {
 
 /// The ranking in `count` bins of about equal size, the best first. Equal scores stay together, in
 /// the bin of their middle rank.
-pub fn bins(ranking: &Ranking, effects: &[f64], count: usize) -> Vec<Bin> {
-    let n = ranking.n();
+pub fn bins<'a>(ranking: &Ranking<'a>, effects: &[f64], count: usize) -> Vec<Bin<'a>> {
+    let (n, size) = (ranking.n(), size(effects));
     let mut ends = vec![0; count];
     let (mut start, mut number) = (0, 0);
     for group in ranking.groups() {
@@ -39,11 +40,11 @@ pub fn bins(ranking: &Ranking, effects: &[f64], count: usize) -> Vec<Bin> {
         let squares = Sum::of(effects.iter().map(|e| (e - effect).powi(2)));
         bins.push(Bin {
             number: number + 1,
-            n: end - start,
+            cases,
             mean_score: Sum::of(cases.iter().map(|case| case.score())) / n,
             contrast: ranking.contrast(&[(cases, 1.0)]),
             effect,
-            effect_se: (squares > 0.0).then(|| squares.sqrt() / n),
+            effect_se: standard_error(squares / n / n, size / n.sqrt()),
         });
         start = end;
     }
@@ -54,15 +55,19 @@ pub fn bins(ranking: &Ranking, effects: &[f64], count: usize) -> Vec<Bin> {
 pub struct Line {
     pub intercept: f64,
     pub slope: f64,
-    /// Standard errors that allow for outcomes of unequal variance (HC1).
-    pub intercept_se: f64,
-    pub slope_se: f64,
+    /// Standard errors that allow for outcomes of unequal variance (HC1); None where the line meets every effect.
+    pub intercept_se: Option<f64>,
+    pub slope_se: Option<f64>,
 }
 
 /// Least squares of the cases' effects on their scores (Chernozhukov et al. 2018: best linear
 /// predictor). None where all scores are equal.
 pub fn line(ranking: &Ranking, effects: &[f64]) -> Option<Line> {
-    let n = ranking.n() as f64;
+    let (n, size) = (ranking.n() as f64, size(effects));
+    let (first, last) = (ranking.cases.first()?, ranking.cases.last()?);
+    if tied(first, last) || n < 3.0 {
+        return None;
+    }
     let mean_score = Sum::of(ranking.cases.iter().map(|case| case.score())) / n;
     let mean_effect = Sum::of(effects.iter().copied()) / n;
     let apart = || ranking.cases.iter().zip(effects).map(|(case, e)| (case.score() - mean_score, e - mean_effect));
@@ -72,8 +77,8 @@ pub fn line(ranking: &Ranking, effects: &[f64]) -> Option<Line> {
         products.add(score * effect);
     }
     let squares = squares.value();
-    if squares == 0.0 || n < 3.0 {
-        return None;
+    if squares == 0.0 {
+        return None; // scores of 1e-200 have no squares
     }
     let slope = products.value() / squares;
     let (mut of_slope, mut of_intercept) = (Sum::default(), Sum::default());
@@ -83,24 +88,24 @@ pub fn line(ranking: &Ranking, effects: &[f64]) -> Option<Line> {
         of_slope.add((score * residual).powi(2));
         of_intercept.add(((1.0 / n - share * score) * residual).powi(2));
     }
-    let se = |variance: f64| (variance * n / (n - 2.0)).sqrt();
+    let widened = n / (n - 2.0);
     Some(Line {
         intercept: mean_effect - slope * mean_score,
         slope,
-        intercept_se: se(of_intercept.value()),
-        slope_se: se(of_slope.value()) / squares,
+        intercept_se: standard_error(of_intercept.value() * widened, size * (1.0 / n + share * mean_score).sqrt()),
+        slope_se: standard_error(of_slope.value() / squares * widened, size).map(|se| se / squares.sqrt()),
     })
 }
 
 /// The mean distance between score and effect over the bins, and what chance alone makes of it
-/// in a model that is calibrated: E|N(0, se)| = se * sqrt(2/pi).
-pub fn error(bins: &[Bin]) -> Option<(f64, f64)> {
-    let n: usize = bins.iter().map(|bin| bin.n).sum();
-    let weighted = |value: fn(&Bin) -> f64| mean(bins.iter().map(move |bin| value(bin) * bin.n as f64), n);
-    Some((
-        weighted(|bin| (bin.mean_score - bin.effect).abs())?,
-        weighted(|bin| bin.effect_se.unwrap_or(0.0) * FRAC_2_PI.sqrt())?,
-    ))
+/// in a model that is calibrated: E|N(0, se)| = se * sqrt(2/pi); None where a bin does not show its error.
+pub fn error(bins: &[Bin]) -> Option<(f64, Option<f64>)> {
+    let n: usize = bins.iter().map(|bin| bin.cases.len()).sum();
+    let weigh = |bin: &Bin, value: f64| value * bin.cases.len() as f64;
+    let distance = mean(bins.iter().map(|bin| weigh(bin, (bin.mean_score - bin.effect).abs())), n)?;
+    let by_chance: Option<Vec<f64>> =
+        bins.iter().map(|bin| bin.effect_se.map(|se| weigh(bin, se * FRAC_2_PI.sqrt()))).collect();
+    Some((distance, by_chance.and_then(|errors| mean(errors.into_iter(), n))))
 }
 
 #[cfg(test)]
@@ -114,15 +119,16 @@ mod tests {
         let trial = fixture::trial(11, 2000, false);
         let ranking = Ranking::new(&trial);
         let bins = bins(&ranking, &ranking.effects().unwrap(), 10);
-        assert_eq!(bins.iter().map(|bin| bin.n).sum::<usize>(), 2000);
+        assert_eq!(bins.iter().map(|bin| bin.cases.len()).sum::<usize>(), 2000);
         assert!(bins.windows(2).all(|pair| pair[0].mean_score > pair[1].mean_score));
-        assert!(bins.iter().all(|bin| bin.n.abs_diff(200) < 20 && bin.effect_se.is_some()));
+        assert!(bins.iter().all(|bin| bin.cases.len().abs_diff(200) < 20 && bin.effect_se.is_some()));
         let (error, chance) = error(&bins).unwrap();
+        let chance = chance.unwrap();
         assert!(error < 3.0 * chance, "{error} of a calibrated model, {chance} by chance");
         let equal = Trial::of(fixture::cases(11, 2000, false).into_iter().map(|(_, t, y, p)| (0.1, t, y, p)));
         let ranking = Ranking::new(&equal);
         let one = super::bins(&ranking, &ranking.effects().unwrap(), 10);
-        assert_eq!(one.iter().map(|bin| (bin.number, bin.n)).collect::<Vec<_>>(), [(6, 2000)]);
+        assert_eq!(one.iter().map(|bin| (bin.number, bin.cases.len())).collect::<Vec<_>>(), [(6, 2000)]);
     }
 
     #[test]
@@ -132,6 +138,6 @@ mod tests {
         let ranking = Ranking::new(&trial);
         let bins = bins(&ranking, &ranking.effects().unwrap(), 3);
         assert!(bins.iter().all(|bin| bin.contrast.is_none() && bin.effect_se.is_none()));
-        assert!(error(&[]).is_none());
+        assert!(error(&bins).unwrap().1.is_none() && error(&[]).is_none());
     }
 }

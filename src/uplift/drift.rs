@@ -108,7 +108,7 @@ impl Drift {
             chi2_p: p_values::chi2(chi2 / design_effect, chi2_df),
             share_outside: share(below + n - to),
             share_of_mode: share(current.ties().1),
-            detectable_shift: b.sd().map(|sd| POWER * sd * sizes.of_difference().sqrt()),
+            detectable_shift: b.sd().filter(|sd| *sd > 0.0).map(|sd| POWER * sd * sizes.of_difference().sqrt()),
             low_power: sizes.n.min(sizes.m) < FEW,
         })
     }
@@ -163,8 +163,10 @@ fn distances(current: &Scores, reference: &Scores) -> (f64, f64) {
             area.add(distance * (next - here));
         }
     }
-    // What is left of one sample lies beyond the other's end, which is at 1.
-    let (rest, size) = if i < a.len() { (&a[i..], n) } else { (&b[j..], m) };
+    // What is left of one sample lies beyond the other's end, which is at 1; but for what equals that end.
+    let (rest, size, end) = if i < a.len() { (&a[i..], n, b.last()) } else { (&b[j..], m, a.last()) };
+    let beyond = rest.partition_point(|score| Some(score) <= end);
+    greatest = greatest.max((rest.len() - beyond) as f64 / size);
     for (k, pair) in rest.windows(2).enumerate() {
         area.add((rest.len() - k - 1) as f64 / size * (pair[1].value() - pair[0].value()));
     }
@@ -229,6 +231,18 @@ mod tests {
         assert!(Drift::of(&fixture::scores(2, 100, 0.2), &fixture::scores(1, 1000, 0.2), 4.0).unwrap().low_power);
     }
 
+    /// The samples meet in a group of equal scores with which one of them ends: scipy.stats.ks_2samp.
+    #[test]
+    fn a_sample_may_end_within_equal_scores() {
+        let mut many = vec![0.1; 8];
+        many.extend([0.2; 20]);
+        many.extend([0.3; 22]);
+        let (one, many) = (Scores::of(&[0.2]), Scores::of(&many));
+        assert_near(distances(&one, &many).0, 0.44, 1e-12);
+        assert_near(distances(&many, &one).0, 0.44, 1e-12);
+        assert_near(distances(&Scores::of(&[0.1, 0.2, 0.2]), &Scores::of(&[0.2; 4])).0, 1.0 / 3.0, 1e-12);
+    }
+
     #[test]
     fn the_same_source_does_not_alarm() {
         let still = Drift::of(&fixture::scores(3, 500, 0.2), &fixture::scores(1, 1000, 0.2), 1.0).unwrap();
@@ -271,6 +285,7 @@ mod tests {
         assert_eq!(stuck.severity(0.05, 0.02), Severity::Drift);
         let equal = Drift::of(&Scores::of(&[0.2; 50]), &Scores::of(&[0.2; 40]), 1.0).unwrap();
         assert_eq!((equal.ks, equal.wasserstein, equal.psi, equal.chi2_p, equal.welch), (0.0, 0.0, 0.0, None, None));
+        assert_eq!((equal.mean_p, equal.detectable_shift), (None, None), "nothing says how much a score may vary");
         assert_eq!(equal.severity(0.05, 0.02), Severity::None);
         let apart = Drift::of(&Scores::of(&[0.5; 50]), &Scores::of(&[0.2; 40]), 1.0).unwrap();
         assert_eq!((apart.ks, apart.share_outside), (1.0, 1.0));

@@ -60,7 +60,7 @@ fn the_rates_of_a_fitted_model() {
     let ranking = Ranking::new(&trial);
     let rate = rate(&ranking, &ranking.effects().unwrap());
     assert_near(rate.autoc.value, 0.0176018598865433, 1e-12);
-    assert_near(rate.autoc.se, 0.003463208561, 1e-9);
+    assert_near(rate.autoc.se.unwrap(), 0.003463208561, 1e-9);
     assert_near(rate.qini.value, 0.007824878049924572, 1e-12);
-    assert_near(rate.qini.se, 0.000976460688, 1e-9);
+    assert_near(rate.qini.se.unwrap(), 0.000976460688, 1e-9);
 }

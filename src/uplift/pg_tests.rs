@@ -99,10 +99,19 @@ mod tests {
             ));
         }
         holds(
-            "SELECT (m.status, m.n, m.n_invalid, m.qini, m.autoc, m.autoc_se) = ('equal_scores', 100::bigint, 2::bigint, 0::float8, 0::float8, 0::float8)
-                 AND m.autoc_p IS NULL AND m.slope IS NULL AND m.uplift_at_10 = m.uplift
+            "SELECT (m.status, m.n, m.n_invalid, m.qini, m.autoc) = ('equal_scores', 100::bigint, 2::bigint, 0::float8, 0::float8)
+                 AND m.autoc_se IS NULL AND m.autoc_p IS NULL AND m.slope IS NULL AND m.uplift_at_10 = m.uplift
              FROM (SELECT stormops.uplift_agg(0.2, i % 2 = 0, (i % 5 = 0)::integer, CASE WHEN i < 3 THEN i ELSE 0.5 END)
                    AS s FROM generate_series(1, 102) AS i) AS a, stormops.uplift_metrics(a.s) AS m",
+        );
+    }
+
+    #[pg_test]
+    fn a_bin_counts_the_arm_that_it_has() {
+        holds(
+            "SELECT (treated, control, treated_rate) = (2::bigint, 0::bigint, 0.5::float8) AND num_nonnulls(control_rate, uplift) = 0
+             FROM (SELECT stormops.uplift_agg(i, i > 2, i % 2) AS s FROM generate_series(1, 4) AS i) AS a, stormops.bins(a.s, 2)
+             WHERE bin = 1",
         );
     }
 

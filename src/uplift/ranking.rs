@@ -1,6 +1,6 @@
 //! A trial's cases by rank: who counts how much, and the contrast of the arms in any part.
 
-use super::sum::Sum;
+use super::sum::{Sum, standard_error};
 use super::trial::{Case, Trial, tied};
 
 /// Sums of one arm.
@@ -34,8 +34,6 @@ impl Arm {
 
 /// Treated against control in some part of the ranking.
 pub struct Contrast {
-    pub treated: f64,
-    pub control: f64,
     pub treated_rate: f64,
     pub control_rate: f64,
     /// None where no outcome varies: there is uncertainty, but these rows do not show it.
@@ -113,12 +111,7 @@ impl<'a> Ranking<'a> {
             self.control = Arm::counted(held + held_events, held_events);
             return;
         }
-        let (mut treated, mut control) = (Arm::default(), Arm::default());
-        for case in self.cases {
-            let arm = if case.treated() { &mut treated } else { &mut control };
-            arm.add(self.weight(case), case.outcome());
-        }
-        (self.treated, self.control) = (treated, control);
+        (self.treated, self.control) = self.arms(self.cases);
     }
 
     pub fn n(&self) -> usize {
@@ -201,8 +194,18 @@ impl<'a> Ranking<'a> {
             }
         }
         let variance = spread[0].value() / weight[0].powi(2) + spread[1].value() / weight[1].powi(2);
-        let se = (variance > 0.0).then(|| variance.sqrt());
-        Some(Contrast { treated: n[1], control: n[0], treated_rate: rate[1], control_rate: rate[0], se })
+        let se = standard_error(variance, rate[0].abs().max(rate[1].abs()));
+        Some(Contrast { treated_rate: rate[1], control_rate: rate[0], se })
+    }
+
+    /// The arms in some cases, treated first.
+    pub fn arms(&self, cases: &[Case]) -> (Arm, Arm) {
+        let (mut treated, mut control) = (Arm::default(), Arm::default());
+        for case in cases {
+            let arm = if case.treated() { &mut treated } else { &mut control };
+            arm.add(self.weight(case), case.outcome());
+        }
+        (treated, control)
     }
 
     /// For each case an unbiased score of its own effect (augmented inverse propensity; Robins,
@@ -241,5 +244,5 @@ fn count(parts: &[(&[Case], f64)]) -> Option<Contrast> {
     let rate = [events[0] / n[0], events[1] / n[1]];
     let variance: f64 = (0..2).map(|arm| rate[arm] * (1.0 - rate[arm]) / n[arm]).sum();
     let se = (variance > 0.0).then(|| variance.sqrt());
-    Some(Contrast { treated: n[1], control: n[0], treated_rate: rate[1], control_rate: rate[0], se })
+    Some(Contrast { treated_rate: rate[1], control_rate: rate[0], se })
 }

@@ -3,18 +3,18 @@
 
 use super::p_values;
 use super::ranking::Ranking;
-use super::sum::Sum;
+use super::sum::{Sum, size, standard_error};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     pub value: f64,
-    pub se: f64,
+    /// None where nothing varies.
+    pub se: Option<f64>,
 }
 
 impl Estimate {
-    /// None where nothing varies.
     pub fn z(self) -> Option<f64> {
-        (self.se > 0.0).then(|| self.value / self.se)
+        self.se.map(|se| self.value / se)
     }
 
     pub fn p_value(self) -> Option<f64> {
@@ -62,7 +62,8 @@ pub fn rate(ranking: &Ranking, effects: &[f64]) -> Rate {
             qini.add(weight.1, *effect, mean);
         }
     }
-    Rate { autoc: autoc.estimate(n), qini: qini.estimate(n) }
+    let size = size(effects);
+    Rate { autoc: autoc.estimate(n, size), qini: qini.estimate(n, size) }
 }
 
 #[derive(Default)]
@@ -79,9 +80,11 @@ impl Weighted {
 
     /// The influence of a case is w * (effect - mean) - value. It takes the ranks as given. Since the
     /// weights sum to 0, the sum of its squares is that of the first term, less n * value squared.
-    fn estimate(&self, n: f64) -> Estimate {
-        let value = self.effects.value() / n;
-        let squares = (self.squares.value() - n * value * value).max(0.0);
-        Estimate { value, se: squares.sqrt() / n }
+    fn estimate(&self, n: f64, size: f64) -> Estimate {
+        let (value, squares) = (self.effects.value() / n, self.squares.value());
+        let left = squares - n * value * value;
+        // Of a difference so much smaller than its parts nothing but rounding is left.
+        let se = if left > 1e-13 * squares { standard_error(left / n / n, size / n.sqrt()) } else { None };
+        Estimate { value, se }
     }
 }

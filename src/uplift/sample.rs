@@ -3,6 +3,14 @@
 use std::borrow::Cow;
 use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
 
+/// Values from here on are left out, as the infinities are: of their squares there may be no sum.
+pub const LIMIT: f64 = 1e100;
+
+/// Whether a value can be computed with: neither NaN nor infinite nor enormous.
+pub fn is_usable(value: f64) -> bool {
+    value.abs() < LIMIT
+}
+
 /// One row of a state. Its bytes are those that are stored, so that a state is written in one copy and read in place.
 pub trait Row: Copy + Ord + FromBytes + IntoBytes + Immutable + Unaligned {
     /// What the first bytes of a state of such rows say.
@@ -17,7 +25,7 @@ pub struct Sample<'a, R: Clone> {
     pub rows: Cow<'a, [R]>,
     /// Rows with a NULL where there must be none.
     pub missing: u64,
-    /// Rows with a value outside its range: NaN, infinite, or a propensity that is no chance.
+    /// Rows with a value outside its range: NaN, infinite, enormous, or a propensity that is no chance.
     pub invalid: u64,
 }
 

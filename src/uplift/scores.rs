@@ -1,21 +1,21 @@
 //! Scores in order, and what can be said of them alone.
 
 use super::means::Moments;
-use super::sample::{Row, Sample};
+use super::sample::{Row, Sample, is_usable};
 use super::sum::{Sum, mean};
 use std::cmp::Ordering;
 use zerocopy::little_endian::F64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// One score, neither NaN nor infinite nor -0: so that there is one order, and equal scores have equal bytes.
+/// One score, neither NaN nor infinite nor enormous nor -0: so that there is one order, and equal scores have equal bytes.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Score(F64);
 
 impl Score {
-    /// None for NaN and the infinities.
+    /// None for NaN, the infinities and what is as good as one.
     pub fn new(score: f64) -> Option<Self> {
-        score.is_finite().then(|| Self(F64::new(score + 0.0))) // -0 becomes 0
+        is_usable(score).then(|| Self(F64::new(score + 0.0))) // -0 becomes 0
     }
 
     pub fn value(self) -> f64 {
@@ -52,7 +52,7 @@ impl Row for Score {
     const MAGIC: [u8; 4] = *b"SOs1";
 
     fn is_valid(&self) -> bool {
-        self.value().is_finite()
+        is_usable(self.value())
     }
 }
 
@@ -70,7 +70,11 @@ impl Scores<'_> {
 
     /// What mean and spread come from; None without a score.
     pub fn moments(&self) -> Option<Moments> {
-        let n = self.n();
+        let (n, first, last) = (self.n(), self.rows.first()?, self.rows.last()?);
+        if first == last {
+            // What rounding makes of their mean would pass for a spread.
+            return Some(Moments { n, mean: first.value(), squares: 0.0 });
+        }
         let mean = mean(self.values(), n)?;
         Some(Moments { n, mean, squares: Sum::of(self.values().map(|x| (x - mean) * (x - mean))) })
     }
@@ -90,7 +94,7 @@ impl Scores<'_> {
 
     /// How many scores are at most `x`.
     pub fn count_to(&self, x: f64) -> usize {
-        Score::new(x).map_or(0, |x| self.rows.partition_point(|score| *score <= x))
+        self.rows.partition_point(|score| score.value() <= x)
     }
 
     /// The sizes of the groups of equal scores: how many groups, and the largest.
@@ -138,5 +142,16 @@ mod tests {
         assert!(none.moments().is_none());
         assert_eq!((none.quantile(0.5), none.ties()), (None, (0, 0)));
         assert_eq!(Scores::of(&[0.1]).moments().unwrap().variance(), None);
+        assert_eq!(Scores::of(&[1e100, -1e100, f64::MAX, 9e99]).n(), 1);
+    }
+
+    #[test]
+    fn equal_scores_do_not_vary() {
+        for (score, n) in
+            [0.1, 0.2, 0.3, 0.7, 1.0 / 3.0].into_iter().flat_map(|score| (1..100).map(move |n| (score, n)))
+        {
+            let moments = Scores::of(&vec![score; n]).moments().unwrap();
+            assert_eq!((moments.mean, moments.squares), (score, 0.0));
+        }
     }
 }

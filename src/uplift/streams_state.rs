@@ -1,5 +1,6 @@
 //! A watched stream as bytes, to be kept between two looks.
 
+use super::sample::{LIMIT, is_usable};
 use super::streams::{Adwin, BUCKETS, Detector, PageHinkley, size};
 
 /// A detector and how many elements it was shown, those included that were left out.
@@ -77,7 +78,7 @@ impl Watch {
         let mut changes = Vec::new();
         for value in stream {
             self.shown += 1;
-            let Some(value) = value.filter(|value| value.abs() < 1e100) else { continue };
+            let Some(value) = value.filter(|value| is_usable(*value)) else { continue };
             let before = self.detector.mean();
             if self.detector.push(value) {
                 // What Page-Hinkley holds at a change is what was before; it starts anew with the next value.
@@ -119,7 +120,7 @@ impl Watch {
             }
             "page_hinkley" => {
                 let (delta, threshold) = (delta.unwrap_or(0.005), threshold.unwrap_or(50.0));
-                if !((0.0..1e100).contains(&delta) && threshold > 0.0 && threshold < 1e100) {
+                if !((0.0..LIMIT).contains(&delta) && threshold > 0.0 && threshold < LIMIT) {
                     return Err((
                         "page_hinkley takes a delta of at least 0 and a threshold above 0",
                         "The defaults are 0.005 and 50, in units of the values.",

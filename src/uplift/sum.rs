@@ -49,6 +49,20 @@ pub fn mean(values: impl Iterator<Item = f64>, n: usize) -> Option<f64> {
     (n > 0).then(|| Sum::of(values) / n as f64)
 }
 
+/// What of a value of this size may be rounding.
+const ROUNDING: f64 = 1e-14;
+
+/// A standard error from its square; None where that is no more than rounding leaves of values of this size: there is
+/// uncertainty, but these rows do not show it.
+pub fn standard_error(variance: f64, size: f64) -> Option<f64> {
+    (variance > (ROUNDING * size).powi(2) && variance.is_finite()).then(|| variance.sqrt())
+}
+
+/// The greatest of some values, whatever their signs.
+pub fn size(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |greatest, value| value.abs().max(greatest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +72,15 @@ mod tests {
         assert_eq!(Sum::of([1.0, 1e100, 1.0, -1e100].into_iter()), 2.0);
         assert_eq!(Sum::of((0..10).map(|_| 0.1)), 1.0);
         assert_eq!(mean([].into_iter(), 0), None);
+    }
+
+    #[test]
+    fn rounding_is_no_spread() {
+        assert_eq!(size(&[0.5, -3.0, 1.0]), 3.0);
+        assert_eq!(standard_error(4.0, 1e3), Some(2.0));
+        assert_eq!(
+            (standard_error(1e-32, 1.0), standard_error(0.0, 0.0), standard_error(f64::NAN, 1.0)),
+            (None, None, None)
+        );
     }
 }

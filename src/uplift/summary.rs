@@ -25,7 +25,7 @@ pub struct Summary {
     pub rate: Option<Rate>,
     pub line: Option<Line>,
     /// The mean error over ten bins, and what chance alone makes of it.
-    pub calibration: Option<(f64, f64)>,
+    pub calibration: Option<(f64, Option<f64>)>,
 }
 
 pub fn summary(trial: &Trial, ranking: &Ranking) -> Summary {
@@ -97,9 +97,9 @@ mod tests {
     fn rates_equal_the_references() {
         let rate = of(&fixture::cases(11, 2000, false)).rate.unwrap();
         assert_near(rate.autoc.value, 0.0801981687892338, 1e-12);
-        assert_near(rate.autoc.se, 0.02019014775336666, 1e-12);
+        assert_near(rate.autoc.se.unwrap(), 0.02019014775336666, 1e-12);
         assert_near(rate.qini.value, 0.021158633875863843, 1e-12);
-        assert_near(rate.qini.se, 0.005535351388988849, 1e-12);
+        assert_near(rate.qini.se.unwrap(), 0.005535351388988849, 1e-12);
     }
 
     /// statsmodels 0.15.0: OLS(...).fit(cov_type='HC1').
@@ -108,8 +108,8 @@ mod tests {
         let line = of(&fixture::cases(11, 2000, false)).line.unwrap();
         assert_near(line.intercept, -0.04107063856557761, 1e-9);
         assert_near(line.slope, 1.368725570475323, 1e-9);
-        assert_near(line.intercept_se, 0.03676550018193601, 1e-9);
-        assert_near(line.slope_se, 0.33163205607884755, 1e-9);
+        assert_near(line.intercept_se.unwrap(), 0.03676550018193601, 1e-9);
+        assert_near(line.slope_se.unwrap(), 0.33163205607884755, 1e-9);
     }
 
     /// Where high scores are treated more often, arms differ in scores: without weights the
@@ -124,9 +124,9 @@ mod tests {
         assert_near(log.areas.unwrap().qini_area, 0.011330441437616424, 1e-11);
         let rate = log.rate.unwrap();
         assert_near(rate.autoc.value, 0.07814299674860217, 1e-11);
-        assert_near(rate.autoc.se, 0.022607677018639537, 1e-11);
+        assert_near(rate.autoc.se.unwrap(), 0.022607677018639537, 1e-11);
         assert_near(rate.qini.value, 0.02248525479037871, 1e-11);
-        assert_near(rate.qini.se, 0.008150638064747082, 1e-11);
+        assert_near(rate.qini.se.unwrap(), 0.008150638064747082, 1e-11);
     }
 
     #[test]
@@ -152,16 +152,43 @@ mod tests {
 
     #[test]
     fn equal_scores_rank_nobody() {
-        let cases: Vec<Raw> = fixture::cases(11, 2000, false).into_iter().map(|(_, t, y, p)| (0.2, t, y, p)).collect();
-        let equal = of(&cases);
+        let equal_to = |score: f64, n: usize| -> Vec<Raw> {
+            fixture::cases(11, n, false).into_iter().map(|(_, t, y, p)| (score, t, y, p)).collect()
+        };
+        // Whatever rounding makes of their mean, they do not vary.
+        for (score, n) in [(0.1, 33), (0.2, 333), (0.3, 303), (0.7, 1001), (1.0 / 3.0, 301)] {
+            let equal = of(&equal_to(score, n));
+            assert!(equal.status == "equal_scores" && equal.line.is_none());
+        }
+        let equal = of(&equal_to(0.2, 2000));
         assert_eq!(equal.status, "equal_scores");
         let areas = equal.areas.unwrap();
         assert!(areas.qini.unwrap().abs() < 1e-12 && areas.auuc.unwrap().abs() < 1e-12);
         let rate = equal.rate.unwrap();
-        assert_eq!((rate.autoc.value, rate.autoc.se, rate.autoc.z()), (0.0, 0.0, None));
+        assert_eq!((rate.autoc.value, rate.autoc.se, rate.autoc.z()), (0.0, None, None));
         // The best tenth of equals is any tenth: the average effect.
         assert_near(equal.top[0].as_ref().unwrap().uplift(), equal.overall.unwrap().uplift(), 1e-12);
         assert!(equal.line.is_none());
+    }
+
+    /// Up to five cases, in every way: of what does not vary there is no error, rather than one that rounding made.
+    #[test]
+    fn few_cases_have_no_error_of_nothing() {
+        for n in 2..=5 {
+            for kinds in 0..1 << (2 * n) {
+                let bit = |place: usize| kinds >> place & 1 == 1;
+                let cases: Vec<Raw> =
+                    (0..n).map(|i| (0.1 * (i + 1) as f64, bit(i), f64::from(u8::from(bit(n + i))), None)).collect();
+                let summary = of(&cases);
+                let rates = summary.rate.iter().flat_map(|rate| [rate.autoc.se, rate.qini.se]);
+                let lines = summary.line.iter().flat_map(|line| [line.slope_se, line.intercept_se]);
+                let tops = summary.top.iter().chain([&summary.overall]).flatten().map(|top| top.se);
+                let by_chance = summary.calibration.iter().map(|calibration| calibration.1);
+                for se in rates.chain(lines).chain(tops).chain(by_chance).flatten() {
+                    assert!(se > 1e-6, "{se} of {cases:?}");
+                }
+            }
+        }
     }
 
     #[test]

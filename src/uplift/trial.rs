@@ -1,6 +1,6 @@
 //! Treated and untreated rows with their scores and outcomes, the best score first.
 
-use super::sample::{Row, Sample};
+use super::sample::{Row, Sample, is_usable};
 use std::cmp::Ordering;
 use zerocopy::little_endian::F64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -19,7 +19,7 @@ pub struct Case {
 const UNKNOWN: f64 = 2.0;
 
 impl Case {
-    /// None unless score and outcome are finite and the propensity is a chance, 0 < p < 1. Without a
+    /// None unless score and outcome are numbers to compute with and the propensity is a chance, 0 < p < 1. Without a
     /// propensity it is the share of the treated.
     pub fn new(score: f64, treated: bool, outcome: f64, propensity: Option<f64>) -> Option<Self> {
         let propensity = match propensity {
@@ -28,7 +28,7 @@ impl Case {
             None => UNKNOWN,
         };
         let signed = if treated { propensity } else { -propensity };
-        (score.is_finite() && outcome.is_finite()).then(|| Self {
+        (is_usable(score) && is_usable(outcome)).then(|| Self {
             score: F64::new(score + 0.0), // -0 becomes 0
             outcome: F64::new(outcome + 0.0),
             propensity: F64::new(signed),
@@ -88,7 +88,7 @@ impl Row for Case {
 
     fn is_valid(&self) -> bool {
         let p = self.propensity.get().abs();
-        self.score().is_finite() && self.outcome().is_finite() && (p > 0.0 && p < 1.0 || p == UNKNOWN)
+        is_usable(self.score()) && is_usable(self.outcome()) && (p > 0.0 && p < 1.0 || p == UNKNOWN)
     }
 }
 
@@ -142,9 +142,14 @@ mod tests {
 
     #[test]
     fn what_was_not_left_to_chance_is_no_case() {
-        for (score, outcome, propensity) in
-            [(f64::NAN, 1.0, 0.5), (0.1, f64::INFINITY, 0.5), (0.1, 1.0, 0.0), (0.1, 1.0, 1.0), (0.1, 1.0, f64::NAN)]
-        {
+        for (score, outcome, propensity) in [
+            (f64::NAN, 1.0, 0.5),
+            (0.1, f64::INFINITY, 0.5),
+            (0.1, -1e100, 0.5),
+            (0.1, 1.0, 0.0),
+            (0.1, 1.0, 1.0),
+            (0.1, 1.0, f64::NAN),
+        ] {
             assert_eq!(Case::new(score, true, outcome, Some(propensity)), None);
         }
     }

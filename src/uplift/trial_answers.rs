@@ -75,7 +75,7 @@ fn trial_rate(
     };
     TableIterator::once((
         estimate.map(|e| e.value),
-        estimate.map(|e| e.se),
+        estimate.and_then(|e| e.se),
         estimate.and_then(|e| e.z()),
         estimate.and_then(|e| e.p_value()),
     ))
@@ -150,17 +150,17 @@ fn trial_metrics(
         uplift(&s.top[2]),
         se(&s.top[2]),
         autoc.map(|e| e.value),
-        autoc.map(|e| e.se),
+        autoc.and_then(|e| e.se),
         autoc.and_then(|e| e.p_value()),
         rate_qini.map(|e| e.value),
-        rate_qini.map(|e| e.se),
+        rate_qini.and_then(|e| e.se),
         rate_qini.and_then(|e| e.p_value()),
         line.map(|line| line.slope),
-        line.map(|line| line.slope_se),
+        line.and_then(|line| line.slope_se),
         line.map(|line| line.intercept),
-        line.map(|line| line.intercept_se),
+        line.and_then(|line| line.intercept_se),
         s.calibration.map(|error| error.0),
-        s.calibration.map(|error| error.1),
+        s.calibration.and_then(|error| error.1),
         (trial.invalid + trial.missing) as i64,
     ))
 }
@@ -199,8 +199,8 @@ fn trial_bins(
     (
         name!(bin, i32),
         name!(n, i64),
-        name!(treated, Option<i64>),
-        name!(control, Option<i64>),
+        name!(treated, i64),
+        name!(control, i64),
         name!(mean_score, f64),
         name!(treated_rate, Option<f64>),
         name!(control_rate, Option<f64>),
@@ -213,20 +213,24 @@ fn trial_bins(
     let trial = trial(state);
     let (ranking, count) = (Ranking::new(&trial), parts(bins));
     let bins = ranking.effects().map(|effects| calibration::bins(&ranking, &effects, count)).unwrap_or_default();
-    TableIterator::new(bins.into_iter().map(|bin| {
-        let c = bin.contrast.as_ref();
-        (
-            bin.number as i32,
-            bin.n as i64,
-            c.map(|c| c.treated as i64),
-            c.map(|c| c.control as i64),
-            bin.mean_score,
-            c.map(|c| c.treated_rate),
-            c.map(|c| c.control_rate),
-            c.map(Contrast::uplift),
-            c.and_then(|c| c.se),
-            bin.effect,
-            bin.effect_se,
-        )
-    }))
+    let rows: Vec<_> = bins
+        .into_iter()
+        .map(|bin| {
+            let (contrast, (treated, control)) = (bin.contrast.as_ref(), ranking.arms(bin.cases));
+            (
+                bin.number as i32,
+                bin.cases.len() as i64,
+                treated.cases as i64,
+                control.cases as i64,
+                bin.mean_score,
+                treated.rate(),
+                control.rate(),
+                contrast.map(Contrast::uplift),
+                contrast.and_then(|contrast| contrast.se),
+                bin.effect,
+                bin.effect_se,
+            )
+        })
+        .collect();
+    TableIterator::new(rows)
 }

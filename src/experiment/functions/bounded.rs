@@ -50,5 +50,7 @@ fn bounded_lift(
     let plan =
         Plan { alpha: fixed.alpha, planned_n: fixed.planned_n, outcome_variance: variance, least_chance: chance };
     let interval = lift.interval(plan);
-    TableIterator::once((lift.n as i64, lift.lift(), interval.map(|i| i.0), interval.map(|i| i.1), lift.p_value(plan)))
+    // Corrected by chances of treatment, an estimate may leave what is possible.
+    let estimate = lift.lift().map(|lift| lift.clamp(-1.0, 1.0));
+    TableIterator::once((lift.n as i64, estimate, interval.map(|i| i.0), interval.map(|i| i.1), lift.p_value(plan)))
 }

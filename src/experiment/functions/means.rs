@@ -5,6 +5,7 @@
 use super::{plan, refuse};
 use crate::experiment::compare::{Plan, Status};
 use crate::experiment::moments::{Difference, Moments, cuped, welch};
+use crate::experiment::proportions::SMALL;
 use crate::experiment::{clusters, sequential};
 use pgrx::prelude::*;
 
@@ -64,8 +65,8 @@ fn arm_moments(
     ))
 }
 
-/// The always-valid interval and p-value. The sequence is asymptotic: below a hundred leads, or thirty clusters, it
-/// promises nothing, and its callers say nothing.
+/// The always-valid interval and p-value. The sequence is asymptotic: below a hundred leads, with a small arm or
+/// few clusters, it promises nothing, and its callers say nothing.
 fn looks(d: Difference, n: f64, plan: Plan) -> (f64, f64, f64) {
     let rho = sequential::rho(plan.planned_n, plan.alpha);
     let half = sequential::half_width(d.se, n, rho, plan.alpha);
@@ -108,9 +109,10 @@ fn compare_means(
     let (treated, control) = (read(treated), read(control));
     let both = treated.n > 0.0 && control.n > 0.0;
     let plain = welch(&treated, &control);
-    let adjusted = cuped(&treated, &control);
+    let adjusted = cuped(&treated, &control).filter(|(_, d)| d.estimate.is_finite() && d.se.is_finite());
     let n = treated.n + control.n;
-    let looks = plain.filter(|_| n >= 100.0).map(|d| looks(d, n, plan));
+    let enough = n >= 100.0 && treated.n.min(control.n) >= SMALL as f64;
+    let looks = plain.filter(|_| enough).map(|d| looks(d, n, plan));
     let status = match (treated.n, control.n) {
         (0.0, 0.0) => Status::NoOutcomes,
         (0.0, _) => Status::NoTreatment,
@@ -169,11 +171,11 @@ fn compare_clusters(
     let plan = plan(None, alpha, planned_n);
     let [treated_n, treated_sum, control_n, control_sum] =
         [treated_n, treated_sum, control_n, control_sum].map(Option::unwrap_or_default);
-    let groups = treated_n.len();
-    if [&treated_sum, &control_n, &control_sum].iter().any(|part| part.len() != groups) {
+    let length = treated_n.len();
+    if [&treated_sum, &control_n, &control_sum].iter().any(|part| part.len() != length) {
         refuse("the four arrays must be equally long", "One element of each for each cluster.");
     }
-    let clusters: Vec<clusters::Cluster> = (0..groups)
+    let clusters: Vec<clusters::Cluster> = (0..length)
         .map(|g| clusters::Cluster {
             treated_n: treated_n[g].unwrap_or(0.0),
             treated_sum: treated_sum[g].unwrap_or(0.0),
@@ -181,12 +183,16 @@ fn compare_clusters(
             control_sum: control_sum[g].unwrap_or(0.0),
         })
         .collect();
+    if clusters.iter().any(|c| c.treated_n < 0.0 || c.control_n < 0.0) {
+        refuse("a cluster has no fewer than 0 leads", "NULL stands for none.");
+    }
+    let groups = clusters::Groups::of(&clusters);
     let robust = clusters::robust(&clusters).filter(|d| d.estimate.is_finite() && d.se.is_finite());
     let n = clusters.iter().map(|c| c.treated_n + c.control_n).sum();
-    let looks = robust.filter(|_| groups >= 30).map(|d| looks(d, n, plan));
+    let looks = robust.filter(|_| !groups.are_few()).map(|d| looks(d, n, plan));
     TableIterator::once((
-        groups as i64,
-        robust.map(|d| d.estimate),
+        groups.all as i64,
+        clusters::means(&clusters).map(|(treated, control)| treated - control).filter(|d| d.is_finite()),
         robust.map(|d| d.se),
         robust.map(|d| d.interval(plan.alpha).0),
         robust.map(|d| d.interval(plan.alpha).1),
@@ -194,6 +200,6 @@ fn compare_clusters(
         looks.map(|l| l.0),
         looks.map(|l| l.1),
         looks.map(|l| l.2),
-        groups < 30,
+        groups.are_few(),
     ))
 }

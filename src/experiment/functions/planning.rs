@@ -13,12 +13,12 @@ fn check_sample_ratio(
     'static,
     (
         name!(verdict, &'static str),
-        name!(chi2, f64),
+        name!(chi2, Option<f64>),
         name!(df, i32),
-        name!(p_value, f64),
-        name!(ln_bayes_factor, f64),
-        name!(sequential_p, f64),
-        name!(deviation, f64),
+        name!(p_value, Option<f64>),
+        name!(ln_bayes_factor, Option<f64>),
+        name!(sequential_p, Option<f64>),
+        name!(deviation, Option<f64>),
     ),
 > {
     let counts: Option<Vec<u64>> = counts.into_iter().map(|c| u64::try_from(c.unwrap_or(0)).ok()).collect();
@@ -37,14 +37,15 @@ fn check_sample_ratio(
         srm::Verdict::Alarm => "alarm",
         srm::Verdict::TooFew => "too_few",
     };
+    let known = |value| (found.n > 0.0).then_some(value);
     TableIterator::once((
         verdict,
-        found.chi2,
+        known(found.chi2),
         found.df as i32,
-        found.p,
-        found.ln_bayes_factor,
-        found.sequential_p,
-        found.deviation,
+        known(found.p),
+        known(found.ln_bayes_factor),
+        known(found.sequential_p),
+        known(found.deviation),
     ))
 }
 
@@ -52,14 +53,14 @@ fn check_sample_ratio(
 #[search_path(pg_catalog, pg_temp)]
 fn leads_per_arm_sql(control_rate: f64, lift: f64, alpha: default!(f64, 0.05)) -> Option<i64> {
     let alpha = plan(None, Some(alpha), None).alpha;
-    power::leads_per_arm(control_rate, lift, alpha).map(|n| n.ceil().min(9e18) as i64)
+    power::leads_per_arm(control_rate, lift, alpha).map(|n| n.ceil() as i64)
 }
 
 #[pg_extern(immutable, parallel_safe, strict, name = "comparison_power")]
 #[search_path(pg_catalog, pg_temp)]
 fn comparison_power_sql(control_rate: f64, lift: f64, leads_per_arm: i64, alpha: default!(f64, 0.05)) -> Option<f64> {
     let alpha = plan(None, Some(alpha), None).alpha;
-    let possible = power::leads_per_arm(control_rate, lift, alpha).is_some() && leads_per_arm > 0;
+    let possible = power::is_lift(control_rate, lift) && leads_per_arm > 0;
     let power = power::power(control_rate, lift, leads_per_arm as f64, alpha);
     (possible && power.is_finite()).then_some(power)
 }
