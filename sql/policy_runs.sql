@@ -85,7 +85,10 @@ CREATE FUNCTION stormops.apply_policy(
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling the one large statement costs more than it saves
-    SET enable_hashjoin = off -- a merge join keeps the order of the key, and memory flat
+    -- Scores and properties come by their keys: that keeps the order in which the log is written, and memory flat.
+    SET enable_hashjoin = off
+    SET enable_sort = off
+    SET enable_incremental_sort = off
     AS $$
 #variable_conflict use_variable
 DECLARE
