@@ -31,7 +31,7 @@ $$;
 COMMENT ON FUNCTION stormops.no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
 
 CREATE FUNCTION stormops.policy_tally(
-    groups jsonb,
+    counts jsonb,
     OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint, OUT reasons jsonb, OUT expected_value numeric
 )
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -47,7 +47,7 @@ CREATE FUNCTION stormops.policy_tally(
         FROM jsonb_to_recordset($1) AS g (decision text, reason text, n bigint, value numeric)
     ) AS t
 $$;
-COMMENT ON FUNCTION stormops.policy_tally(jsonb) IS 'Folds counts by decision and reason into one row.';
+COMMENT ON FUNCTION stormops.policy_tally(jsonb) IS 'Folds what decision_counts() gives into one row.';
 
 CREATE FUNCTION stormops.preview_policy(
     storm_id uuid, policy_mode text DEFAULT 'moderate',
@@ -61,19 +61,16 @@ CREATE FUNCTION stormops.preview_policy(
 #variable_conflict use_variable
 DECLARE
     parameters jsonb;
-    groups jsonb;
+    counts jsonb;
 BEGIN
     PERFORM stormops.decidable_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
-    SELECT jsonb_agg(g) INTO groups FROM (
-        SELECT d.decision, d.reason, count(*) AS n, sum(d.value) AS value
-        FROM stormops.policy_decisions(storm_id, parameters) AS d
-        GROUP BY d.decision, d.reason
-    ) AS g;
-    IF groups IS NULL THEN
+    SELECT stormops.decision_counts(d.decision, d.reason, d.value) INTO counts
+    FROM stormops.policy_decisions(storm_id, parameters) AS d;
+    IF counts IS NULL THEN
         PERFORM stormops.no_scores(storm_id);
     END IF;
-    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops.policy_tally(groups) AS t;
+    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops.policy_tally(counts) AS t;
     SELECT r.run_id INTO supersedes FROM stormops.policy_runs AS r
     WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = preview_policy.storm_id AND r.superseded_at IS NULL;
 END
@@ -88,13 +85,16 @@ CREATE FUNCTION stormops.apply_policy(
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling the one large statement costs more than it saves
-    SET enable_hashjoin = off -- a merge join keeps the order of the key, and memory flat
+    -- Scores and properties come by their keys: that keeps the order in which the log is written, and memory flat.
+    SET enable_hashjoin = off
+    SET enable_sort = off
+    SET enable_incremental_sort = off
     AS $$
 #variable_conflict use_variable
 DECLARE
     tenant uuid := stormops.current_tenant();
     parameters jsonb;
-    groups jsonb;
+    written record;
     decided_at timestamptz := now();
 BEGIN
     IF NOT stormops.may_write('crew_chief') THEN
@@ -116,23 +116,19 @@ BEGIN
     END IF;
 
     run_id := stormops.new_id();
-    WITH written AS (
-        INSERT INTO stormops.policy_decisions_log AS l (
-            tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
-            decision, reason, policy_mode, model_version
-        )
-        SELECT tenant, run_id, d.property_id, storm_id, decided_at, d.propensity, d.score, d.score_sd, d.value,
-            d.decision, d.reason, policy_mode, d.model_version
-        FROM stormops.policy_decisions(storm_id, parameters) AS d
-        RETURNING l.decision, l.reason, l.value
+    INSERT INTO stormops.policy_decisions_log (
+        tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
+        decision, reason, policy_mode, model_version
     )
-    SELECT jsonb_agg(g) INTO groups FROM (
-        SELECT w.decision, w.reason, count(*) AS n, sum(w.value) AS value FROM written AS w GROUP BY w.decision, w.reason
-    ) AS g;
-    IF groups IS NULL THEN
+    SELECT tenant, run_id, d.property_id, storm_id, decided_at, d.propensity, d.score, d.score_sd, d.value,
+        d.decision, d.reason, policy_mode, d.model_version
+    FROM stormops.policy_decisions(storm_id, parameters) AS d;
+    IF NOT FOUND THEN
         PERFORM stormops.no_scores(storm_id);
     END IF;
-    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops.policy_tally(groups) AS t;
+    -- Sealed and counted in one pass over what is in the log now.
+    SELECT d.* INTO written FROM stormops.decisions_digest(tenant, run_id) AS d;
+    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops.policy_tally(written.counts) AS t;
 
     UPDATE stormops.policy_runs AS r SET superseded_at = decided_at WHERE r.tenant_id = tenant AND r.run_id = supersedes;
     INSERT INTO stormops.policy_runs (
@@ -144,7 +140,7 @@ BEGIN
         treat, hold, excluded, reasons, expected_value, supersedes
     );
     INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints)
-    SELECT tenant, run_id, d.decisions, d.digest, d.fingerprints FROM stormops.decisions_digest(tenant, run_id) AS d;
+    VALUES (tenant, run_id, written.decisions, written.digest, written.fingerprints);
     INSERT INTO stormops.tenant_usage (metric_name, metric_value, dimensions)
     SELECT m.metric_name, m.n, jsonb_build_object('policy_mode', policy_mode, 'run_id', run_id, 'storm_id', storm_id)
     FROM (VALUES ('policy_run', 1), ('policy_decision', treat + hold + excluded)) AS m (metric_name, n);

@@ -40,6 +40,7 @@ CREATE FUNCTION stormops.usage_functions(OUT signature text, OUT kinds text[]) R
         ('decidable_storm(uuid)', '{app,trusted_app}'),
         ('no_scores(uuid)', '{app,trusted_app}'),
         ('policy_tally(jsonb)', '{app,trusted_app}'),
+        ('decision_counts(text,text,double precision)', '{app,trusted_app}'),
         ('attitude(double precision)', '{app,trusted_app}'),
         ('draw(uuid,uuid,uuid,text)', '{app,trusted_app}'),
         ('record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),

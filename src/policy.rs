@@ -1,5 +1,6 @@
-//! Which properties to treat after a storm: draws and thresholds; and what its decisions are sealed with.
+//! Which properties to treat after a storm: draws and thresholds; what its decisions are counted and sealed with.
 
+mod counts;
 mod draw;
 mod rule;
 mod seal;

@@ -6,7 +6,7 @@ use postgres::Client;
 
 use policy_setup::rule::{LAWS, MONEY, OUT_OF_REACH, OWN_MONEY, decide, obeys, seeded};
 use policy_setup::{get, scored_storm, storm, tenant};
-use stormops_tests::Db;
+use stormops_tests::{Db, fails_with};
 use uuid::Uuid;
 
 const PROPERTIES: i32 = 4000;
@@ -229,4 +229,26 @@ fn another_tenant_and_another_storm_draw_anew() {
         let deviation = (alike - n / 2.0) / (n / 4.0).sqrt();
         assert!(deviation.abs() < 4.0, "another {what}: {alike} of {n} alike");
     }
+}
+
+#[test]
+fn decisions_are_counted_by_decision_and_reason() {
+    let db = Db::new("counted");
+    let mut session = tenant(&db, "Abc").1;
+    let counts = |session: &mut Client, rows: &str| -> Option<String> {
+        let counts = "SELECT stormops.decision_counts(decision, reason, value)::text FROM";
+        get(session, &format!("{counts} ({rows}) AS r (decision, reason, value)"), &[])
+    };
+    let rows = "VALUES ('hold', 'holdout', 0.1), ('treat', 'holdout', 1), (NULL, 'holdout', 1), ('hold', NULL, 1),
+        ('hold', 'holdout', NULL), ('hold', 'holdout', 0.2::float8)";
+    assert_eq!(
+        counts(&mut session, rows).as_deref(),
+        Some(
+            r#"[{"n": 2, "value": 0.30000000000000004, "reason": "holdout", "decision": "hold"}, {"n": 1, "value": 1.0, "reason": "holdout", "decision": "treat"}]"#
+        )
+    );
+    assert_eq!(counts(&mut session, "SELECT 'hold', 'holdout', 1 WHERE false"), None);
+    assert_eq!(counts(&mut session, "VALUES ('hold', 'holdout', NULL::float8)"), None);
+    let many = "SELECT stormops.decision_counts('hold', n::text, 1) FROM generate_series(1, 65) AS n";
+    fails_with(session.query(many, &[]), "54000");
 }

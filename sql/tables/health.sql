@@ -89,4 +89,5 @@ CREATE INDEX IF NOT EXISTS customer_journeys_arrival ON stormops.customer_journe
 CREATE INDEX IF NOT EXISTS lead_uplift_arrival ON stormops.lead_uplift USING brin (tenant_id, scored_at) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX IF NOT EXISTS policy_outcomes_arrival ON stormops.policy_outcomes USING brin (tenant_id, recorded_at) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX IF NOT EXISTS experiment_assignments_arrival ON stormops.experiment_assignments USING brin (tenant_id, assigned_at) WITH (pages_per_range = 32, autosummarize = on);
-CREATE INDEX IF NOT EXISTS policy_decisions_log_arrival ON stormops.policy_decisions_log USING brin (tenant_id, decided_at) WITH (pages_per_range = 32, autosummarize = on);
+-- A run fills many ranges at once, and the server keeps at most 256 that wait to be summarized: each more is a line in its log.
+CREATE INDEX IF NOT EXISTS policy_decisions_log_arrival ON stormops.policy_decisions_log USING brin (tenant_id, decided_at) WITH (pages_per_range = 128, autosummarize = on);
