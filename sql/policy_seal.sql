@@ -53,6 +53,7 @@ BEGIN
     decisions := (octet_length(seal) - 32) / 8;
     digest := substr(seal, 1, 32);
     fingerprints := substr(seal, 33);
+    seal := NULL; -- of a large run it is not kept twice
 END
 $$;
 COMMENT ON FUNCTION stormops.decisions_digest(uuid, uuid) IS 'How many decisions a run has now, and what decisions_seal() and decision_counts() give for them. Columns as in policy_run_digests.';
