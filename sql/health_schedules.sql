@@ -205,6 +205,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN older_than IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'measurements of the last seven days are kept', HINT = 'SELECT stormops.forget_health(''90 days'');';
     END IF;
+    -- Whoever was told of an alert is told of its end for a week: see queue_alerts().
+    DELETE FROM stormops.alert_deliveries AS d WHERE d.created_at < now() - older_than AND NOT EXISTS (
+        SELECT FROM stormops.alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE
+        UNION ALL
+        SELECT FROM stormops.platform_alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE);
     WITH metrics AS (
         DELETE FROM stormops.data_quality_metrics AS m WHERE m.measured_at < now() - older_than RETURNING 1
     ), told AS (
@@ -216,4 +221,4 @@ BEGIN
     RETURN gone;
 END
 $$;
-COMMENT ON FUNCTION stormops.forget_health(interval) IS 'Deletes measurements and resolved alerts, of all tenants, that are older than that (at least seven days); returns how many. Errors: 22004; 22023.';
+COMMENT ON FUNCTION stormops.forget_health(interval) IS 'Deletes measurements and resolved alerts with their messages, of all tenants, that are older than that (at least seven days); returns how many. Errors: 22004; 22023.';

@@ -58,6 +58,8 @@ DECLARE
     position_now pg_lsn;
     statements text;
     default_rows boolean;
+    failed_jobs text;
+    missed_jobs text;
 BEGIN
     IF NOT stormops.may_monitor() THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator or a monitor may see the system''s health',
@@ -91,8 +93,9 @@ BEGIN
             THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) ELSE 0 END;
     END IF;
     SELECT max(position_now - s.restart_lsn) INTO retained_wal_bytes FROM pg_replication_slots AS s;
-    SELECT count(*), count(*) FILTER (WHERE s.outcome = 'failed'), count(*) FILTER (WHERE s.missed)
-    INTO scheduled_jobs, failed_schedules, missed_schedules FROM stormops.schedules() AS s;
+    SELECT count(*), count(*) FILTER (WHERE s.outcome = 'failed'), count(*) FILTER (WHERE s.missed),
+        string_agg(s.job, ', ') FILTER (WHERE s.outcome = 'failed'), string_agg(s.job, ', ') FILTER (WHERE s.missed)
+    INTO scheduled_jobs, failed_schedules, missed_schedules, failed_jobs, missed_jobs FROM stormops.schedules() AS s;
     SELECT max(age(d.datfrozenxid)) INTO xid_age FROM pg_database AS d;
     SELECT round(d.blks_hit / nullif(d.blks_hit + d.blks_read, 0)::numeric, 4), d.deadlocks INTO cache_hit_ratio, deadlocks
     FROM pg_stat_database AS d WHERE d.datname = current_database();
@@ -122,8 +125,8 @@ BEGIN
     INTO issues, health_status
     FROM (VALUES
         ('nothing_scheduled', 'info', scheduled_jobs = 0, jsonb_build_object('scheduled_jobs', scheduled_jobs)),
-        ('schedule_missed', 'critical', missed_schedules > 0, jsonb_build_object('missed_schedules', missed_schedules)),
-        ('schedule_failed', 'warning', failed_schedules > 0, jsonb_build_object('failed_schedules', failed_schedules)),
+        ('schedule_missed', 'critical', missed_schedules > 0, jsonb_build_object('missed_schedules', missed_schedules, 'jobs', missed_jobs)),
+        ('schedule_failed', 'warning', failed_schedules > 0, jsonb_build_object('failed_schedules', failed_schedules, 'jobs', failed_jobs)),
         ('partition_runway', 'warning', partition_runway_days < 14 OR default_rows,
             jsonb_build_object('days', partition_runway_days, 'rows_without_partition', default_rows)),
         ('long_transaction', 'warning', oldest_transaction_seconds > 3600, jsonb_build_object('seconds', oldest_transaction_seconds)),
