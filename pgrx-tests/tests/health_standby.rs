@@ -26,7 +26,11 @@ fn replayed() {
     let start = Instant::now();
     while !get::<bool>(&mut session, "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", &[&written]) {
         if start.elapsed() > Duration::from_secs(120) {
-            let state: String = get(&mut primary, "SELECT coalesce(array_agg(r)::text, 'nobody follows') FROM pg_stat_replication AS r", &[]);
+            let state: String = get(
+                &mut primary,
+                "SELECT coalesce(array_agg(r)::text, 'nobody follows') FROM pg_stat_replication AS r",
+                &[],
+            );
             panic!("the standby should have replayed {written} by now: {state}\n{}", standby.log());
         }
         std::thread::sleep(Duration::from_millis(5)); // between looks, not instead of one
