@@ -80,7 +80,7 @@ BEGIN
     IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'pg_cron is not in this database',
             DETAIL = 'Nothing was scheduled.',
-            HINT = format('Once, as superuser: in postgresql.conf add pg_cron to shared_preload_libraries and set cron.database_name = ''%s'', restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), and say SELECT stormops.note_schedule(''%s'', ''%s'').',
+            HINT = format('Once, as superuser: in postgresql.conf add pg_cron to shared_preload_libraries, set cron.database_name = ''%s'' and cron.use_background_workers = on, restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), and say SELECT stormops.note_schedule(''%s'', ''%s'').',
                 current_database(), job, job, schedule);
     END IF;
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING 'stormops ' || job, schedule, format('SELECT stormops.run_job(%L)', job);
