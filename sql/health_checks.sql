@@ -138,12 +138,20 @@ BEGIN
 
     scored_storms := ARRAY(SELECT g FROM unnest(judgements) AS r CROSS JOIN unnest(r.groups) AS g WHERE r.expectation_id IS NULL);
     -- What else there is to tell somebody, and what there no longer is.
-    WITH told AS (
+    WITH objective AS MATERIALIZED (
+        SELECT o.tenant_id, o.met, to_jsonb(o) - 'tenant_id' AS evidence FROM stormops.quality_objective(scope) AS o
+    ), told AS (
         SELECT f.finding FROM jsonb_array_elements(findings) AS f (finding)
         UNION ALL
         SELECT jsonb_build_object('tenant_id', o.tenant_id, 'key', 'data_quality', 'issue', 'data_quality', 'severity', 'warning',
-            'failing', NOT o.met, 'evidence', to_jsonb(o) - 'tenant_id')
-        FROM stormops.quality_objective(scope) AS o
+            'failing', NOT o.met, 'evidence', o.evidence)
+        FROM objective AS o
+        UNION ALL
+        -- Of which no row was judged for a day, or the tenant is closed, whose rows nobody judges again.
+        SELECT jsonb_build_object('tenant_id', a.tenant_id, 'key', a.alert_key, 'failing', false, 'gone', t.status = 'closed')
+        FROM stormops.alerts AS a JOIN stormops.tenants AS t ON t.tenant_id = a.tenant_id
+        WHERE a.resolved_at IS NULL AND (scope IS NULL OR a.tenant_id = scope)
+            AND (t.status = 'closed' OR a.alert_key = 'data_quality' AND NOT EXISTS (SELECT FROM objective AS o WHERE o.tenant_id = a.tenant_id))
         UNION ALL
         -- What an alert was about and is no longer there: an expectation that was taken back, a storm that is over.
         SELECT jsonb_build_object('tenant_id', a.tenant_id, 'key', a.alert_key, 'failing', false, 'gone', true)
@@ -163,7 +171,9 @@ BEGIN
         SELECT s.finding FROM stormops.storm_findings(scope, watched_since, scored_storms) AS s
     )
     SELECT coalesce(jsonb_agg(t.finding), '[]'), count(*) FILTER (WHERE t.finding @> '{"issue": "data_quality", "failing": true}' AND t.finding ->> 'tenant_id' IS NOT NULL)
-    INTO findings, objective_missed FROM told AS t;
+    INTO findings, objective_missed FROM told AS t
+    WHERE NOT (t.finding @> '{"failing": true}' AND EXISTS (
+        SELECT FROM stormops.tenants AS x WHERE x.tenant_id = (t.finding ->> 'tenant_id')::uuid AND x.status = 'closed'));
     SELECT n.raised, n.resolved INTO alerts_raised, alerts_resolved FROM stormops.note_findings(findings) AS n;
 END
 $$;

@@ -37,7 +37,7 @@ BEGIN
     SELECT r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
         'dedup_key', a.alert_id, 'event', e.event, 'severity', a.severity, 'issue', a.issue,
         'summary', format('%s: %s', a.source, replace(a.issue, '_', ' '))
-            || coalesce(' (' || coalesce(a.evidence ->> 'storm', a.evidence ->> 'table', a.evidence ->> 'metric_name', a.evidence ->> 'jobs') || ')', ''), 'source', a.source,
+            || coalesce(' (' || coalesce(a.evidence ->> 'storm', a.evidence ->> 'table', a.evidence ->> 'metric', a.evidence ->> 'jobs') || ')', ''), 'source', a.source,
         'since', to_char(a.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'details', a.evidence,
         'steps', stormops.runbook_steps(a.issue) || ARRAY(SELECT s.action FROM stormops.runbook_steps AS s
                                                           WHERE s.tenant_id = a.tenant_id AND s.issue = a.issue ORDER BY s.step))
