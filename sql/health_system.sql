@@ -3,7 +3,7 @@
 CREATE FUNCTION stormops.platform_counts(
     OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT open_alerts bigint, OUT critical_alerts bigint,
     OUT unfolded_counts bigint, OUT objective_missed bigint, OUT partition_runway_days integer, OUT unpartitioned_rows boolean,
-    OUT invoices_overdue bigint
+    OUT invoices_overdue bigint, OUT dead_messages bigint, OUT late_messages bigint
 )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -25,6 +25,11 @@ BEGIN
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
     WHERE i.inhparent = to_regclass('stormops.policy_decisions_log') AND c.relname ~ '_\d{4}_\d{2}$';
     SELECT EXISTS (SELECT FROM stormops.policy_decisions_log_default) INTO unpartitioned_rows;
+    -- Of routes that are still there: given up since yesterday, or made a quarter of an hour ago and not sent.
+    SELECT count(*) FILTER (WHERE d.state = 'dead' AND d.last_attempt_at >= now() - interval '24 hours'),
+        count(*) FILTER (WHERE d.state = 'pending' AND d.created_at < now() - interval '15 minutes')
+    INTO dead_messages, late_messages
+    FROM stormops.alert_deliveries AS d JOIN stormops.alert_routes AS r ON r.route_id = d.route_id WHERE d.state <> 'delivered';
     -- Where invoices are written at all: months that ended more than a week ago and have no final one.
     SELECT count(DISTINCT (r.tenant_id, r.bucket)) INTO invoices_overdue
     FROM stormops.usage_rollups AS r
@@ -135,6 +140,8 @@ BEGIN
             jsonb_build_object('lag_bytes', replication_lag_bytes, 'retained_wal_bytes', retained_wal_bytes)),
         ('connections', 'warning', connections > 0.9 * max_connections, jsonb_build_object('connections', connections, 'max_connections', max_connections)),
         ('unfolded_counts', 'warning', unfolded_counts > 1000000, jsonb_build_object('unfolded_counts', unfolded_counts)),
+        ('alert_delivery', 'warning', counts.dead_messages + counts.late_messages > 0,
+            jsonb_build_object('dead_messages', counts.dead_messages, 'late_messages', counts.late_messages)),
         ('invoices_overdue', 'warning', invoices_overdue > 0, jsonb_build_object('invoices_overdue', invoices_overdue)),
         ('installation', 'critical', installation_failing > 0, jsonb_build_object('failing', installation_failing)),
         ('data_quality', 'warning', objective_missed > 0, jsonb_build_object('tenants', objective_missed))

@@ -114,3 +114,24 @@ fn messages_go_with_their_alerts() {
         "SELECT string_agg(message ->> 'issue', ' ' ORDER BY message ->> 'issue') FROM stormops.alert_deliveries";
     assert_eq!(world.db.superuser().query_one(left, &[]).expect("the rest").get::<_, String>(0), "open recent");
 }
+
+#[test]
+fn an_operator_sees_that_messages_do_not_arrive() {
+    let world = World::new("lost");
+    let receiver = Receiver::new(&["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", ACCEPTED]);
+    world.route("webhook", &receiver.address);
+    world.alert("low_lift", "critical");
+    let issue = || {
+        let look =
+            "SELECT (jsonb_path_query_first(issues, '$[*] ? (@.issue == \"alert_delivery\")') -> 'evidence')::text
+            FROM stormops.get_system_health()";
+        world.db.as_role("mon").query_one(look, &[]).expect("health").get::<_, Option<String>>(0)
+    };
+    assert_eq!(issue(), None);
+    assert_eq!(world.deliver(), [1, 0, 0, 1, 0]);
+    assert_eq!(issue().as_deref(), Some(r#"{"dead_messages": 1, "late_messages": 0}"#));
+    world.admin().batch_execute("SELECT stormops.retry_deliveries()").expect("another try");
+    world.set("UPDATE stormops.alert_deliveries SET created_at = now() - interval '1 hour'");
+    assert_eq!(issue().as_deref(), Some(r#"{"dead_messages": 0, "late_messages": 1}"#));
+    assert_eq!((world.deliver(), issue()), ([0, 1, 0, 0, 0], None));
+}
