@@ -33,8 +33,9 @@ BEGIN
     HAVING count(*) > 0;
     -- What a route should have been told by now: of an open alert the trigger, unless somebody has
     -- it in hand or wants no noise; the rest only where the trigger was told.
-    INSERT INTO stormops.alert_deliveries (route_id, for_tenant, alert_id, event, message)
-    SELECT r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
+    INSERT INTO stormops.alert_deliveries (delivery_id, route_id, for_tenant, alert_id, event, message)
+    -- The same id again, should this be taken back after the message was sent.
+    SELECT substr(encode(sha256(format('%s %s %s', r.route_id, a.alert_id, e.event)::bytea), 'hex'), 1, 32)::uuid, r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
         'dedup_key', a.alert_id, 'event', e.event, 'severity', a.severity, 'issue', a.issue,
         'summary', format('%s: %s', a.source, replace(a.issue, '_', ' '))
             || coalesce(' (' || coalesce(a.evidence ->> 'storm', a.evidence ->> 'table', a.evidence ->> 'metric', a.evidence ->> 'jobs') || ')', ''), 'source', a.source,

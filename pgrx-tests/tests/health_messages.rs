@@ -1,7 +1,7 @@
 //! What is told of an alert: from its trigger to its end, by whom the checks themselves are watched, and what is kept.
 
 use stormops_tests::fails_with;
-use stormops_tests::receiver::{ACCEPTED, Receiver, SECRET, World};
+use stormops_tests::receiver::{ACCEPTED, Receiver, SECRET, World, header};
 
 #[test]
 fn an_end_is_told_to_whoever_was_told_of_the_beginning() {
@@ -134,4 +134,20 @@ fn an_operator_sees_that_messages_do_not_arrive() {
     world.set("UPDATE stormops.alert_deliveries SET created_at = now() - interval '1 hour'");
     assert_eq!(issue().as_deref(), Some(r#"{"dead_messages": 0, "late_messages": 1}"#));
     assert_eq!((world.deliver(), issue()), ([0, 1, 0, 0, 0], None));
+}
+
+#[test]
+fn what_was_sent_and_taken_back_is_sent_again_under_the_same_keys() {
+    let world = World::new("again");
+    let receiver = Receiver::new(&[ACCEPTED]);
+    world.route("webhook", &receiver.address);
+    world.alert("low_lift", "critical");
+    // As if the server had stopped before the commit, of the call that made the message too.
+    let mut operator = world.db.as_role("op");
+    operator.batch_execute("BEGIN; SELECT stormops.deliver_alerts(); ROLLBACK").expect("a delivery");
+    assert_eq!(world.deliver(), [1, 1, 0, 0, 0]);
+    let ids: Vec<_> = receiver.requests().iter().map(|r| header(r, "webhook-id").map(str::to_owned)).collect();
+    assert!(ids.len() == 2 && ids[0].is_some() && ids[0] == ids[1], "{ids:?}");
+    let bodies = receiver.bodies();
+    assert_eq!(bodies[0]["data"]["dedup_key"], bodies[1]["data"]["dedup_key"]);
 }
