@@ -27,8 +27,9 @@ BEGIN
     )
     SELECT count(*) FILTER (WHERE n.new) INTO raised FROM (SELECT * FROM of_tenants UNION ALL SELECT * FROM of_platform) AS n;
     WITH away AS (
-        SELECT DISTINCT f.tenant_id, f.key, coalesce(f.gone, false) AS gone
+        SELECT f.tenant_id, f.key, bool_or(coalesce(f.gone, false)) AS gone
         FROM jsonb_to_recordset(findings) AS f (tenant_id uuid, key text, failing boolean, gone boolean) WHERE NOT f.failing
+        GROUP BY f.tenant_id, f.key
     ), of_tenants AS (
         UPDATE stormops.alerts AS a
         SET passes = a.passes + 1, resolved_at = CASE WHEN a.passes >= 1 OR w.gone THEN now() END

@@ -44,14 +44,18 @@ BEGIN
         SELECT e.tenant_id, e.expectation_id, e.table_name, e.rule, e.columns, e.lowest, e.highest, e.max_age, e.threshold, e.judged_at
         FROM stormops.expectations AS e JOIN stormops.tenants AS t ON t.tenant_id = e.tenant_id
         WHERE t.status = 'active' AND e.active AND (scope IS NULL OR e.tenant_id = scope)
-            AND (complete OR e.judged_at IS NULL OR e.judged_at + e.every <= now())
+            -- No clock strikes twice at quite the same distance: what would be due within a minute is due. In seconds,
+            -- since adding what a tenant wrote, months and all, could leave the calendar.
+            AND (complete OR e.judged_at IS NULL OR extract(epoch FROM now() - e.judged_at)
+                >= greatest(0.9 * extract(epoch FROM e.every), extract(epoch FROM e.every) - 60))
         FOR UPDATE OF e SKIP LOCKED
     ), legal AS (
         SELECT k.table_name, k.rule, k.columns
         FROM (SELECT DISTINCT c.table_name, c.rule, c.columns FROM claimed AS c OFFSET 0) AS k -- once for each, not for each tenant
         WHERE (stormops.expectation_fault(k.table_name, k.rule, k.columns)).code IS NULL
     )
-    SELECT coalesce(array_agg(ROW(c.tenant_id, c.expectation_id, c.table_name, c.rule, c.columns, c.lowest, c.highest, c.max_age, c.threshold,
+    SELECT coalesce(array_agg(ROW(c.tenant_id, c.expectation_id, c.table_name, c.rule, c.columns,
+        round(c.lowest, 100), round(c.highest, 100), c.max_age, c.threshold, -- a float underflows from 1e-308 on
         CASE WHEN complete OR c.judged_at IS NULL THEN '-infinity' ELSE c.judged_at - interval '10 minutes' END, c.place)::stormops.due_expectation), '{}')
     INTO due
     FROM (
@@ -134,12 +138,20 @@ BEGIN
 
     scored_storms := ARRAY(SELECT g FROM unnest(judgements) AS r CROSS JOIN unnest(r.groups) AS g WHERE r.expectation_id IS NULL);
     -- What else there is to tell somebody, and what there no longer is.
-    WITH told AS (
+    WITH objective AS MATERIALIZED (
+        SELECT o.tenant_id, o.met, to_jsonb(o) - 'tenant_id' AS evidence FROM stormops.quality_objective(scope) AS o
+    ), told AS (
         SELECT f.finding FROM jsonb_array_elements(findings) AS f (finding)
         UNION ALL
         SELECT jsonb_build_object('tenant_id', o.tenant_id, 'key', 'data_quality', 'issue', 'data_quality', 'severity', 'warning',
-            'failing', NOT o.met, 'evidence', to_jsonb(o) - 'tenant_id')
-        FROM stormops.quality_objective(scope) AS o
+            'failing', NOT o.met, 'evidence', o.evidence)
+        FROM objective AS o
+        UNION ALL
+        -- Of which no row was judged for a day, or the tenant is closed, whose rows nobody judges again.
+        SELECT jsonb_build_object('tenant_id', a.tenant_id, 'key', a.alert_key, 'failing', false, 'gone', t.status = 'closed')
+        FROM stormops.alerts AS a JOIN stormops.tenants AS t ON t.tenant_id = a.tenant_id
+        WHERE a.resolved_at IS NULL AND (scope IS NULL OR a.tenant_id = scope)
+            AND (t.status = 'closed' OR a.alert_key = 'data_quality' AND NOT EXISTS (SELECT FROM objective AS o WHERE o.tenant_id = a.tenant_id))
         UNION ALL
         -- What an alert was about and is no longer there: an expectation that was taken back, a storm that is over.
         SELECT jsonb_build_object('tenant_id', a.tenant_id, 'key', a.alert_key, 'failing', false, 'gone', true)
@@ -159,7 +171,9 @@ BEGIN
         SELECT s.finding FROM stormops.storm_findings(scope, watched_since, scored_storms) AS s
     )
     SELECT coalesce(jsonb_agg(t.finding), '[]'), count(*) FILTER (WHERE t.finding @> '{"issue": "data_quality", "failing": true}' AND t.finding ->> 'tenant_id' IS NOT NULL)
-    INTO findings, objective_missed FROM told AS t;
+    INTO findings, objective_missed FROM told AS t
+    WHERE NOT (t.finding @> '{"failing": true}' AND EXISTS (
+        SELECT FROM stormops.tenants AS x WHERE x.tenant_id = (t.finding ->> 'tenant_id')::uuid AND x.status = 'closed'));
     SELECT n.raised, n.resolved INTO alerts_raised, alerts_resolved FROM stormops.note_findings(findings) AS n;
 END
 $$;
@@ -206,7 +220,7 @@ CREATE FUNCTION stormops.quality_objective(
 #variable_conflict use_column
 BEGIN
     RETURN QUERY EXECUTE format($query$
-        SELECT m.tenant_id, sum(m.rows_judged)::bigint, sum(m.rows_failing)::bigint,
+        SELECT m.tenant_id, least(sum(m.rows_judged), 9223372036854775807)::bigint, least(sum(m.rows_failing), 9223372036854775807)::bigint,
             round(sum(m.rows_failing) / sum(m.rows_judged), 6), sum(m.rows_failing) < 0.01 * sum(m.rows_judged)
         FROM stormops.data_quality_metrics AS m
         WHERE %s AND m.measured_at >= now() - interval '24 hours' AND m.rows_failing IS NOT NULL

@@ -50,6 +50,7 @@ BEGIN
         INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted)
         SELECT r.tenant_id, TG_TABLE_NAME, stormops.new_id(), 0, count(*) FROM changed_rows AS r GROUP BY r.tenant_id;
     ELSE
+        LOCK TABLE stormops.row_counts IN SHARE UPDATE EXCLUSIVE MODE; -- or a fold under way would bring back what is deleted here
         DELETE FROM stormops.row_count_deltas AS d WHERE d.table_name = TG_TABLE_NAME;
         DELETE FROM stormops.row_counts AS c WHERE c.table_name = TG_TABLE_NAME;
     END IF;

@@ -15,12 +15,30 @@ DECLARE
     queued bigint;
 BEGIN
     PERFORM stormops.visit_all_tenants();
+    -- One at a time makes messages; who comes meanwhile need not wait until those are sent.
+    INSERT INTO stormops.health_progress (task, reached_at) SELECT 'messages', now()
+    WHERE NOT EXISTS (SELECT FROM stormops.health_progress AS p WHERE p.task = 'messages')
+    ON CONFLICT ON CONSTRAINT health_progress_pkey DO NOTHING;
+    PERFORM FROM stormops.health_progress AS p WHERE p.task = 'messages' FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    -- Health checks raise the other alerts; that they did not come, or failed, nobody else would tell.
+    PERFORM stormops.note_findings(jsonb_agg(jsonb_build_object('tenant_id', NULL, 'key', f.issue, 'issue', f.issue, 'severity', f.severity,
+        'failing', true, 'evidence', jsonb_build_object('jobs', s.job, 'detail', s.detail))))
+    FROM stormops.schedules() AS s
+    JOIN (VALUES ('schedule_missed', 'critical'), ('schedule_failed', 'warning')) AS f (issue, severity)
+        ON f.issue = CASE WHEN s.missed THEN 'schedule_missed' WHEN s.outcome = 'failed' THEN 'schedule_failed' END
+    WHERE s.job = 'health_checks'
+    HAVING count(*) > 0;
     -- What a route should have been told by now: of an open alert the trigger, unless somebody has
     -- it in hand or wants no noise; the rest only where the trigger was told.
-    INSERT INTO stormops.alert_deliveries (route_id, for_tenant, alert_id, event, message)
-    SELECT r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
+    INSERT INTO stormops.alert_deliveries (delivery_id, route_id, for_tenant, alert_id, event, message)
+    -- The same id again, should this be taken back after the message was sent.
+    SELECT substr(encode(sha256(format('%s %s %s', r.route_id, a.alert_id, e.event)::bytea), 'hex'), 1, 32)::uuid, r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
         'dedup_key', a.alert_id, 'event', e.event, 'severity', a.severity, 'issue', a.issue,
-        'summary', format('%s: %s', a.source, replace(a.issue, '_', ' ')), 'source', a.source,
+        'summary', format('%s: %s', a.source, replace(a.issue, '_', ' '))
+            || coalesce(' (' || coalesce(a.evidence ->> 'storm', a.evidence ->> 'table', a.evidence ->> 'metric', a.evidence ->> 'jobs') || ')', ''), 'source', a.source,
         'since', to_char(a.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'details', a.evidence,
         'steps', stormops.runbook_steps(a.issue) || ARRAY(SELECT s.action FROM stormops.runbook_steps AS s
                                                           WHERE s.tenant_id = a.tenant_id AND s.issue = a.issue ORDER BY s.step))
@@ -34,10 +52,12 @@ BEGIN
         FROM stormops.platform_alerts AS p
     ) AS a
     JOIN stormops.alert_routes AS r ON r.for_tenant IS NOT DISTINCT FROM a.tenant_id
-        AND stormops.severity_rank(a.severity) >= stormops.severity_rank(r.min_severity)
     CROSS JOIN LATERAL (
-        SELECT 'trigger' AS event WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND coalesce(a.silenced_until <= now(), true)
+        SELECT 'trigger' AS event
+        WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND coalesce(a.silenced_until <= now(), true)
+            AND stormops.severity_rank(a.severity) >= stormops.severity_rank(r.min_severity)
         UNION ALL
+        -- However mild it has become since.
         SELECT k.event
         FROM (VALUES ('acknowledge', a.acknowledged_at), ('resolve', a.resolved_at)) AS k (event, at)
         WHERE k.at IS NOT NULL AND EXISTS (
@@ -48,13 +68,13 @@ BEGIN
     WHERE a.resolved_at IS NULL OR a.resolved_at > now() - interval '7 days'
     ON CONFLICT (route_id, alert_id, event) DO NOTHING;
     GET DIAGNOSTICS queued = ROW_COUNT;
-    -- An alert that ended before anybody was told is nobody's business any more.
+    -- A route that is gone takes what it was to say with it.
     UPDATE stormops.alert_deliveries AS d SET state = 'dead', last_detail = 'the route was removed'
     WHERE d.state = 'pending' AND NOT EXISTS (SELECT FROM stormops.alert_routes AS r WHERE r.route_id = d.route_id);
     RETURN queued;
 END
 $$;
-COMMENT ON FUNCTION stormops.queue_alerts() IS 'Makes the messages that are due: trigger, acknowledge and resolve of each alert for each of its routes, each once. Returns how many.';
+COMMENT ON FUNCTION stormops.queue_alerts() IS 'Makes the messages that are due: trigger, acknowledge and resolve of each alert for each of its routes, each once. Returns how many: none while another call makes them.';
 
 CREATE FUNCTION stormops.deliver_alerts(
     most integer DEFAULT 100, timeout interval DEFAULT '5 seconds',
@@ -95,7 +115,8 @@ BEGIN
                 WHERE earlier.route_id = x.route_id AND earlier.alert_id = x.alert_id AND earlier.state = 'pending'
                     AND stormops.event_rank(earlier.event) < stormops.event_rank(x.event)
             )
-        ORDER BY x.next_attempt_at LIMIT 1
+        -- What was never tried goes first: receivers that do not answer hold up nobody else's news.
+        ORDER BY x.attempts > 0, x.next_attempt_at LIMIT 1
         FOR UPDATE OF x SKIP LOCKED;
         EXIT WHEN NOT FOUND;
         most := most - 1;

@@ -49,7 +49,20 @@ CREATE FUNCTION stormops.legal_expectation() RETURNS trigger
     AS $$
 DECLARE
     wrong record;
+    others bigint;
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        -- What was judged is read for all tenants at once: nobody may put there what cannot be read.
+        IF num_nonnulls(NEW.judged_at, NEW.judged_status, NEW.reference) > 0 AND NOT pg_has_role(current_user, 'stormops_owner', 'MEMBER') THEN
+            RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+                MESSAGE = 'judged_at, judged_status and reference are written by health checks alone', HINT = 'Leave these columns out.';
+        END IF;
+        SELECT count(*) INTO others FROM stormops.expectations AS e WHERE e.tenant_id = NEW.tenant_id;
+        IF others >= 500 THEN
+            RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'a tenant has at most 500 expectations',
+                HINT = 'DELETE FROM stormops.expectations WHERE …;';
+        END IF;
+    END IF;
     SELECT f.* INTO wrong FROM stormops.expectation_fault(NEW.table_name, NEW.rule, NEW.columns) AS f;
     IF wrong.code IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = wrong.code, MESSAGE = wrong.fault, HINT = wrong.hint;
@@ -57,7 +70,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION stormops.legal_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
+COMMENT ON FUNCTION stormops.legal_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 42501 what only health checks write; 54000 more than 500 of a tenant; 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
 
 CREATE FUNCTION stormops.expect(
     table_name text, rule text, columns text[] DEFAULT '{}', lowest numeric DEFAULT NULL, highest numeric DEFAULT NULL,
@@ -85,9 +98,18 @@ BEGIN
     VALUES (target, id, coalesce(name, left(concat_ws(' ', table_name, nullif(array_to_string(columns, ', '), ''), rule), 100)),
         table_name, rule, columns, lowest, highest, max_age, threshold, severity, every);
     RETURN id;
+EXCEPTION
+    WHEN check_violation THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'the expectation is not a legal one',
+            HINT = 'name: 1 to 100 characters; rule: not_null, range (lowest or highest, within 1e15), unique, referential, freshness (max_age,'
+                ' up to 10 years), row_count or drift; columns: none for freshness and row_count, up to 8 for unique, else one;'
+                ' threshold: 0 to 1; severity: info, warning or critical; every: 1 minute to 31 days.';
+    WHEN unique_violation THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'there is an expectation of that name',
+            HINT = 'Give another by name => …, or change that one: SELECT name, expectation_id FROM stormops.expectations;';
 END
 $$;
-COMMENT ON FUNCTION stormops.expect(text, text, text[], numeric, numeric, interval, numeric, text, interval, text, uuid) IS 'Declares an expectation; returns its id. For a tenant''s admins, and for operators with tenant_id. Columns as in the table expectations; a tenant may as well INSERT there. Errors: 22004; 22023; 23505 one of that name exists; 23514 not a legal rule; 42501; 42703 no such column; 42704 not a watched table; 55000 suspended; P0002.';
+COMMENT ON FUNCTION stormops.expect(text, text, text[], numeric, numeric, interval, numeric, text, interval, text, uuid) IS 'Declares an expectation; returns its id. For a tenant''s admins, and for operators with tenant_id. Columns as in the table expectations; a tenant may as well INSERT there. Errors: 22004; 22023; 23505 one of that name exists; 23514 not a legal rule; 42501; 42703 no such column; 42704 not a watched table; 54000 the tenant has 500; 55000 suspended; P0002.';
 
 CREATE FUNCTION stormops.default_expectations(
     OUT name text, OUT table_name text, OUT rule text, OUT columns text[], OUT lowest numeric, OUT highest numeric,

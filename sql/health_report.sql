@@ -153,14 +153,39 @@ BEGIN
     RETURN jsonb_build_object(
         'database', current_database(), 'made_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
         'health_status', health.health_status, 'issues', stormops.report_issues(health.issues),
-        'system', (SELECT jsonb_agg(jsonb_build_array(k.key, k.value)) FROM jsonb_each(to_jsonb(health) - 'issues' - 'health_status') AS k
-                   WHERE jsonb_typeof(k.value) IN ('number', 'boolean', 'string')),
+        'system', (
+            SELECT jsonb_agg(jsonb_build_array(v.name, v.value) ORDER BY v.place) FROM (VALUES
+                (1, 'open alerts', format('%s, %s critical', health.open_alerts, health.critical_alerts)),
+                (2, 'tenants that miss the quality objective', health.objective_missed::text),
+                (3, 'tenants', format('%s active, %s suspended, %s closed', health.active_tenants, health.suspended_tenants, health.closed_tenants)),
+                (4, 'schedules', format('%s, %s failed, %s missed', health.scheduled_jobs, health.failed_schedules, health.missed_schedules)),
+                (5, 'connections', format('%s of %s', health.connections, health.max_connections)),
+                (6, 'oldest transaction', (make_interval(secs => round(health.oldest_transaction_seconds)))::text),
+                (7, 'oldest snapshot, in transactions', health.oldest_xmin_age::text),
+                (8, 'sessions that this role may not see', nullif(health.hidden_sessions, 0)::text),
+                (9, 'cache hit ratio', round(100 * health.cache_hit_ratio, 2) || ' %'),
+                (10, 'deadlocks', health.deadlocks::text),
+                (11, 'database size', pg_size_pretty(health.db_size_bytes)),
+                (12, 'age of transaction ids', health.xid_age::text),
+                (13, 'standby', CASE WHEN health.in_recovery THEN 'yes' END),
+                (14, 'replay is late by', (make_interval(secs => round(health.replay_delay_seconds)))::text),
+                (15, 'replicas', health.replicas::text),
+                (16, 'replication lag', pg_size_pretty(health.replication_lag_bytes)),
+                (17, 'log kept by slots', pg_size_pretty(health.retained_wal_bytes)),
+                (18, 'partitions made ahead', health.partition_runway_days || ' days'),
+                (19, 'row counts to fold', health.unfolded_counts::text),
+                (20, 'invoices overdue', health.invoices_overdue::text)
+            ) AS v (place, name, value) WHERE v.value IS NOT NULL),
         'attest', (SELECT jsonb_agg(jsonb_build_array(a.property, a.pass, concat_ws('. ', a.evidence, a.remedy))) FROM stormops.attest() AS a),
         'tenants', (
-            SELECT coalesce(jsonb_agg(jsonb_build_object('org_name', t.org_name, 'tier', t.tier, 'status', t.status,
+            SELECT coalesce(jsonb_agg(jsonb_build_object('org_name', t.org_name, 'tier', t.tier, 'status', t.status, 'alerts', a.open,
                 'events', coalesce(u.events, 0), 'storage_mb', trim_scale(u.storage_mb)::text, 'revenue', revenue ->> t.tenant_id::text)
                 ORDER BY t.created_at), '[]')
             FROM stormops.list_tenants() AS t
+            LEFT JOIN (
+                SELECT o.tenant_id, concat(count(*), nullif(format(', %s critical', count(*) FILTER (WHERE o.severity = 'critical')), ', 0 critical')) AS open
+                FROM stormops.alerts() AS o GROUP BY o.tenant_id
+            ) AS a ON a.tenant_id = t.tenant_id
             LEFT JOIN (
                 SELECT o.tenant_id, sum(o.events) AS events, max(o.quantity) FILTER (WHERE o.metric_name = 'storage_mb') AS storage_mb
                 FROM stormops.usage_overview(month) AS o GROUP BY o.tenant_id
@@ -176,4 +201,4 @@ CREATE FUNCTION stormops.platform_report_html() RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT stormops.draw_platform_report(stormops.platform_report_data()) $$;
-COMMENT ON FUNCTION stormops.platform_report_html() IS 'The installation in one HTML page that needs nothing else: open issues with their runbook, the server, attest(), tenants with this month''s use and, for operators, revenue, schedules. No tenant''s rows. For operators and monitors; light and dark, any width, every value escaped. Error: 42501.';
+COMMENT ON FUNCTION stormops.platform_report_html() IS 'The installation in one HTML page that needs nothing else: open issues with their runbook, the server, attest(), tenants with their open alerts, this month''s use and, for operators, revenue, schedules. No tenant''s rows. For operators and monitors; light and dark, any width, every value escaped. Error: 42501.';

@@ -35,11 +35,18 @@ BEGIN
         WHEN stormops.severity_rank(min_severity) IS NULL THEN 'min_severity is info, warning or critical'
         WHEN octet_length(secret) > 1000 THEN 'the secret is longer than 1000 bytes'
         WHEN kind <> 'slack' AND secret = '' THEN format('a route of kind %s needs a secret', kind)
+        WHEN kind = 'webhook' AND secret LIKE 'whsec\_%' AND substr(secret, 7) !~ '^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
+            THEN 'what follows whsec_ is base64'
         WHEN kind = 'webhook' AND octet_length(secret) < 24 THEN 'the secret of a signature has at least 24 characters'
         WHEN kind <> 'pagerduty' OR address <> '' THEN stormops.egress_refusal(address)
     END;
     IF refusal IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = refusal, HINT = hint;
+    END IF;
+    IF (SELECT count(*) FROM stormops.alert_routes AS r
+        WHERE r.for_tenant IS NOT DISTINCT FROM owner AND r.name <> set_alert_route.name) >= 20 THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'nobody has more than 20 routes',
+            HINT = 'SELECT stormops.remove_alert_route(name); of those in SELECT * FROM stormops.alert_routes();';
     END IF;
     INSERT INTO stormops.alert_routes AS r (for_tenant, name, kind, address, secret, min_severity)
     VALUES (owner, name, kind, address, secret, min_severity)
@@ -51,7 +58,7 @@ EXCEPTION
             HINT = 'SELECT * FROM stormops.list_tenants(); shows all.';
 END
 $$;
-COMMENT ON FUNCTION stormops.set_alert_route(text, text, text, text, text, uuid) IS 'Sends alerts of at least min_severity (info, warning, critical) to a receiver; one of the same name is replaced. kind: pagerduty (secret: the routing key of an Events API v2 integration; address only for another region), slack (address: the incoming webhook), webhook (address, and a secret of at least 24 characters, which signs as Standard Webhooks says). Addresses are https and public unless stormops.egress_networks says more. For a tenant''s admins; an operator names a tenant, or without one sets a route of the platform''s own alerts. Nobody can read address and secret back; keep them out of logged statements by a parameter. Errors: 22004; 22023; 42501; P0002 no such tenant; as current_tenant().';
+COMMENT ON FUNCTION stormops.set_alert_route(text, text, text, text, text, uuid) IS 'Sends alerts of at least min_severity (info, warning, critical) to a receiver; one of the same name is replaced. kind: pagerduty (secret: the routing key of an Events API v2 integration; address only for another region), slack (address: the incoming webhook), webhook (address, and a secret of at least 24 characters, which signs as Standard Webhooks says). Addresses are https and public unless stormops.egress_networks says more. For a tenant''s admins; an operator names a tenant, or without one sets a route of the platform''s own alerts. Nobody can read address and secret back; keep them out of logged statements by a parameter. Errors: 22004; 22023; 42501; 54000 more than 20 routes; P0002 no such tenant; as current_tenant().';
 
 CREATE FUNCTION stormops.remove_alert_route(name text, tenant_id uuid DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER

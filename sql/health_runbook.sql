@@ -30,7 +30,7 @@ CREATE FUNCTION stormops.shipped_runbook(OUT issue text, OUT step integer, OUT a
         ('data_quality', ARRAY['See which expectations fail: SELECT * FROM stormops.alerts()',
             'Read data_quality_metrics of the last 24 hours', 'Repair the source with most failing rows first']),
         ('schedule_missed', ARRAY['SELECT * FROM stormops.schedules()', 'Check that pg_cron runs: shared_preload_libraries and cron.database_name',
-            'Read cron.job_run_details: was the job refused a connection?', 'Run it by hand: SELECT stormops.run_job(job)']),
+            'Read cron.job_run_details: was the job refused a connection? Then set cron.use_background_workers = on', 'Run it by hand: SELECT stormops.run_job(job)']),
         ('schedule_failed', ARRAY['Read the error: detail in stormops.schedules()', 'Run it by hand: SELECT stormops.run_job(job)']),
         ('nothing_scheduled', ARRAY['SELECT stormops.schedule_all()', 'Or let any scheduler run SELECT stormops.run_job(job)']),
         ('partition_runway', ARRAY['SELECT stormops.maintain_partitions(3)', 'Check that it is scheduled: stormops.schedules()']),

@@ -80,7 +80,7 @@ BEGIN
     IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'pg_cron is not in this database',
             DETAIL = 'Nothing was scheduled.',
-            HINT = format('Once, as superuser: in postgresql.conf add pg_cron to shared_preload_libraries and set cron.database_name = ''%s'', restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), and say SELECT stormops.note_schedule(''%s'', ''%s'').',
+            HINT = format('Once, as superuser: in postgresql.conf add pg_cron to shared_preload_libraries, set cron.database_name = ''%s'' and cron.use_background_workers = on, restart, CREATE EXTENSION pg_cron. Or let any scheduler run SELECT stormops.run_job(''%s''), and say SELECT stormops.note_schedule(''%s'', ''%s'').',
                 current_database(), job, job, schedule);
     END IF;
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING 'stormops ' || job, schedule, format('SELECT stormops.run_job(%L)', job);
@@ -205,6 +205,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN older_than IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'measurements of the last seven days are kept', HINT = 'SELECT stormops.forget_health(''90 days'');';
     END IF;
+    -- Whoever was told of an alert is told of its end for a week: see queue_alerts().
+    DELETE FROM stormops.alert_deliveries AS d WHERE d.created_at < now() - older_than AND NOT EXISTS (
+        SELECT FROM stormops.alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE
+        UNION ALL
+        SELECT FROM stormops.platform_alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE);
     WITH metrics AS (
         DELETE FROM stormops.data_quality_metrics AS m WHERE m.measured_at < now() - older_than RETURNING 1
     ), told AS (
@@ -216,4 +221,4 @@ BEGIN
     RETURN gone;
 END
 $$;
-COMMENT ON FUNCTION stormops.forget_health(interval) IS 'Deletes measurements and resolved alerts, of all tenants, that are older than that (at least seven days); returns how many. Errors: 22004; 22023.';
+COMMENT ON FUNCTION stormops.forget_health(interval) IS 'Deletes measurements and resolved alerts with their messages, of all tenants, that are older than that (at least seven days); returns how many. Errors: 22004; 22023.';

@@ -3,7 +3,7 @@
 CREATE FUNCTION stormops.platform_counts(
     OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT open_alerts bigint, OUT critical_alerts bigint,
     OUT unfolded_counts bigint, OUT objective_missed bigint, OUT partition_runway_days integer, OUT unpartitioned_rows boolean,
-    OUT invoices_overdue bigint
+    OUT invoices_overdue bigint, OUT dead_messages bigint, OUT late_messages bigint
 )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -25,6 +25,11 @@ BEGIN
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
     WHERE i.inhparent = to_regclass('stormops.policy_decisions_log') AND c.relname ~ '_\d{4}_\d{2}$';
     SELECT EXISTS (SELECT FROM stormops.policy_decisions_log_default) INTO unpartitioned_rows;
+    -- Of routes that are still there: given up since yesterday, or made a quarter of an hour ago and not sent.
+    SELECT count(*) FILTER (WHERE d.state = 'dead' AND d.last_attempt_at >= now() - interval '24 hours'),
+        count(*) FILTER (WHERE d.state = 'pending' AND d.created_at < now() - interval '15 minutes')
+    INTO dead_messages, late_messages
+    FROM stormops.alert_deliveries AS d JOIN stormops.alert_routes AS r ON r.route_id = d.route_id WHERE d.state <> 'delivered';
     -- Where invoices are written at all: months that ended more than a week ago and have no final one.
     SELECT count(DISTINCT (r.tenant_id, r.bucket)) INTO invoices_overdue
     FROM stormops.usage_rollups AS r
@@ -58,6 +63,8 @@ DECLARE
     position_now pg_lsn;
     statements text;
     default_rows boolean;
+    failed_jobs text;
+    missed_jobs text;
 BEGIN
     IF NOT stormops.may_monitor() THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator or a monitor may see the system''s health',
@@ -91,8 +98,9 @@ BEGIN
             THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) ELSE 0 END;
     END IF;
     SELECT max(position_now - s.restart_lsn) INTO retained_wal_bytes FROM pg_replication_slots AS s;
-    SELECT count(*), count(*) FILTER (WHERE s.outcome = 'failed'), count(*) FILTER (WHERE s.missed)
-    INTO scheduled_jobs, failed_schedules, missed_schedules FROM stormops.schedules() AS s;
+    SELECT count(*), count(*) FILTER (WHERE s.outcome = 'failed'), count(*) FILTER (WHERE s.missed),
+        string_agg(s.job, ', ') FILTER (WHERE s.outcome = 'failed'), string_agg(s.job, ', ') FILTER (WHERE s.missed)
+    INTO scheduled_jobs, failed_schedules, missed_schedules, failed_jobs, missed_jobs FROM stormops.schedules() AS s;
     SELECT max(age(d.datfrozenxid)) INTO xid_age FROM pg_database AS d;
     SELECT round(d.blks_hit / nullif(d.blks_hit + d.blks_read, 0)::numeric, 4), d.deadlocks INTO cache_hit_ratio, deadlocks
     FROM pg_stat_database AS d WHERE d.datname = current_database();
@@ -122,8 +130,8 @@ BEGIN
     INTO issues, health_status
     FROM (VALUES
         ('nothing_scheduled', 'info', scheduled_jobs = 0, jsonb_build_object('scheduled_jobs', scheduled_jobs)),
-        ('schedule_missed', 'critical', missed_schedules > 0, jsonb_build_object('missed_schedules', missed_schedules)),
-        ('schedule_failed', 'warning', failed_schedules > 0, jsonb_build_object('failed_schedules', failed_schedules)),
+        ('schedule_missed', 'critical', missed_schedules > 0, jsonb_build_object('missed_schedules', missed_schedules, 'jobs', missed_jobs)),
+        ('schedule_failed', 'warning', failed_schedules > 0, jsonb_build_object('failed_schedules', failed_schedules, 'jobs', failed_jobs)),
         ('partition_runway', 'warning', partition_runway_days < 14 OR default_rows,
             jsonb_build_object('days', partition_runway_days, 'rows_without_partition', default_rows)),
         ('long_transaction', 'warning', oldest_transaction_seconds > 3600, jsonb_build_object('seconds', oldest_transaction_seconds)),
@@ -132,6 +140,8 @@ BEGIN
             jsonb_build_object('lag_bytes', replication_lag_bytes, 'retained_wal_bytes', retained_wal_bytes)),
         ('connections', 'warning', connections > 0.9 * max_connections, jsonb_build_object('connections', connections, 'max_connections', max_connections)),
         ('unfolded_counts', 'warning', unfolded_counts > 1000000, jsonb_build_object('unfolded_counts', unfolded_counts)),
+        ('alert_delivery', 'warning', counts.dead_messages + counts.late_messages > 0,
+            jsonb_build_object('dead_messages', counts.dead_messages, 'late_messages', counts.late_messages)),
         ('invoices_overdue', 'warning', invoices_overdue > 0, jsonb_build_object('invoices_overdue', invoices_overdue)),
         ('installation', 'critical', installation_failing > 0, jsonb_build_object('failing', installation_failing)),
         ('data_quality', 'warning', objective_missed > 0, jsonb_build_object('tenants', objective_missed))

@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS stormops.health_progress (
     reached_at timestamptz NOT NULL CHECK (isfinite(reached_at))
 );
 COMMENT ON TABLE stormops.health_progress IS 'How far the operators'' health checks have come where no row of a tenant says so.';
-COMMENT ON COLUMN stormops.health_progress.task IS 'What was looked at: storms.';
+COMMENT ON COLUMN stormops.health_progress.task IS 'What was looked at: storms; messages, whose row whoever makes them locks.';
 COMMENT ON COLUMN stormops.health_progress.reached_at IS 'When it was looked at last; what came since is new, and what came in the ten minutes before.';
 
 -- Where new rows lie: the rows of a table stand in the order in which they came, so these are

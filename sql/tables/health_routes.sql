@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS stormops.alert_deliveries (
 CREATE INDEX IF NOT EXISTS alert_deliveries_due ON stormops.alert_deliveries (next_attempt_at) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS alert_deliveries_tenant ON stormops.alert_deliveries (for_tenant, created_at);
 COMMENT ON TABLE stormops.alert_deliveries IS 'Messages of alerts to routes: those to come, and what became of the others. Written by deliver_alerts().';
-COMMENT ON COLUMN stormops.alert_deliveries.delivery_id IS 'UUID version 7; the receiver''s key against doubles.';
+COMMENT ON COLUMN stormops.alert_deliveries.delivery_id IS 'UUID made of route, alert and event; the receiver''s key against doubles.';
 COMMENT ON COLUMN stormops.alert_deliveries.route_id IS 'The route, which may be gone since.';
 COMMENT ON COLUMN stormops.alert_deliveries.for_tenant IS 'The alert''s tenant; NULL: the platform.';
 COMMENT ON COLUMN stormops.alert_deliveries.alert_id IS 'The alert.';

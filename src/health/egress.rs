@@ -41,6 +41,7 @@ const SPECIAL: [&str; 20] = [
 /// The only IPv6 block that is handed out for the public internet.
 const GLOBAL_UNICAST: u16 = 0x2000;
 const LONGEST_URL: usize = 2000;
+pub const NOT_PUBLIC: &str = "the host's address is not public, and not in stormops.egress_networks";
 
 impl Egress {
     /// Reads the two settings: names separated by commas, `*.` before a name for what is below it;
@@ -53,7 +54,7 @@ impl Egress {
         Ok(Self { hosts: items(hosts), networks })
     }
 
-    /// The address as a URL, if a request to it may be tried at all. Its host is looked up later:
+    /// The address as a URL, if a request to it may be tried at all. A name in it is looked up later:
     /// what that finds must pass `permits`.
     pub fn url(&self, address: &str) -> Result<Url, &'static str> {
         if address.len() > LONGEST_URL {
@@ -64,9 +65,17 @@ impl Egress {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("the address carries a user name or password");
         }
+        let address = match host {
+            Host::Domain(_) => None,
+            Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
+            Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
+        };
         // Without TLS only into networks that a superuser allowed.
         if url.scheme() != "https" && (url.scheme() != "http" || self.networks.is_empty()) {
             return Err("the address is not https");
+        }
+        if address.is_some_and(|ip| !self.permits(ip, url.scheme() == "https")) {
+            return Err(NOT_PUBLIC);
         }
         if !self.hosts.is_empty() && !self.listed(&host) {
             return Err("the host is not among stormops.egress_hosts");
@@ -175,7 +184,8 @@ mod tests {
     fn numbers_in_every_spelling_are_the_same_address() {
         // The URL standard reads all of these as 127.0.0.1, and so does whoever looks the host up.
         for text in ["https://2130706433/", "https://0x7f.1/", "https://0177.0.0.1/", "https://127.1/"] {
-            let url = Egress::default().url(text).unwrap();
+            assert_eq!(Egress::default().url(text).unwrap_err(), NOT_PUBLIC, "{text}");
+            let url = Egress::parse("", "127.0.0.1").unwrap().url(text).unwrap();
             assert_eq!(url.host_str(), Some("127.0.0.1"), "{text}");
         }
     }

@@ -1,7 +1,8 @@
 //! What is sent: one alert as PagerDuty, Slack or a webhook of one's own wants to read it.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,6 +10,10 @@ use sha2::Sha256;
 
 /// The address for events of PagerDuty's accounts in the United States.
 pub const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
+
+/// As lenient with a key's last bits as the receivers' libraries are.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -134,6 +139,7 @@ fn slack(alert: &Alert) -> Value {
     let summary = escape(&cut(&alert.summary, 1000));
     let mut lines = vec![format!("{mark}: *{summary}*"), format!("{} since {}", escape(&alert.source), alert.since)];
     if alert.event == Event::Trigger {
+        lines.extend(facts(&alert.details).map(|facts| escape(&cut(&facts, 1000))));
         lines.extend(alert.steps.iter().enumerate().map(|(i, step)| format!("{}. {}", i + 1, escape(step))));
     }
     // Slack refuses a block's text above 3000 characters.
@@ -142,6 +148,16 @@ fn slack(alert: &Alert) -> Value {
         "text": format!("{mark}: {summary}"),
         "blocks": [{ "type": "section", "text": { "type": "mrkdwn", "text": text } }],
     })
+}
+
+/// What is known about it, in one line.
+fn facts(details: &Value) -> Option<String> {
+    let known = details.as_object()?.iter().filter_map(|(name, value)| match value {
+        Value::String(text) => Some(format!("{name}: {text}")),
+        Value::Number(_) | Value::Bool(_) => Some(format!("{name}: {value}")),
+        _ => None,
+    });
+    Some(known.collect::<Vec<_>>().join(", ")).filter(|facts| !facts.is_empty())
 }
 
 /// The three characters with a meaning in Slack's text: so that no name can mention @channel or make a link.
@@ -227,7 +243,8 @@ mod tests {
         let sent = slack(&alert("trigger"));
         let text = sent["blocks"][0]["text"]["text"].as_str().unwrap();
         assert!(
-            text.contains("lift &lt;!channel&gt; &amp; 2 points") && text.contains("1. Verify &lt;policy&gt;"),
+            text.contains("lift &lt;!channel&gt; &amp; 2 points")
+                && text.contains("\nlift: 0.02\n1. Verify &lt;policy&gt;"),
             "{text}"
         );
         assert!(!text.contains("<!"), "{text}");

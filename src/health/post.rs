@@ -1,6 +1,6 @@
 //! One HTTP request out of the server: bounded in time and size, to a permitted address only.
 
-use super::egress::Egress;
+use super::egress::{Egress, NOT_PUBLIC};
 use super::message::Message;
 use super::outcome::Outcome;
 use std::net::ToSocketAddrs;
@@ -80,7 +80,7 @@ struct Refused;
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the host's address is not public, and not in stormops.egress_networks")
+        f.write_str(NOT_PUBLIC)
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Platform {
     made_at: String,
     health_status: String,
     issues: Vec<Issue>,
-    /// What get_system_health() answers: name and value.
+    /// What get_system_health() answers, in the order in which one asks: name and value.
     system: Vec<(String, Value)>,
     /// What attest() says: property, pass, what to do.
     attest: Vec<(String, bool, Option<String>)>,
@@ -29,6 +29,7 @@ struct Tenant {
     org_name: String,
     tier: String,
     status: String,
+    alerts: Option<String>,
     events: f64,
     storage_mb: Option<String>,
     revenue: Option<String>,
@@ -48,8 +49,8 @@ pub fn platform(data: &Platform) -> String {
             (issues(&data.issues))
             section {
                 h2 { "System" }
-                div.scroll { table { @for (name, value) in &data.system {
-                    tr { td { (name.replace('_', " ")) } td.n { bdi { (plain(value)) } } }
+                div.scroll { table.facts { @for (name, value) in &data.system {
+                    tr { td { (name) } td.n { bdi { (plain(value)) } } }
                 } } }
             }
             section {
@@ -66,14 +67,15 @@ pub fn platform(data: &Platform) -> String {
             section.wide {
                 h2 { "Tenants" }
                 @if data.tenants.is_empty() { p.quiet { "No tenant is provisioned yet." } } @else {
-                    div.scroll { table {
-                        tr { th { "tenant" } th { "tier" } th { "status" } th.n { "events this month" }
+                    div.scroll { table.stack {
+                        tr { th { "tenant" } th { "tier" } th { "status" } th { "open alerts" } th.n { "events this month" }
                             th.n { "storage, MB" } th.n { "revenue" } }
                         @for tenant in &data.tenants {
-                            tr { td { bdi { (tenant.org_name) } } td { (tenant.tier) } td { (tenant.status) }
-                                td.n { (count(tenant.events)) }
-                                td.n { (tenant.storage_mb.as_deref().unwrap_or("–")) }
-                                td.n { (tenant.revenue.as_deref().unwrap_or("–")) } }
+                            tr { td { bdi { (tenant.org_name) } } td title="tier" { (tenant.tier) } td title="status" { (tenant.status) }
+                                td title="open alerts" { (tenant.alerts.as_deref().unwrap_or("–")) }
+                                td.n title="events this month" { (count(tenant.events)) }
+                                td.n title="storage, MB" { (tenant.storage_mb.as_deref().unwrap_or("–")) }
+                                td.n title="revenue" { (tenant.revenue.as_deref().unwrap_or("–")) } }
                         }
                     } }
                 }
@@ -81,11 +83,11 @@ pub fn platform(data: &Platform) -> String {
             section.wide {
                 h2 { "Schedules" }
                 @if data.schedules.is_empty() { p.quiet { "None: SELECT stormops.schedule_health_checks('*/15 * * * *');" } } @else {
-                    div.scroll { table {
+                    div.scroll { table.stack {
                         tr { th { "job" } th { "cron" } th { "last run" } th { "outcome" } }
                         @for (job, cron, last, outcome) in &data.schedules {
-                            tr { td { (job) } td { (cron) } td { (last.as_deref().unwrap_or("never")) }
-                                td { (outcome.as_deref().unwrap_or("–")) } }
+                            tr { td { (job) } td title="cron" { (cron) } td title="last run" { (last.as_deref().unwrap_or("never")) }
+                                td title="outcome" { (outcome.as_deref().unwrap_or("–")) } }
                         }
                     } }
                 }
@@ -105,7 +107,7 @@ mod tests {
         assert!(platform(&Platform::default()).contains("No tenant is provisioned yet."));
         let evil = "</td><script>";
         let data = json!({"database": evil, "attest": [[evil, false, evil]], "schedules": [[evil, evil, evil, evil]],
-            "system": [[evil, evil]], "tenants": [{"org_name": evil, "tier": evil, "status": evil, "revenue": evil}]});
+            "system": [[evil, evil]], "tenants": [{"org_name": evil, "tier": evil, "status": evil, "alerts": evil, "revenue": evil}]});
         assert!(!platform(&serde_json::from_value(data).unwrap()).contains("<script"));
     }
 }
