@@ -13,8 +13,8 @@ CREATE FUNCTION stormops.maintain_usage_partitions(months_ahead integer) RETURNS
 DECLARE
     month date;
     name text;
-    starts timestamptz;
-    ends timestamptz;
+    starts text;
+    ends text;
     made integer := 0;
 BEGIN
     -- Two at once stand in line, so that the second finds the first one's partitions.
@@ -27,8 +27,9 @@ BEGIN
     LOOP
         name := stormops.usage_partition(month);
         CONTINUE WHEN to_regclass('stormops.' || name) IS NOT NULL;
-        starts := month::timestamp AT TIME ZONE 'UTC';
-        ends := stormops.next_period('month', starts);
+        -- Written out, since a session's TimeZone and DateStyle may give a moment that reads as another.
+        starts := to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00';
+        ends := to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00';
         -- Whoever writes there now has ended before its rows are moved.
         LOCK TABLE stormops.tenant_usage_default IN ACCESS EXCLUSIVE MODE;
         EXECUTE format('CREATE TABLE stormops.%I (LIKE stormops.tenant_usage INCLUDING ALL EXCLUDING IDENTITY)', name);
