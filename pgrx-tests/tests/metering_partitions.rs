@@ -123,3 +123,32 @@ fn months_are_of_utc_whatever_a_session_is_set_to() {
     superuser.batch_execute("SET TimeZone = 'UTC'").expect("a setting");
     assert_eq!(get::<i64>(&mut superuser, odd, &[]), 0);
 }
+
+#[test]
+fn nobody_who_writes_notices_that_a_partition_is_made() {
+    let db = Db::new("unnoticed");
+    let abc = tenant(&db, "Abc").0;
+    let writers: Vec<_> = (0..4)
+        .map(|n| {
+            let mut writer = session(&db, abc);
+            std::thread::spawn(move || {
+                // Each month is new to everybody.
+                for month in 0..60 {
+                    let insert = "INSERT INTO stormops.tenant_usage (metric_name, metric_value, recorded_at)
+                        SELECT 'model_call', 1, '2010-01-01Z'::timestamptz + make_interval(months => $1, days => g)
+                        FROM generate_series(0, 20) AS g";
+                    writer.execute(insert, &[&month]).unwrap_or_else(|error| panic!("writer {n}: {error:?}"));
+                }
+            })
+        })
+        .collect();
+    let mut operator = db.as_role("op");
+    let mut made = 0;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        made += maintain(&mut operator);
+    }
+    writers.into_iter().for_each(|writer| writer.join().expect("a writer who notices nothing"));
+    assert_eq!(made + maintain(&mut operator), 60);
+    assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops.tenant_usage", &[]), 4 * 60 * 21);
+    assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops.tenant_usage_default", &[]), 0);
+}
