@@ -104,6 +104,7 @@ CREATE FUNCTION stormops.record_usages(events jsonb, OUT recorded bigint, OUT du
 DECLARE
     tenant uuid := stormops.usage_writer();
     place bigint;
+    hint text;
 BEGIN
     IF events IS NULL OR jsonb_typeof(events) <> 'array' THEN
         RAISE EXCEPTION USING
@@ -131,6 +132,12 @@ BEGIN
         RETURN;
     EXCEPTION
         WHEN unique_violation THEN NULL; -- some did: one by one
+        WHEN data_exception THEN
+            GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+            IF hint <> '' THEN
+                RAISE;
+            END IF;
+            PERFORM stormops.refuse_usage(left(SQLERRM, 200)); -- what is no event at all, in the server's words
     END;
     WITH given AS MATERIALIZED (
         SELECT g.*, stormops.new_id() AS usage_id FROM stormops.given_usage(events) AS g
