@@ -60,6 +60,20 @@ END
 $$;
 COMMENT ON FUNCTION stormops.declare_metric(text, text, text, text, text[], uuid) IS 'Declares a metric of a tenant, for good. aggregation: SUM, COUNT, MAX, LATEST, UNIQUE (over unique_dimension); rollup_dimensions: up to four dimensions to keep rollups by. tenant_id: NULL for the one in context; an operator names any. Returns true, or false if it was declared alike before. Errors: 22004; 22023; 42501 not an admin; 42710 declared otherwise; 55000 suspended; P0002.';
 
+CREATE FUNCTION stormops.needs_read_committed() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    -- With one snapshot for the whole transaction, what others commit while a step waits for its lock would not be seen after.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state', MESSAGE = 'usage is rolled up, priced and invoiced in a READ COMMITTED transaction only',
+            HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED; …; COMMIT;';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops.needs_read_committed() IS 'Error 25000 in another isolation level.';
+
 CREATE FUNCTION stormops.undeclared_metric(tenant_id uuid, metric_name text) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp

@@ -10,6 +10,7 @@ DECLARE
     fault text;
 BEGIN
     PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.needs_read_committed();
     PERFORM stormops.given_reason($2);
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
     SELECT * INTO invoice FROM stormops.existing_invoice($1, true);
@@ -32,7 +33,7 @@ BEGIN
     RETURNING i.invoice_number, i.voided_at INTO invoice_number, voided_at;
 END
 $$;
-COMMENT ON FUNCTION stormops.void_invoice(uuid, text) IS 'Declares a finalized invoice not due; it keeps its number and its lines, and its month may be invoiced anew. Returns invoice_number, voided_at. For operators. Errors: 22004, 22023 no reason; P0002 no such invoice; 55000 not final, credited, or adjusted by a later one.';
+COMMENT ON FUNCTION stormops.void_invoice(uuid, text) IS 'Declares a finalized invoice not due; it keeps its number and its lines, and its month may be invoiced anew. Returns invoice_number, voided_at. For operators. Errors: 22004, 22023 no reason; 25000 not READ COMMITTED; P0002 no such invoice; 55000 not final, credited, or adjusted by a later one.';
 
 CREATE FUNCTION stormops.given_reason(reason text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -60,6 +61,7 @@ DECLARE
     credited numeric;
 BEGIN
     PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.needs_read_committed();
     PERFORM stormops.given_reason($3);
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
     PERFORM stormops.existing_invoice($1, true);
@@ -89,4 +91,4 @@ BEGIN
     SELECT n.invoice_number INTO invoice_number FROM stormops.take_number(invoice.tenant_id, credit_note_id) AS n;
 END
 $$;
-COMMENT ON FUNCTION stormops.credit_invoice(uuid, numeric, text) IS 'Issues a final credit note over a part of a finalized invoice, or over all that is left of it. Returns credit_note_id, its number in the invoices'' series, total (negative) and left_to_credit. For operators. Errors: 22004, 22023 no reason, amount not above 0, above what is left, or finer than the currency; P0002 no such invoice; 55000 not final.';
+COMMENT ON FUNCTION stormops.credit_invoice(uuid, numeric, text) IS 'Issues a final credit note over a part of a finalized invoice, or over all that is left of it. Returns credit_note_id, its number in the invoices'' series, total (negative) and left_to_credit. For operators. Errors: 22004, 22023 no reason, amount not above 0, above what is left, or finer than the currency; 25000 not READ COMMITTED; P0002 no such invoice; 55000 not final.';

@@ -100,6 +100,7 @@ DECLARE
     stale text;
 BEGIN
     PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.needs_read_committed();
     -- Waits for a run that refreshes drafts, and for a price that is being set.
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
     SELECT * INTO invoice FROM stormops.existing_invoice($1, true);
@@ -123,6 +124,8 @@ BEGIN
             SELECT FROM stormops.prices AS p WHERE p.price_book = i.price_book AND p.created_at >= i.generated_at
                 AND p.valid_from < stormops.month_start((i.period + interval '1 month')::date))
             THEN 'a price of the month was set since this one was drafted'
+        WHEN i.price_book <> (SELECT a.price_book FROM stormops.assigned_books(i.tenant_id) AS a)
+            THEN 'the tenant pays by another price book than that of the draft'
     END INTO stale
     FROM stormops.invoices AS i WHERE i.tenant_id = invoice.tenant_id AND i.invoice_id = $1;
     IF stale IS NOT NULL THEN
@@ -132,4 +135,4 @@ BEGIN
     SELECT n.* INTO invoice_number, finalized_at FROM stormops.take_number(invoice.tenant_id, $1) AS n;
 END
 $$;
-COMMENT ON FUNCTION stormops.finalize_invoice(uuid) IS 'Makes a draft final, with the next number of the installation: no gap, since a rolled back call gives its number back. One that is final already is returned as it is. Returns invoice_number, finalized_at. For operators. Errors: P0002 no such invoice; 55000 void, or the draft is older than another invoice''s step or a price of the month.';
+COMMENT ON FUNCTION stormops.finalize_invoice(uuid) IS 'Makes a draft final, with the next number of the installation: no gap, since a rolled back call gives its number back. One that is final already is returned as it is. Returns invoice_number, finalized_at. For operators. Errors: 25000 not READ COMMITTED; P0002 no such invoice; 55000 void, or the draft is older than another invoice''s step, a price of the month or the tenant''s price book.';

@@ -8,9 +8,10 @@ CREATE FUNCTION stormops.usage_fault(metric_name text, value numeric, dimensions
         WHEN char_length($1) NOT BETWEEN 1 AND 100 THEN 'metric_name has not 1 to 100 characters'
         WHEN $2 NOT BETWEEN 0 AND 1e15 THEN 'value is not between 0 and 1e15' -- NaN is above
         WHEN scale($2) > 20 THEN 'value has more than 20 decimal places'
-        WHEN pg_column_size($3) > 8192 THEN 'dimensions take more than 8 kB'
+        WHEN pg_column_size($3 || '{}') > 8192 THEN 'dimensions take more than 8 kB' -- || takes it out of its row, where it may lie compressed
         WHEN jsonb_typeof($3) <> 'object' THEN 'dimensions are not a JSON object'
         WHEN char_length($4) NOT BETWEEN 1 AND 200 THEN 'idempotency_key has not 1 to 200 characters'
+        WHEN starts_with($4, 'stormops:') THEN 'idempotency_key begins with stormops:, as the platform''s own do'
         WHEN $5 > now() + interval '5 minutes' THEN 'at lies more than 5 minutes in the future'
         WHEN $5 < '2000-01-01 00:00:00+00' THEN 'at lies before 2000'
     END
@@ -81,11 +82,11 @@ $$;
 COMMENT ON FUNCTION stormops.record_usage(text, numeric, jsonb, text, timestamptz) IS 'Records one event of the tenant in context, as part of the transaction. value: 0 to 1e15, at most 20 decimal places, in the metric''s unit; dimensions: a JSON object of at most 8 kB; at: when it was used, from 2000 to five minutes ahead. Returns usage_id and status: recorded, or duplicate (the key came before with the same metric and value: not counted again; usage_id is the first''s). Errors: 0B000 no tenant; 22004; 22023 out of range, metric not declared, before the time from which events are kept; 23505 a key used for another metric or value; 53400 hard quota; 55000 suspended or closed.';
 
 CREATE FUNCTION stormops.given_usage(
-    events jsonb, OUT metric_name text, OUT value numeric, OUT dimensions jsonb, OUT idempotency_key text, OUT at timestamptz
+    events jsonb, OUT metric_name text, OUT value numeric, OUT dimensions jsonb, OUT idempotency_key text, OUT at timestamptz, OUT place bigint
 ) RETURNS SETOF record
     LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
     AS $$
-    SELECT o.metric_name, o.value, coalesce(o.dimensions, '{}'), o.idempotency_key, coalesce(o.at, now())
+    SELECT o.metric_name, o.value, coalesce(o.dimensions, '{}'), o.idempotency_key, coalesce(o.at, now()), o.place
     FROM ROWS FROM (jsonb_to_recordset($1) AS (
         metric_name text, value numeric, dimensions jsonb, idempotency_key text, at timestamptz
     )) WITH ORDINALITY AS o (metric_name, value, dimensions, idempotency_key, at, place)
@@ -103,6 +104,7 @@ CREATE FUNCTION stormops.record_usages(events jsonb, OUT recorded bigint, OUT du
 DECLARE
     tenant uuid := stormops.usage_writer();
     place bigint;
+    hint text;
 BEGIN
     IF events IS NULL OR jsonb_typeof(events) <> 'array' THEN
         RAISE EXCEPTION USING
@@ -130,6 +132,12 @@ BEGIN
         RETURN;
     EXCEPTION
         WHEN unique_violation THEN NULL; -- some did: one by one
+        WHEN data_exception THEN
+            GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+            IF hint <> '' THEN
+                RAISE;
+            END IF;
+            PERFORM stormops.refuse_usage(left(SQLERRM, 200)); -- what is no event at all, in the server's words
     END;
     WITH given AS MATERIALIZED (
         SELECT g.*, stormops.new_id() AS usage_id FROM stormops.given_usage(events) AS g
@@ -137,7 +145,7 @@ BEGIN
         INSERT INTO stormops.usage_keys AS k (tenant_id, idempotency_key, usage_id, metric_name, metric_value, recorded_at)
         SELECT tenant, g.idempotency_key, g.usage_id, g.metric_name, g.value, g.at
         FROM given AS g WHERE g.idempotency_key IS NOT NULL
-        ORDER BY g.idempotency_key COLLATE "C"
+        ORDER BY g.idempotency_key COLLATE "C", g.place -- the first of several counts
         ON CONFLICT ON CONSTRAINT usage_keys_pkey DO NOTHING
         RETURNING k.usage_id
     )

@@ -10,13 +10,18 @@ CREATE FUNCTION stormops.verify_invoice(
 DECLARE
     i stormops.invoices;
     owed record;
+    first_month date;
 BEGIN
     PERFORM stormops.visit_all_tenants();
     SELECT e.* INTO owed FROM stormops.existing_invoice($1, false) AS e;
     SELECT n.* INTO i FROM stormops.invoices AS n WHERE n.tenant_id = owed.tenant_id AND n.invoice_id = $1;
-    IF stormops.month_start(i.period) < (SELECT p.kept_from FROM stormops.metering_progress AS p) THEN
+    -- Those of a month that it adjusts prove it as its own do.
+    SELECT least(i.period, min(a.period)) INTO first_month
+    FROM stormops.invoice_lines AS l JOIN stormops.invoices AS a ON a.tenant_id = l.tenant_id AND a.invoice_id = l.adjusts
+    WHERE l.tenant_id = i.tenant_id AND l.invoice_id = $1;
+    IF stormops.month_start(first_month) < (SELECT p.kept_from FROM stormops.metering_progress AS p) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('the raw events of %s were dropped', to_char(i.period, 'YYYY-MM')),
+            MESSAGE = format('the raw events of %s were dropped', to_char(first_month, 'YYYY-MM')),
             HINT = 'Verify an invoice before stormops.drop_usage_before() takes what proves it.';
     END IF;
     SELECT count(*) INTO lines FROM stormops.invoice_lines AS l WHERE l.tenant_id = i.tenant_id AND l.invoice_id = $1;
@@ -57,7 +62,7 @@ BEGIN
     what := CASE WHEN verified THEN NULL ELSE what END;
 END
 $$;
-COMMENT ON FUNCTION stormops.verify_invoice(uuid) IS 'Computes an invoice anew from the raw events up to its watermark, by the prices of its book, with what was billed before it, and compares every value of every line. Returns verified, the number of lines and of raw events of the month, first_difference (the line; 0: the total or the number of events) and what differs. Writes nothing. For operators. Errors: P0002 no such invoice; 55000 the raw events were dropped.';
+COMMENT ON FUNCTION stormops.verify_invoice(uuid) IS 'Computes an invoice anew from the raw events up to its watermark, by the prices of its book, with what was billed before it, and compares every value of every line. Returns verified, the number of lines and of raw events of the month, first_difference (the line; 0: the total or the number of events) and what differs. Writes nothing. For operators. Errors: P0002 no such invoice; 55000 the raw events of its month, or of one that it adjusts, were dropped.';
 
 CREATE FUNCTION stormops.rate_again(
     period text, price_book text,

@@ -40,10 +40,13 @@ DECLARE
     tenants uuid[];
     books text[];
 BEGIN
+    PERFORM stormops.needs_read_committed();
     IF stormops.month_start((period + interval '1 month')::date) > now() THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('%s has not ended', to_char(period, 'YYYY-MM')),
             HINT = 'SELECT * FROM stormops.preview_invoice(tenant_id, period); shows what it comes to so far.';
     END IF;
+    -- A tenant's step from before the month's end may be committed only now.
+    PERFORM stormops.await_writers('stormops.tenant_events'::regclass);
     -- A number is given out before its event is committed, so this sees those that are still being written.
     PERFORM stormops.rollup_usage() FROM stormops.usage_order AS o WHERE o.is_called AND o.last_value > stormops.usage_watermark();
     -- One run at a time, and no finalisation during it; readers go on.
@@ -62,7 +65,7 @@ BEGIN
     PERFORM stormops.write_invoices(tenants, books, period, clock_timestamp()) WHERE tenants IS NOT NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.draft_invoices(uuid, date) IS 'Folds what is new into the rollups, then drafts the month''s invoices of one tenant, or of all, that are not finalized. Error: 55000 the month has not ended.';
+COMMENT ON FUNCTION stormops.draft_invoices(uuid, date) IS 'Folds what is new into the rollups, then drafts the month''s invoices of one tenant, or of all, that are not finalized. Errors: 25000 not READ COMMITTED; 55000 the month has not ended.';
 
 CREATE FUNCTION stormops.generate_invoice(
     tenant_id uuid, period text, OUT invoice_id uuid, OUT status text, OUT invoice_number bigint, OUT currency text, OUT total numeric,
@@ -91,7 +94,7 @@ BEGIN
     FROM stormops.invoice_lines AS l WHERE l.tenant_id = invoice.tenant_id AND l.invoice_id = invoice.invoice_id;
 END
 $$;
-COMMENT ON FUNCTION stormops.generate_invoice(uuid, text) IS 'Drafts a tenant''s invoice of a calendar month in UTC (2024-01), or refreshes the draft; a finalized one is returned as it is. Late events of closed months come as adjustment lines. Returns invoice_id, status, invoice_number, currency, total, lines, usage_seq (the watermark). For operators. Errors: 22023 not a month; P0002 no such tenant; 55000 the month has not ended, or the tenant was not there.';
+COMMENT ON FUNCTION stormops.generate_invoice(uuid, text) IS 'Drafts a tenant''s invoice of a calendar month in UTC (2024-01), or refreshes the draft; a finalized one is returned as it is. Late events of closed months come as adjustment lines. Returns invoice_id, status, invoice_number, currency, total, lines, usage_seq (the watermark). For operators. Errors: 22023 not a month; 25000 not READ COMMITTED; P0002 no such tenant; 55000 the month has not ended, or the tenant was not there.';
 
 CREATE FUNCTION stormops.generate_invoices(period text, OUT currency text, OUT drafts bigint, OUT finalized bigint, OUT total numeric) RETURNS SETOF record
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -109,7 +112,7 @@ BEGIN
         GROUP BY i.currency ORDER BY i.currency;
 END
 $$;
-COMMENT ON FUNCTION stormops.generate_invoices(text) IS 'generate_invoice() for every tenant in one statement. Returns for each currency the number of drafts, that of invoices finalized before, and the total of both. For operators. Errors: 22023, 55000 as there.';
+COMMENT ON FUNCTION stormops.generate_invoices(text) IS 'generate_invoice() for every tenant in one statement. Returns for each currency the number of drafts, that of invoices finalized before, and the total of both. For operators. Errors: 22023, 25000, 55000 as there.';
 
 CREATE FUNCTION stormops.preview_invoice(
     tenant_id uuid, period text,

@@ -31,25 +31,29 @@ CREATE FUNCTION stormops.rated_quantities(
         SELECT s.*, stormops.month_start(s.period) AS month, stormops.month_start((s.period + interval '1 month')::date) AS next_month,
             row_number() OVER (PARTITION BY s.tenant_id, s.period, s.metric_name ORDER BY s.from_time DESC) = 1 AS last
         FROM stormops.price_segments($1, $2, $3) AS s
-    ), timed AS (
+    ), asked AS MATERIALIZED (
+        -- What adds up is counted by the part of the month, and a fee is shared out by it, whatever its name; all else (a
+        -- maximum, a latest value) is for the month, at its last price.
+        SELECT s.tenant_id, s.period, s.metric_name, s.price_id, s.month, s.next_month, m.unit, m.aggregation, m.unique_dimension,
+            CASE WHEN l.level THEN s.month ELSE s.from_time END AS from_time,
+            CASE WHEN l.level THEN s.next_month ELSE s.to_time END AS to_time,
+            p.model IN ('flat', 'minimum') OR p.included_quantity > 0 AS timed
+        FROM segment AS s
+        JOIN stormops.prices AS p ON p.price_id = s.price_id
+        LEFT JOIN stormops.metrics AS m ON m.tenant_id = s.tenant_id AND m.metric_name = s.metric_name AND m.tenant_id = ANY ($1)
+        CROSS JOIN LATERAL (
+            SELECT p.model NOT IN ('flat', 'minimum') AND coalesce(m.aggregation NOT IN ('SUM', 'COUNT'), false) AS level
+        ) AS l
+        WHERE s.last OR NOT l.level
+    ), shared AS (
         -- A fee, a minimum and what is included hold for the time in which the tenant was active, to the microsecond.
         SELECT s.tenant_id, s.period, s.price_id, s.from_time,
-            sum(extract(epoch FROM least(s.to_time, a.to_time) - greatest(s.from_time, a.from_time)))
-                / extract(epoch FROM s.next_month - s.month) AS share
-        FROM segment AS s
-        JOIN stormops.prices AS p ON p.price_id = s.price_id AND (p.model IN ('flat', 'minimum') OR p.included_quantity > 0)
+            round(sum(extract(epoch FROM least(s.to_time, a.to_time) - greatest(s.from_time, a.from_time)))
+                / extract(epoch FROM s.next_month - s.month), 12) AS share
+        FROM asked AS s
         JOIN stormops.active_history($1) AS a ON a.tenant_id = s.tenant_id AND a.from_time < s.to_time AND a.to_time > s.from_time
+        WHERE s.timed
         GROUP BY s.tenant_id, s.period, s.price_id, s.from_time, s.next_month, s.month
-    ), asked AS (
-        -- What adds up is counted by the part of the month, all else (a maximum, a latest value) for the month at its last price.
-        SELECT s.tenant_id, s.period, s.metric_name, s.price_id, s.last, s.month, s.next_month, m.unit, m.aggregation, m.unique_dimension,
-            CASE WHEN m.aggregation NOT IN ('SUM', 'COUNT') THEN s.month ELSE s.from_time END AS from_time,
-            CASE WHEN m.aggregation NOT IN ('SUM', 'COUNT') THEN s.next_month ELSE s.to_time END AS to_time,
-            round(t.share, 12) AS share
-        FROM segment AS s
-        LEFT JOIN stormops.metrics AS m ON m.tenant_id = s.tenant_id AND m.metric_name = s.metric_name AND m.tenant_id = ANY ($1)
-        LEFT JOIN timed AS t ON t.tenant_id = s.tenant_id AND t.period = s.period AND t.price_id = s.price_id AND t.from_time = s.from_time
-        WHERE s.last OR m.aggregation IS NULL OR m.aggregation IN ('SUM', 'COUNT')
     )
     SELECT a.tenant_id, a.period, a.metric_name, a.price_id, a.from_time, a.to_time, a.unit,
         CASE
@@ -64,10 +68,11 @@ CREATE FUNCTION stormops.rated_quantities(
                 WHERE r.tenant_id = a.tenant_id AND r.metric_name = a.metric_name AND r.grain = 'hour' AND r.dimensions = '{}'
                     AND r.bucket >= a.from_time AND r.bucket < a.to_time)
         END,
-        coalesce(a.share, 0)
+        coalesce(t.share, 0)
     FROM asked AS a
+    LEFT JOIN shared AS t ON t.tenant_id = a.tenant_id AND t.period = a.period AND t.price_id = a.price_id AND t.from_time = a.from_time
 $$;
-COMMENT ON FUNCTION stormops.rated_quantities(uuid[], date[], text[], bigint) IS 'The quantity under each price: from the rollups, or from the raw events up to usage_seq if that is given. share: the part of the month that the tenant was active under the price, 12 digits, where the price needs it.';
+COMMENT ON FUNCTION stormops.rated_quantities(uuid[], date[], text[], bigint) IS 'The quantity under each price: from the rollups, or from the raw events up to usage_seq if that is given. share: the part of the month, 12 digits, that the tenant was active between from_time and to_time, where the price needs it.';
 
 CREATE FUNCTION stormops.rate(
     tenants uuid[], periods date[], books text[], usage_seq bigint,
@@ -112,7 +117,8 @@ CREATE FUNCTION stormops.rate(
                 CASE b.model WHEN 'graduated' THEN least(u.charged, b.up_to) - b.above ELSE u.charged END AS quantity, b.unit_price,
                 CASE b.model
                     WHEN 'graduated' THEN (least(u.charged, b.up_to) - b.above) * b.unit_price
-                    WHEN 'package' THEN ceil(u.charged / b.package_size) * b.unit_price
+                    -- Exact, where a quotient has so many digits only.
+                    WHEN 'package' THEN (div(u.charged, b.package_size) + sign(u.charged % b.package_size)) * b.unit_price
                     ELSE u.charged * b.unit_price
                 END AS exact, b.minor_unit, u.price_id
             FROM used AS u JOIN band AS b ON b.price_id = u.price_id

@@ -6,29 +6,55 @@ CREATE FUNCTION stormops.usage_partition(month date) RETURNS text
     AS $$ SELECT 'tenant_usage_' || to_char($1, 'YYYY_MM') $$;
 COMMENT ON FUNCTION stormops.usage_partition(date) IS 'Name of a month''s partition of tenant_usage.';
 
+CREATE FUNCTION stormops.hold_usage_writers() RETURNS boolean
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '2s' -- new writers wait as long as this does
+    AS $$
+BEGIN
+    LOCK TABLE stormops.tenant_usage IN SHARE ROW EXCLUSIVE MODE;
+    RETURN true;
+EXCEPTION
+    WHEN lock_not_available THEN RETURN false;
+END
+$$;
+COMMENT ON FUNCTION stormops.hold_usage_writers() IS 'Keeps usage from being written until the transaction ends. False if it could not within two seconds, since somebody is still writing.';
+
 CREATE FUNCTION stormops.maintain_usage_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     month date;
+    now_written boolean;
     name text;
-    starts timestamptz;
-    ends timestamptz;
+    starts text;
+    ends text;
     made integer := 0;
 BEGIN
     -- Two at once stand in line, so that the second finds the first one's partitions.
     LOCK TABLE stormops.tenant_usage IN SHARE UPDATE EXCLUSIVE MODE;
-    FOR month IN
-        SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => m))::date
-        FROM generate_series(0, months_ahead) AS m
-        UNION
-        SELECT date_trunc('month', u.recorded_at AT TIME ZONE 'UTC')::date FROM stormops.tenant_usage_default AS u
+    FOR month, now_written IN
+        SELECT m.month, bool_or(m.has_rows) OR m.month <= now() + interval '1 day'
+        FROM (
+            SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n))::date AS month, false AS has_rows
+            FROM generate_series(0, months_ahead) AS n
+            UNION ALL
+            SELECT DISTINCT date_trunc('month', u.recorded_at AT TIME ZONE 'UTC')::date, true FROM stormops.tenant_usage_default AS u
+        ) AS m
+        GROUP BY m.month ORDER BY m.month
     LOOP
         name := stormops.usage_partition(month);
         CONTINUE WHEN to_regclass('stormops.' || name) IS NOT NULL;
-        starts := month::timestamp AT TIME ZONE 'UTC';
-        ends := stormops.next_period('month', starts);
+        IF now_written THEN
+            -- A statement that has chosen the default partition would fail there once the month has its own: so writers
+            -- are held up, for a moment only. If one of them does not end, the events stay until the next call.
+            PERFORM stormops.await_writers('stormops.tenant_usage_default'::regclass);
+            CONTINUE WHEN NOT stormops.hold_usage_writers();
+        END IF;
+        -- Written out, since a session's TimeZone and DateStyle may give a moment that reads as another.
+        starts := to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00';
+        ends := to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00';
         -- Whoever writes there now has ended before its rows are moved.
         LOCK TABLE stormops.tenant_usage_default IN ACCESS EXCLUSIVE MODE;
         EXECUTE format('CREATE TABLE stormops.%I (LIKE stormops.tenant_usage INCLUDING ALL EXCLUDING IDENTITY)', name);
@@ -57,6 +83,9 @@ CREATE FUNCTION stormops.usage_needed(before timestamptz) RETURNS text
     SELECT 'a month of it is not invoiced'
     WHERE EXISTS (SELECT FROM stormops.invoices AS i WHERE i.status = 'finalized') AND EXISTS (
         SELECT FROM stormops.usage_rollups AS r
+        -- What was used before the tenant's first month, as an import may bring it, is never invoiced.
+        JOIN stormops.tenants AS t ON t.tenant_id = r.tenant_id
+            AND t.created_at < stormops.next_period('month', r.bucket) AND (t.status <> 'closed' OR t.status_changed_at > r.bucket)
         WHERE r.grain = 'month' AND r.dimensions = '{}' AND NOT EXISTS (
                 SELECT FROM stormops.invoices AS i
                 WHERE i.tenant_id = r.tenant_id AND i.period = (r.bucket AT TIME ZONE 'UTC')::date AND i.kind = 'invoice' AND i.status = 'finalized')

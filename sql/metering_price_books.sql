@@ -70,6 +70,7 @@ DECLARE
     new_currency text := (SELECT b.currency FROM stormops.price_books AS b WHERE b.price_book = set_price_book.price_book);
 BEGIN
     PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.needs_read_committed();
     IF new_currency IS NULL OR NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = set_price_book.tenant_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'no such tenant or price book',
             HINT = 'SELECT * FROM stormops.list_tenants(); SELECT stormops.create_price_book(…);';
@@ -83,4 +84,4 @@ BEGIN
     VALUES (tenant_id, price_book, stormops.calling_role());
 END
 $$;
-COMMENT ON FUNCTION stormops.set_price_book(uuid, text) IS 'By which book a tenant is invoiced from now on; what is finalized stays. For operators. Errors: P0002 no such tenant or book; 55000 it has invoices in another currency.';
+COMMENT ON FUNCTION stormops.set_price_book(uuid, text) IS 'By which book a tenant is invoiced from now on; what is finalized stays, and a draft is generated anew. For operators. Errors: 25000 not READ COMMITTED; P0002 no such tenant or book; 55000 it has invoices in another currency.';

@@ -13,6 +13,7 @@ BEGIN
             HINT = 'SELECT stormops.set_price(…); the new price closes the old one.';
     END IF;
     -- One writer at a time, so that two prices set at the same moment see each other.
+    PERFORM stormops.needs_read_committed();
     PERFORM pg_advisory_xact_lock(hashtext('stormops.prices'));
     IF EXISTS (
         SELECT FROM stormops.prices AS p
@@ -27,7 +28,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION stormops.guard_price() IS 'Trigger: no two prices for the same at the same time, none changed but for its end, none deleted, whoever tries. Errors: 23P01, 55000.';
+COMMENT ON FUNCTION stormops.guard_price() IS 'Trigger: no two prices for the same at the same time, none changed but for its end, none deleted, whoever tries. Errors: 23P01, 25000, 55000.';
 
 CREATE FUNCTION stormops.set_price(
     metric_name text, model text, unit_price numeric DEFAULT NULL, bands jsonb DEFAULT NULL, package_size numeric DEFAULT NULL,
@@ -45,6 +46,7 @@ DECLARE
     closed date;
 BEGIN
     PERFORM stormops.visit_all_tenants();
+    PERFORM stormops.needs_read_committed();
     -- A whole hour, since usage is kept by the hour.
     valid_from := coalesce(valid_from, date_trunc('hour', now(), 'UTC') + interval '1 hour');
     IF bands IS NOT NULL AND unit_price IS NULL AND jsonb_typeof(bands) = 'array' THEN
@@ -65,6 +67,8 @@ BEGIN
         WHEN NOT (0 <= ALL (unit_prices) AND 1e12 >= ALL (unit_prices)) THEN 'a price is not between 0 and 1e12'
         WHEN NOT (0 < ALL (up_to) AND 1e15 >= ALL (up_to)) OR EXISTS (
             SELECT FROM generate_series(2, cardinality(up_to)) AS i WHERE up_to[i] <= up_to[i - 1]) THEN 'up_to must rise from band to band'
+        WHEN EXISTS (SELECT FROM unnest(unit_prices || up_to || package_size || included_quantity) AS v (number) WHERE scale(v.number) > 20)
+            THEN 'a number has more than 20 decimal places'
         WHEN (model = 'package') <> (package_size IS NOT NULL) OR NOT (package_size > 0 AND package_size <= 1e15)
             THEN 'package_size, above 0 to 1e15, goes with model package'
         WHEN included_quantity IS NULL OR NOT included_quantity BETWEEN 0 AND 1e15 THEN 'included_quantity is not between 0 and 1e15'
@@ -101,13 +105,14 @@ BEGIN
         AND p.valid_from < set_price.valid_from AND p.valid_to IS NULL
     RETURNING p.price_id INTO supersedes;
     INSERT INTO stormops.prices AS p (price_book, for_tenant, tier, metric_name, model, unit_prices, up_to, package_size,
-        included_quantity, valid_from, valid_to, created_by)
+        included_quantity, valid_from, valid_to, created_at, created_by)
+    -- The time under the lock, not that of the transaction's begin: drafts from before it are told by it.
     VALUES (price_book, tenant_id, tier, metric_name, model, unit_prices, up_to, package_size,
-        included_quantity, valid_from, valid_to, stormops.calling_role())
+        included_quantity, valid_from, valid_to, clock_timestamp(), stormops.calling_role())
     RETURNING p.price_id INTO price_id;
 END
 $$;
-COMMENT ON FUNCTION stormops.set_price(text, text, numeric, jsonb, numeric, numeric, text, uuid, text, timestamptz, timestamptz) IS 'Sets a price from a whole hour on (the next one); the price that held until then without an end is closed there. model: per_unit, package (unit_price a package of package_size), graduated, volume (bands: [{"up_to": 1000, "unit_price": 0.01}, {"unit_price": 0.005}]), flat (unit_price a month), minimum (unit_price a month, to which the month''s other charges are filled up). included_quantity: units a month that cost nothing. For all, for a tier, or for a tenant; the most specific holds. Prices 0 to 1e12. Returns price_id and supersedes. For operators. Errors: 22023 not valid; P0002 no such book or tenant; 23P01 overlaps a price with another period; 55000 the period is invoiced.';
+COMMENT ON FUNCTION stormops.set_price(text, text, numeric, jsonb, numeric, numeric, text, uuid, text, timestamptz, timestamptz) IS 'Sets a price from a whole hour on (the next one); the price that held until then without an end is closed there. model: per_unit, package (unit_price a package of package_size), graduated, volume (bands: [{"up_to": 1000, "unit_price": 0.01}, {"unit_price": 0.005}]), flat (unit_price a month), minimum (unit_price a month, to which the month''s other charges are filled up). included_quantity: units a month that cost nothing. For all, for a tier, or for a tenant; the most specific holds. Prices 0 to 1e12; numbers have at most 20 decimal places. Returns price_id and supersedes. For operators. Errors: 22023 not valid; 25000 not READ COMMITTED; P0002 no such book or tenant; 23P01 overlaps a price with another period; 55000 the period is invoiced.';
 
 CREATE FUNCTION stormops.prices(
     price_book text DEFAULT 'default', OUT price_id uuid, OUT metric_name text, OUT model text, OUT tier text, OUT tenant_id uuid,

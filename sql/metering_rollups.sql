@@ -123,11 +123,7 @@ DECLARE
     before bigint;
 BEGIN
     PERFORM stormops.visit_all_tenants();
-    -- What commits while this waits must be seen after.
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state', MESSAGE = 'usage is rolled up in a READ COMMITTED transaction only',
-            HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED; SELECT * FROM stormops.rollup_usage(); COMMIT;';
-    END IF;
+    PERFORM stormops.needs_read_committed();
     -- Two at once stand in line here, and the second finds how far the first has come.
     SELECT p.watermark INTO before FROM stormops.metering_progress AS p FOR UPDATE;
     SELECT greatest(before, CASE WHEN o.is_called THEN o.last_value ELSE 0 END) INTO watermark FROM stormops.usage_order AS o;

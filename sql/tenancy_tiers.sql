@@ -16,6 +16,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('a tenant cannot change to tier "%s"', coalesce(left($2, 50), 'NULL')),
             HINT = 'The tier becomes standard or enterprise; a trial is where a tenant may begin.';
     END IF;
+    -- As set_quota(): waits for those who meter what the old or the new tier limits, and know of the old one only.
+    PERFORM stormops.lock_quotas('stormops.quotas'::regclass, $1, q.metric_name, true)
+    FROM (SELECT DISTINCT q.metric_name FROM stormops.tier_quotas AS q WHERE q.kind = 'hard' ORDER BY q.metric_name) AS q
+    WHERE $1 IS NOT NULL;
     SELECT t.* INTO tenant FROM stormops.tenants AS t WHERE t.tenant_id = $1 FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('tenant %s does not exist', coalesce($1::text, 'NULL')),
@@ -27,6 +31,10 @@ BEGIN
             HINT = 'SELECT * FROM stormops.list_tenants();';
     END IF;
     UPDATE stormops.tenants AS t SET tier = $2, trial_ends_at = NULL WHERE t.tenant_id = $1;
+    -- Counted afresh by the next to write, since nobody counts where the tier sets no limit.
+    DELETE FROM stormops.quota_counters AS c
+    WHERE c.tenant_id = $1 AND NOT EXISTS (
+        SELECT FROM stormops.quotas AS q WHERE q.tenant_id = $1 AND q.metric_name = c.metric_name AND q.period = c.period);
     PERFORM stormops.log_event($1, 'set_tier', tenant.tier, $2, $3);
     from_tier := tenant.tier;
     to_tier := $2;

@@ -140,3 +140,66 @@ fn a_stale_draft_is_not_finalized() {
     b.price("'platform', 'flat', 6, valid_from => '2024-03-01 00:00Z'");
     fails_with(b.op.query(finalize, &[&Uuid::nil()]), "P0002");
 }
+
+#[test]
+fn a_draft_in_another_books_currency_is_not_finalized() {
+    let mut b = billed("books");
+    b.meter("model_call", "1000", "2024-01-10Z");
+    let january = b.draft("2024-01");
+    b.op.batch_execute("SELECT stormops.create_price_book('euro', 'EUR')").expect("a book");
+    b.op.execute("SELECT stormops.set_price_book($1, 'euro')", &[&b.tenant]).expect("no invoice is final");
+    // Final, it would have its late events billed in euros.
+    fails_with(b.op.query("SELECT * FROM stormops.finalize_invoice($1)", &[&january]), "55000");
+    assert_eq!(b.draft("2024-01"), january);
+    b.finalize(january);
+    assert_eq!(b.about("SELECT i.currency", january), "EUR");
+}
+
+/// Sessions whose transaction began before what another one did.
+#[test]
+fn no_step_of_billing_goes_by_what_was_before() {
+    let mut b = billed("snapshots");
+    b.meter("model_call", "1000", "2024-01-10Z");
+    b.meter("model_call", "1000", "2024-02-10Z");
+    let mut old = b.db.as_role("op");
+    old.batch_execute("BEGIN; SELECT FROM stormops.list_tenants()").expect("a transaction");
+    let january = b.draft("2024-01");
+    old.batch_execute("SELECT stormops.set_price('platform', 'flat', 5, valid_from => '2024-01-01 00:00Z'); COMMIT")
+        .expect("a price");
+    fails_with(b.op.query("SELECT * FROM stormops.finalize_invoice($1)", &[&january]), "55000");
+    b.draft("2024-01");
+    b.finalize(january);
+    let february = b.draft("2024-02");
+    let steps = [
+        "SELECT stormops.set_price('other', 'flat', 5, valid_from => '2024-05-01 00:00Z')".to_owned(),
+        format!("SELECT stormops.set_price_book('{}', 'default')", b.tenant),
+        format!("SELECT stormops.generate_invoice('{}', '2024-02')", b.tenant),
+        "SELECT stormops.generate_invoices('2024-02')".to_owned(),
+        format!("SELECT stormops.finalize_invoice('{february}')"),
+        format!("SELECT stormops.credit_invoice('{january}', 1, 'x')"),
+        format!("SELECT stormops.void_invoice('{january}', 'x')"),
+        "SELECT stormops.rollup_usage()".to_owned(),
+    ];
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        for step in &steps {
+            old.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).expect("a transaction");
+            assert!(fails_with(old.batch_execute(step), "25000").hint().is_some(), "{level} {step}");
+            old.batch_execute("ROLLBACK").expect("the end");
+        }
+    }
+    assert_eq!((b.verdict(january).as_str(), b.finalize(february)), ("verified", 2));
+}
+
+#[test]
+fn a_suspension_that_is_committed_late_is_waited_for() {
+    let mut b = billed("late_step");
+    b.price("'platform', 'flat', 31, valid_from => '2024-01-01 00:00Z'");
+    let mut other = b.db.as_role("op");
+    other
+        .batch_execute(&format!("BEGIN; SELECT stormops.suspend_tenant('{}', 'unpaid')", b.tenant))
+        .expect("a step that is not committed");
+    b.op.batch_execute("SET lock_timeout = '100ms'").expect("a setting");
+    fails_with(b.op.query("SELECT stormops.generate_invoice($1, '2024-01')", &[&b.tenant]), "55P03");
+    other.batch_execute("COMMIT").expect("a commit");
+    b.draft("2024-01");
+}

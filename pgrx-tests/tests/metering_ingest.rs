@@ -66,6 +66,9 @@ fn a_batch_is_recorded_whole_or_not_at_all() {
         (json!([call(8.0, None), {"metric_name": "model_call"}]), "22004"),
         (json!([call(8.0, None), {"metric_name": "nonsense", "value": 1}]), "22023"),
         (json!([call(8.0, None), {"metric_name": "model_call", "value": "NaN"}]), "22023"),
+        (json!([call(8.0, None), 1]), "22023"),
+        (json!([call(8.0, None), {"metric_name": "model_call", "value": "x".repeat(9000)}]), "22023"),
+        (json!([call(8.0, None), {"metric_name": "model_call", "value": 1, "at": "soon"}]), "22023"),
         (json!([call(8.0, None), call(9.0, Some("a"))]), "23505"),
         (json!([call(8.0, Some("c")), call(9.0, Some("c"))]), "23505"),
     ];

@@ -220,9 +220,19 @@ fn raw_events_stay_until_they_are_invoiced() {
     b.meter("model_call", "1000", "2024-02-10Z");
     let january = b.draft("2024-01");
     b.finalize(january);
+    b.meter("model_call", "500", "2024-01-11Z");
+    let february = b.draft("2024-02");
+    b.finalize(february);
+    b.meter("model_call", "1000", "2024-03-10Z");
+    // From before the tenant was here: no invoice will ever be about it.
+    b.meter("model_call", "1000", "2023-10-10Z");
     let drop = "SELECT stormops.drop_usage_before($1::text::date)";
     b.op.batch_execute("SELECT stormops.rollup_usage()").expect("a rollup");
-    fails_with(b.op.execute(drop, &[&"2024-03-01"]), "55000");
+    fails_with(b.op.execute(drop, &[&"2024-04-01"]), "55000");
+    assert_eq!(b.verdict(february), "verified");
     b.op.execute(drop, &[&"2024-02-01"]).expect("dropped");
-    fails_with(b.op.query("SELECT * FROM stormops.verify_invoice($1)", &[&january]), "55000");
+    // February's adjusts January by events that are gone: neither proved nor refuted.
+    for invoice in [january, february] {
+        fails_with(b.op.query("SELECT * FROM stormops.verify_invoice($1)", &[&invoice]), "55000");
+    }
 }

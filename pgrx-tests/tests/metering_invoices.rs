@@ -153,6 +153,18 @@ fn a_level_is_charged_for_the_month_at_its_last_price() {
     b.meter("storage_mb", "700", "2024-01-05Z");
     b.meter("storage_mb", "300", "2024-01-25Z");
     assert_eq!(b.lines("2024-01"), ["usage storage_mb 700 140.00"]);
+    // What its last price includes is for the month too, as the level is.
+    b.price("'storage_mb', 'per_unit', 0.3, included_quantity => 500, valid_from => '2024-01-21 00:00Z'");
+    assert_eq!(b.lines("2024-01"), ["included storage_mb 500 0", "usage storage_mb 200 60.00"]);
+    // A fee is one, whatever its name: each of its parts is due.
+    b.price("'storage_mb', 'flat', 29, valid_from => '2024-02-01 00:00Z'");
+    b.price("'storage_mb', 'flat', 58, valid_from => '2024-02-11 00:00Z'");
+    b.meter("storage_mb", "700", "2024-02-05Z");
+    let amounts: Vec<String> =
+        b.lines("2024-02").iter().filter_map(|line| line.split(' ').next_back().map(str::to_owned)).collect();
+    assert_eq!(amounts, ["10.00", "38.00"]);
+    let february = b.draft("2024-02");
+    assert_eq!(b.verdict(february), "verified");
 }
 
 #[test]

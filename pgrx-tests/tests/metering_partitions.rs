@@ -104,3 +104,51 @@ fn only_what_is_rolled_up_is_dropped_and_nothing_comes_after_it() {
     record(&mut abc, "2024-02-01", "e").expect("what is kept goes on");
     fails_with(abc.execute("SELECT stormops.drop_usage_before('2024-03-01')", &[]), "42501");
 }
+
+#[test]
+fn months_are_of_utc_whatever_a_session_is_set_to() {
+    let db = Db::new("settings");
+    let mut abc = tenant(&db, "Abc").1;
+    record(&mut abc, "2024-02-29 23:59:59.999999+00", "last").expect("an event");
+    record(&mut abc, "2024-03-01 00:00:00+00", "first").expect("an event");
+    let mut operator = db.as_role("op");
+    // IST, as this style writes it, reads as the time of Israel.
+    operator.batch_execute("SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'SQL, DMY'").expect("settings");
+    assert_eq!(maintain(&mut operator), 2);
+    assert_eq!(places(&db), "2024_02 1, 2024_03 1");
+    let odd = "SELECT count(*) FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND pg_get_expr(c.relpartbound, c.oid) NOT LIKE '%-01 00:00:00+00%-01 00:00:00+00%'
+            AND c.relname <> 'tenant_usage_default'";
+    let mut superuser = db.superuser();
+    superuser.batch_execute("SET TimeZone = 'UTC'").expect("a setting");
+    assert_eq!(get::<i64>(&mut superuser, odd, &[]), 0);
+}
+
+#[test]
+fn nobody_who_writes_notices_that_a_partition_is_made() {
+    let db = Db::new("unnoticed");
+    let abc = tenant(&db, "Abc").0;
+    let writers: Vec<_> = (0..4)
+        .map(|n| {
+            let mut writer = session(&db, abc);
+            std::thread::spawn(move || {
+                // Each month is new to everybody.
+                for month in 0..60 {
+                    let insert = "INSERT INTO stormops.tenant_usage (metric_name, metric_value, recorded_at)
+                        SELECT 'model_call', 1, '2010-01-01Z'::timestamptz + make_interval(months => $1, days => g)
+                        FROM generate_series(0, 20) AS g";
+                    writer.execute(insert, &[&month]).unwrap_or_else(|error| panic!("writer {n}: {error:?}"));
+                }
+            })
+        })
+        .collect();
+    let mut operator = db.as_role("op");
+    let mut made = 0;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        made += maintain(&mut operator);
+    }
+    writers.into_iter().for_each(|writer| writer.join().expect("a writer who notices nothing"));
+    assert_eq!(made + maintain(&mut operator), 60);
+    assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops.tenant_usage", &[]), 4 * 60 * 21);
+    assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops.tenant_usage_default", &[]), 0);
+}

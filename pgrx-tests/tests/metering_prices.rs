@@ -46,6 +46,12 @@ fn each_model_charges_by_its_rule() {
         ),
         ("'package', 7, package_size => 1000", "2000", vec!["usage model_call 2000 14.00"]),
         ("'package', 7, package_size => 1000", "2000.1", vec!["usage model_call 2000.1 21.00"]),
+        // A package more for the last digit that a value may have.
+        (
+            "'package', 7, package_size => 3",
+            "9.00000000000000000001",
+            vec!["usage model_call 9.00000000000000000001 28.00"],
+        ),
     ] {
         let mut b = billed("models");
         b.price(&format!("'model_call', {model}, valid_from => '2024-01-01 00:00Z'"));
@@ -130,6 +136,8 @@ fn bad_prices_are_refused_and_write_nothing() {
         ("'model_call', 'per_unit', 'Infinity'".to_owned(), "22023"),
         ("'model_call', 'per_unit', 1e13".to_owned(), "22023"),
         ("'model_call', 'per_unit', NULL".to_owned(), "22023"),
+        ("'model_call', 'per_unit', 1e-21".to_owned(), "22023"),
+        ("'model_call', 'package', 1, package_size => 1e-1000".to_owned(), "22023"),
         ("NULL, 'per_unit', 1".to_owned(), "22023"),
         ("'model_call', 'auction', 1".to_owned(), "22023"),
         ("'model_call', NULL, 1".to_owned(), "22023"),

@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS stormops.experiments (
     storm_id          uuid NOT NULL,
     name              text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200),
     status            text NOT NULL DEFAULT 'running' CHECK (status IN ('running', 'stopped')),
-    arms              jsonb NOT NULL DEFAULT '{"treatment": 0.5, "control": 0.5}' CHECK (jsonb_typeof(arms) = 'object' AND pg_column_size(arms) <= 8192),
+    arms              jsonb NOT NULL DEFAULT '{"treatment": 0.5, "control": 0.5}' CHECK (jsonb_typeof(arms) = 'object' AND pg_column_size(arms || '{}') <= 8192),
     control           text NOT NULL DEFAULT 'control' CHECK (arms ? control),
     primary_metric    text NOT NULL DEFAULT 'conversion' CHECK (primary_metric IN ('conversion', 'value')),
     planned_n         integer CHECK (planned_n > 0),

@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS stormops.data_quality_metrics (
     metric_value double precision CHECK (metric_value > '-Infinity' AND metric_value < 'Infinity'),
     threshold    double precision CHECK (threshold > '-Infinity' AND threshold < 'Infinity'),
     status       text NOT NULL CHECK (status IN ('ok', 'warning', 'failed')),
-    details      jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(details) = 'object' AND pg_column_size(details) <= 8192),
+    details      jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(details) = 'object' AND pg_column_size(details || '{}') <= 8192),
     measured_at  timestamptz NOT NULL DEFAULT now() CHECK (isfinite(measured_at)),
     rows_judged  bigint CHECK (rows_judged >= 0),
     rows_failing bigint CHECK (rows_failing BETWEEN 0 AND rows_judged),

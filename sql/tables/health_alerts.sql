@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS stormops.alerts (
     alert_key         text NOT NULL CHECK (char_length(alert_key) BETWEEN 1 AND 250),
     issue             text NOT NULL CHECK (char_length(issue) BETWEEN 1 AND 100),
     severity          text NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
-    evidence          jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(evidence) = 'object' AND pg_column_size(evidence) <= 8192),
+    evidence          jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(evidence) = 'object' AND pg_column_size(evidence || '{}') <= 8192),
     raised_at         timestamptz NOT NULL DEFAULT now() CHECK (isfinite(raised_at)),
     last_seen_at      timestamptz NOT NULL DEFAULT now() CHECK (isfinite(last_seen_at)),
     passes            smallint NOT NULL DEFAULT 0 CHECK (passes BETWEEN 0 AND 100),

@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS stormops.tenant_usage (
     usage_id        uuid NOT NULL,
     metric_name     text NOT NULL CHECK (char_length(metric_name) BETWEEN 1 AND 100),
     metric_value    numeric NOT NULL CHECK (metric_value >= 0 AND metric_value <= 1e15 AND scale(metric_value) <= 20),
-    dimensions      jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(dimensions) = 'object' AND pg_column_size(dimensions) <= 8192),
+    dimensions      jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(dimensions) = 'object' AND pg_column_size(dimensions || '{}') <= 8192),
     idempotency_key text CHECK (char_length(idempotency_key) BETWEEN 1 AND 200),
     recorded_at     timestamptz NOT NULL DEFAULT now() CHECK (recorded_at >= '2000-01-01 00:00:00+00'),
     usage_seq       bigint NOT NULL GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME stormops.usage_order),

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS stormops.prices (
     included_quantity numeric NOT NULL DEFAULT 0 CHECK (included_quantity >= 0 AND included_quantity <= 1e15),
     valid_from        timestamptz NOT NULL CHECK (isfinite(valid_from) AND extract(epoch FROM valid_from) % 3600 = 0),
     valid_to          timestamptz CHECK (isfinite(valid_to) AND extract(epoch FROM valid_to) % 3600 = 0),
-    created_at        timestamptz NOT NULL DEFAULT now() CHECK (isfinite(created_at)),
+    created_at        timestamptz NOT NULL DEFAULT clock_timestamp() CHECK (isfinite(created_at)),
     created_by        text NOT NULL CHECK (char_length(created_by) <= 63),
     CHECK (valid_to > valid_from),
     CHECK (for_tenant IS NULL OR tier IS NULL),

@@ -22,6 +22,11 @@ thead th { color: var(--dim); font-weight: 600; }
 th:last-child, td:last-child { padding-right: 0; }
 small { display: block; color: var(--dim); }
 tfoot th, tfoot td { border-bottom: 0; font-size: 1.15rem; font-weight: 700; }
+@media (max-width: 40rem) {
+  body { padding: 1.5rem 1rem; }
+  th, td { padding-right: .5rem; font-size: .875rem; }
+  .quantity { white-space: normal; overflow-wrap: anywhere; }
+}
 @page { margin: 18mm; }
 @media print {
   :root { color-scheme: light; --ink: #000; --dim: #444; --rule: #999; --page: #fff; }
@@ -82,7 +87,7 @@ fn row(line: &Line, period: &str) -> maud::Markup {
                 small { (line.explanation()) }
                 @if let Some(span) = line.span(period) { small { (span) } }
             }
-            td.number { (line.quantity) @if let Some(unit) = &line.unit { " " (unit) } }
+            td.number.quantity { (line.quantity) @if let Some(unit) = &line.unit { " " (unit) } }
             td.number { @if let Some(price) = &line.unit_price { (price) } }
             td.number { (line.amount) }
         }
