@@ -107,7 +107,7 @@ mod tests {
                 (SELECT stormops.arm_agg(0.1 * i + 0.7, i) AS s FROM generate_series(1, 50) AS i) AS a, stormops.compare_means(s, s)",
         );
         holds(
-            "SELECT num_nonnulls(leads_per_arm(0, 1), leads_per_arm(0.2, 1e-12)) = 0 AND comparison_power(0.2, 1e-12, 10) < 0.06",
+            "SELECT num_nonnulls(stormops.leads_per_arm(0, 1), stormops.leads_per_arm(0.2, 1e-12)) = 0 AND stormops.comparison_power(0.2, 1e-12, 10) < 0.06",
         );
         holds("SELECT difference IS NULL FROM stormops.compare_clusters(NULL, NULL, NULL, NULL, NULL, NULL)");
         holds(
