@@ -4,8 +4,8 @@
 CREATE FUNCTION stormops.event_rank(event text) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT array_position(ARRAY['trigger', 'acknowledge', 'resolve'], $1) $$;
-COMMENT ON FUNCTION stormops.event_rank(text) IS 'trigger 1, acknowledge 2, resolve 3: the order in which a route is told.';
+    AS $$ SELECT array_position(ARRAY['trigger', 'escalate', 'acknowledge', 'resolve'], $1) $$;
+COMMENT ON FUNCTION stormops.event_rank(text) IS 'trigger 1, escalate 2, acknowledge 3, resolve 4: the order in which a route is told.';
 
 CREATE FUNCTION stormops.queue_alerts() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -31,8 +31,8 @@ BEGIN
         ON f.issue = CASE WHEN s.missed THEN 'schedule_missed' WHEN s.outcome = 'failed' THEN 'schedule_failed' END
     WHERE s.job = 'health_checks'
     HAVING count(*) > 0;
-    -- What a route should have been told by now: of an open alert the trigger, unless somebody has
-    -- it in hand or wants no noise; the rest only where the trigger was told.
+    -- What a route should have been told by now: of an open alert the trigger, and that it has become worse, unless
+    -- somebody has it in hand or wants no noise; the rest only where the trigger was told.
     INSERT INTO stormops.alert_deliveries (delivery_id, route_id, for_tenant, alert_id, event, message)
     -- The same id again, should this be taken back after the message was sent.
     SELECT substr(encode(sha256(format('%s %s %s', r.route_id, a.alert_id, e.event)::bytea), 'hex'), 1, 32)::uuid, r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
@@ -53,8 +53,13 @@ BEGIN
     ) AS a
     JOIN stormops.alert_routes AS r ON r.for_tenant IS NOT DISTINCT FROM a.tenant_id
     CROSS JOIN LATERAL (
-        SELECT 'trigger' AS event
-        WHERE a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND coalesce(a.silenced_until <= now(), true)
+        SELECT k.event
+        FROM (VALUES ('trigger', true), ('escalate', EXISTS (
+            SELECT FROM stormops.alert_deliveries AS d
+            WHERE d.route_id = r.route_id AND d.alert_id = a.alert_id AND d.event = 'trigger'
+                AND stormops.severity_rank(d.message ->> 'severity') < stormops.severity_rank(a.severity)
+        ))) AS k (event, due)
+        WHERE k.due AND a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND coalesce(a.silenced_until <= now(), true)
             AND stormops.severity_rank(a.severity) >= stormops.severity_rank(r.min_severity)
         UNION ALL
         -- However mild it has become since.
@@ -74,7 +79,7 @@ BEGIN
     RETURN queued;
 END
 $$;
-COMMENT ON FUNCTION stormops.queue_alerts() IS 'Makes the messages that are due: trigger, acknowledge and resolve of each alert for each of its routes, each once. Returns how many: none while another call makes them.';
+COMMENT ON FUNCTION stormops.queue_alerts() IS 'Makes the messages that are due: trigger, escalate, acknowledge and resolve of each alert for each of its routes, each once. Returns how many: none while another call makes them.';
 
 CREATE FUNCTION stormops.deliver_alerts(
     most integer DEFAULT 100, timeout interval DEFAULT '5 seconds',
@@ -164,7 +169,7 @@ BEGIN
         ORDER BY d.created_at DESC, stormops.event_rank(d.event) DESC;
 END
 $$;
-COMMENT ON FUNCTION stormops.alert_deliveries(uuid) IS 'The messages of the tenant in context (for its admins), or for an operator of the named tenant or the platform, newest first: alert, route, event (trigger, acknowledge, resolve), issue, state (pending, delivered, dead), attempts, next and last try, HTTP status and what became of it. Errors: 42501; as current_tenant().';
+COMMENT ON FUNCTION stormops.alert_deliveries(uuid) IS 'The messages of the tenant in context (for its admins), or for an operator of the named tenant or the platform, newest first: alert, route, event (trigger, escalate, acknowledge, resolve), issue, state (pending, delivered, dead), attempts, next and last try, HTTP status and what became of it. Errors: 42501; as current_tenant().';
 
 CREATE FUNCTION stormops.retry_deliveries(tenant_id uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -27,6 +27,36 @@ fn an_end_is_told_to_whoever_was_told_of_the_beginning() {
 }
 
 #[test]
+fn who_was_told_of_a_warning_is_told_once_that_it_is_critical_now() {
+    let world = World::new("worse");
+    let receiver = Receiver::new(&[ACCEPTED]);
+    let mut admin = world.admin();
+    let set = "SELECT stormops.set_alert_route($1, $2, $3, $4, 'warning')";
+    admin.execute(set, &[&"pager", &"pagerduty", &receiver.address, &SECRET]).expect("a route");
+    world.alert("low_lift", "warning");
+    world.alert("volume_drop", "critical");
+    assert_eq!(world.deliver(), [2, 2, 0, 0, 0]);
+    world.set("UPDATE stormops.alerts SET severity = 'critical'");
+    assert_eq!((world.deliver(), world.deliver()), ([1, 1, 0, 0, 0], [0, 0, 0, 0, 0]), "told once");
+    let told = receiver.bodies();
+    let (first, worse) =
+        (told.iter().find(|told| told["payload"]["class"] == "low_lift").expect("its trigger"), &told[2]);
+    assert_eq!(
+        (first["payload"]["severity"].as_str(), worse["payload"]["severity"].as_str()),
+        (Some("warning"), Some("critical"))
+    );
+    assert_eq!((&worse["event_action"], &worse["dedup_key"]), (&"trigger".into(), &first["dedup_key"]));
+    // Who was told of the worst already, or has it in hand, is not told again.
+    world.set("UPDATE stormops.alerts SET severity = 'warning'");
+    assert_eq!(world.deliver(), [0, 0, 0, 0, 0]);
+    world.alert("no_control", "warning");
+    assert_eq!(world.deliver(), [1, 1, 0, 0, 0]);
+    world.set("UPDATE stormops.alerts SET severity = 'critical', acknowledged_at = now() WHERE issue = 'no_control'");
+    assert_eq!(world.deliver(), [1, 1, 0, 0, 0]);
+    assert_eq!(receiver.bodies()[4]["event_action"], "acknowledge");
+}
+
+#[test]
 fn a_message_says_what_it_is_about() {
     let world = World::new("subject");
     let receiver = Receiver::new(&[ACCEPTED]);

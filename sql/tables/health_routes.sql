@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS stormops.alert_deliveries (
     route_id        uuid NOT NULL,
     for_tenant      uuid REFERENCES stormops.tenants,
     alert_id        uuid NOT NULL,
-    event           text NOT NULL CHECK (event IN ('trigger', 'acknowledge', 'resolve')),
+    event           text NOT NULL CHECK (event IN ('trigger', 'escalate', 'acknowledge', 'resolve')),
     message         jsonb NOT NULL,
     state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'dead')),
     attempts        integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
@@ -45,7 +45,7 @@ COMMENT ON COLUMN stormops.alert_deliveries.delivery_id IS 'UUID made of route, 
 COMMENT ON COLUMN stormops.alert_deliveries.route_id IS 'The route, which may be gone since.';
 COMMENT ON COLUMN stormops.alert_deliveries.for_tenant IS 'The alert''s tenant; NULL: the platform.';
 COMMENT ON COLUMN stormops.alert_deliveries.alert_id IS 'The alert.';
-COMMENT ON COLUMN stormops.alert_deliveries.event IS 'trigger, acknowledge or resolve; each is told once to each route.';
+COMMENT ON COLUMN stormops.alert_deliveries.event IS 'trigger, escalate (worse than when it was told), acknowledge or resolve; each is told once to each route.';
 COMMENT ON COLUMN stormops.alert_deliveries.message IS 'The alert as it was when the message was made.';
 COMMENT ON COLUMN stormops.alert_deliveries.state IS 'pending, delivered, or dead: given up.';
 COMMENT ON COLUMN stormops.alert_deliveries.attempts IS 'How often it was tried.';

@@ -38,7 +38,7 @@ impl Kind {
 pub struct Alert {
     /// The same for each try of the same message: the receiver's key against doubles.
     pub message_id: String,
-    /// The same for trigger, acknowledge and resolve of one alert.
+    /// The same for all events of one alert.
     pub dedup_key: String,
     pub event: Event,
     pub severity: Severity,
@@ -57,6 +57,8 @@ pub struct Alert {
 #[serde(rename_all = "lowercase")]
 pub enum Event {
     Trigger,
+    /// It has become worse than when it was told.
+    Escalate,
     Acknowledge,
     Resolve,
 }
@@ -73,9 +75,15 @@ impl Event {
     fn name(self) -> &'static str {
         match self {
             Self::Trigger => "trigger",
+            Self::Escalate => "escalate",
             Self::Acknowledge => "acknowledge",
             Self::Resolve => "resolve",
         }
+    }
+
+    /// Whether somebody is to act on it.
+    fn is_news(self) -> bool {
+        matches!(self, Self::Trigger | Self::Escalate)
     }
 }
 
@@ -107,13 +115,14 @@ pub fn message(kind: Kind, secret: &str, alert: &Alert, now: u64) -> Message {
 
 /// PagerDuty, Events API v2.
 fn pagerduty(routing_key: &str, alert: &Alert) -> Value {
+    let news = alert.event.is_news();
     let mut event = json!({
         "routing_key": routing_key,
-        "event_action": alert.event.name(),
+        "event_action": if news { "trigger" } else { alert.event.name() },
         "dedup_key": cut(&alert.dedup_key, 255),
         "client": "StormOps",
     });
-    if alert.event == Event::Trigger {
+    if news {
         event["payload"] = json!({
             "summary": cut(&alert.summary, 1024),
             "source": alert.source,
@@ -132,13 +141,13 @@ fn slack(alert: &Alert) -> Value {
     let mark = match (alert.event, alert.severity) {
         (Event::Resolve, _) => ":white_check_mark: resolved",
         (Event::Acknowledge, _) => ":eyes: acknowledged",
-        (Event::Trigger, Severity::Critical) => ":rotating_light: critical",
-        (Event::Trigger, Severity::Warning) => ":warning: warning",
-        (Event::Trigger, Severity::Info) => ":information_source: info",
+        (_, Severity::Critical) => ":rotating_light: critical",
+        (_, Severity::Warning) => ":warning: warning",
+        (_, Severity::Info) => ":information_source: info",
     };
     let summary = escape(&cut(&alert.summary, 1000));
     let mut lines = vec![format!("{mark}: *{summary}*"), format!("{} since {}", escape(&alert.source), alert.since)];
-    if alert.event == Event::Trigger {
+    if alert.event.is_news() {
         lines.extend(facts(&alert.details).map(|facts| escape(&cut(&facts, 1000))));
         lines.extend(alert.steps.iter().enumerate().map(|(i, step)| format!("{}. {}", i + 1, escape(step))));
     }
