@@ -131,3 +131,14 @@ fn exploration_swaps_a_fixed_number_and_never_treats_more_than_the_capacity() {
         }
     });
 }
+
+/// Three tenths make 0.30000000000000004 when doubles are added: a budget is spent to the last cent all the same.
+#[test]
+fn a_budget_is_spent_to_the_last_cent() {
+    let db = Db::new("cents");
+    let (_, mut session) = tenant(&db, "Abc");
+    let hail = scored_storm(&mut session, "hail", 300);
+    let set = "UPDATE policy_modes SET margin = 10, contact_cost = 0.10, budget = 0.30, exploration = 0, holdout = 0, confidence = 0.5";
+    session.batch_execute(set).expect("modes");
+    assert_eq!(get::<i64>(&mut session, "SELECT treat FROM stormops.preview_policy($1)", &[&hail]), 3);
+}
