@@ -54,10 +54,15 @@ BEGIN
     IF wrong.code IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = wrong.code, MESSAGE = wrong.fault, HINT = wrong.hint;
     END IF;
+    -- The operator's run judges all tenants' in one statement: none has so many that the others wait for it.
+    IF TG_OP = 'INSERT' AND (SELECT count(*) FROM stormops.expectations AS e WHERE e.tenant_id = NEW.tenant_id) >= 500 THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'a tenant has at most 500 expectations',
+            HINT = 'DELETE FROM stormops.expectations WHERE NOT active; makes room.';
+    END IF;
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION stormops.legal_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
+COMMENT ON FUNCTION stormops.legal_expectation() IS 'Trigger: refuses an expectation about what is not there, and the 501st of a tenant. Errors: 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column; 54000.';
 
 CREATE FUNCTION stormops.expect(
     table_name text, rule text, columns text[] DEFAULT '{}', lowest numeric DEFAULT NULL, highest numeric DEFAULT NULL,
@@ -87,7 +92,7 @@ BEGIN
     RETURN id;
 END
 $$;
-COMMENT ON FUNCTION stormops.expect(text, text, text[], numeric, numeric, interval, numeric, text, interval, text, uuid) IS 'Declares an expectation; returns its id. For a tenant''s admins, and for operators with tenant_id. Columns as in the table expectations; a tenant may as well INSERT there. Errors: 22004; 22023; 23505 one of that name exists; 23514 not a legal rule; 42501; 42703 no such column; 42704 not a watched table; 55000 suspended; P0002.';
+COMMENT ON FUNCTION stormops.expect(text, text, text[], numeric, numeric, interval, numeric, text, interval, text, uuid) IS 'Declares an expectation; returns its id. For a tenant''s admins, and for operators with tenant_id. Columns as in the table expectations; a tenant may as well INSERT there. Errors: 22004; 22023; 23505 one of that name exists; 23514 not a legal rule; 42501; 42703 no such column; 42704 not a watched table; 54000 the tenant has 500; 55000 suspended; P0002.';
 
 CREATE FUNCTION stormops.default_expectations(
     OUT name text, OUT table_name text, OUT rule text, OUT columns text[], OUT lowest numeric, OUT highest numeric,

@@ -71,17 +71,21 @@ DECLARE
     one_tenant text := (
         SELECT CASE WHEN count(DISTINCT d.tenant_id) = 1 THEN format('r.tenant_id = %L', min(d.tenant_id::text)) ELSE 'true' END FROM unnest(due) AS d);
 BEGIN
-    FOR this IN SELECT t.table_name, t.time_column FROM stormops.counted_tables() AS t LOOP
+    -- At most 200 rules a pass, since a statement has room for 1664 columns, and tenants may mind many different things.
+    FOR this IN
+        SELECT t.table_name, t.time_column, b.base
+        FROM stormops.counted_tables() AS t CROSS JOIN generate_series(0, (SELECT max(d.place) FROM unnest(due) AS d) - 1, 200) AS b (base)
+    LOOP
         these := ARRAY(SELECT d FROM unnest(due) AS d
-            WHERE d.table_name = this.table_name AND d.rule IN ('not_null', 'range', 'referential', 'unique', 'drift', 'band'));
+            WHERE d.table_name = this.table_name AND d.place > this.base AND d.place <= this.base + 200 AND d.rule IN ('not_null', 'range', 'referential', 'unique', 'drift', 'band'));
         CONTINUE WHEN cardinality(these) = 0;
         SELECT min(k.since) AS since, string_agg(k.judges, ', ' ORDER BY k.place) AS judges, string_agg(k.fails, ', ' ORDER BY k.place) AS fails,
             string_agg(k.scores, ', ' ORDER BY k.place) AS scores, string_agg(k.repeats, ', ' ORDER BY k.place) AS repeats,
             string_agg(k.groups, ', ' ORDER BY k.place) AS groups, string_agg(k.limits, ', ' ORDER BY k.place) AS limits
         INTO rules FROM stormops.row_rules(these) AS k;
         EXECUTE format($query$
-            SELECT array_agg(ROW(d.tenant_id, d.expectation_id, coalesce(c.judged[d.place], 0), coalesce(c.failing[d.place], 0),
-                c.scores[d.place], c.repeats[d.place]::bigint[], c.groups[d.place]::uuid[])::stormops.judgement)
+            SELECT array_agg(ROW(d.tenant_id, d.expectation_id, coalesce(c.judged[d.place - %10$s], 0), coalesce(c.failing[d.place - %10$s], 0),
+                c.scores[d.place - %10$s], c.repeats[d.place - %10$s]::bigint[], c.groups[d.place - %10$s]::uuid[])::stormops.judgement)
             FROM unnest($1) AS d LEFT JOIN (
                 SELECT r.tenant_id, ARRAY[%3$s] AS judged, ARRAY[%4$s] AS failing, ARRAY[%5$s]::bytea[] AS scores, ARRAY[%6$s]::text[] AS repeats, ARRAY[%9$s]::text[] AS groups
                 -- One row for each tenant: what holds for it at each place.
@@ -89,7 +93,7 @@ BEGIN
                 WHERE r.%2$I >= $2 AND %8$s
                 GROUP BY r.tenant_id
             ) AS c ON c.tenant_id = d.tenant_id
-            $query$, this.table_name, this.time_column, rules.judges, rules.fails, rules.scores, rules.repeats, rules.limits, one_tenant, rules.groups)
+            $query$, this.table_name, this.time_column, rules.judges, rules.fails, rules.scores, rules.repeats, rules.limits, one_tenant, rules.groups, this.base)
         INTO found_rows USING these, rules.since;
         RETURN QUERY SELECT f.tenant_id, f.expectation_id, f.judged, coalesce(x.failing, f.failing), f.scores, NULL::bigint[], f.groups
             FROM unnest(found_rows) AS f

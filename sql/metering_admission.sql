@@ -45,6 +45,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM new_usage AS n WHERE n.idempotency_key IS NOT NULL) THEN
         RETURN NULL;
     END IF;
+    IF stormops.has_tenant() AND EXISTS (SELECT FROM new_usage AS n WHERE starts_with(n.idempotency_key, 'stormops:')) THEN
+        PERFORM stormops.refuse_usage('idempotency_key begins with stormops:, as only the platform''s own do');
+    END IF;
     BEGIN
         INSERT INTO stormops.usage_keys (tenant_id, idempotency_key, usage_id, metric_name, metric_value, recorded_at)
         SELECT n.tenant_id, n.idempotency_key, n.usage_id, n.metric_name, n.metric_value, n.recorded_at
@@ -60,7 +63,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.claim_keys() IS 'Trigger: keeps idempotency keys unique within the tenant, over all partitions. Error: 23505.';
+COMMENT ON FUNCTION stormops.claim_keys() IS 'Trigger: keeps idempotency keys unique within the tenant, over all partitions, and those that begin with stormops: for the platform. Errors: 22023; 23505.';
 
 CREATE FUNCTION stormops.admit_usage() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER

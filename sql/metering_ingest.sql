@@ -11,6 +11,7 @@ CREATE FUNCTION stormops.usage_fault(metric_name text, value numeric, dimensions
         WHEN pg_column_size($3) > 8192 THEN 'dimensions take more than 8 kB'
         WHEN jsonb_typeof($3) <> 'object' THEN 'dimensions are not a JSON object'
         WHEN char_length($4) NOT BETWEEN 1 AND 200 THEN 'idempotency_key has not 1 to 200 characters'
+        WHEN starts_with($4, 'stormops:') THEN 'idempotency_key begins with stormops:, as only the platform''s own do'
         WHEN $5 > now() + interval '5 minutes' THEN 'at lies more than 5 minutes in the future'
         WHEN $5 < '2000-01-01 00:00:00+00' THEN 'at lies before 2000'
     END

@@ -28,7 +28,8 @@ CREATE FUNCTION stormops.measure_storage(OUT tenant_id uuid, OUT storage_mb nume
     AS $$
 #variable_conflict use_column
 DECLARE
-    key text := 'storage_mb:' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD');
+    -- No tenant can use this key first, and so go unmetered.
+    key text := 'stormops:storage_mb:' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD');
 BEGIN
     PERFORM stormops.visit_all_tenants();
     RETURN QUERY
