@@ -68,4 +68,7 @@ fn a_state_is_capped_by_a_superuser() {
     };
     fails_with(superuser.query(&forged(0), &[]), "23514"); // no state
     fails_with(superuser.query(&forged(31), &[]), "22P03"); // minus infinity
+    for count in [15, 23] {
+        fails_with(superuser.query(&forged(count), &[]), "22P03"); // more missing or invalid ones than can be added up
+    }
 }
