@@ -5,7 +5,7 @@ mod policy_setup;
 use postgres::Row;
 
 use policy_setup::rule::{LAWS, MONEY, OUT_OF_REACH, OWN_MONEY, decide, obeys, seeded};
-use policy_setup::scored_storm;
+use policy_setup::{get, scored_storm, tenant};
 use stormops_tests::Db;
 
 /// Looks at several storms of one tenant, each with draws of its own, under each setting of the modes.
