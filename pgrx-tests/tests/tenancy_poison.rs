@@ -114,3 +114,31 @@ fn no_tenant_takes_the_key_under_which_the_platform_meters_it() {
         (0..2).map(|_| operator.query_one(measured, &[&mallory]).expect("storage").get(0)).collect();
     assert_eq!(recorded, [true, false], "metered, once a day");
 }
+
+#[test]
+fn no_metric_stops_the_rollup_and_the_invoices_of_all() {
+    let db = Db::new("poison_metric");
+    let (_, _, mut session) = two_tenants(&db);
+    // Every kind of metric, with all the dimensions there may be, and values as long and as large as they may be.
+    let labels = "(SELECT jsonb_object_agg(rpad(k, 40, 'x'), repeat(chr(65536 + 1000 * ascii(k)), 100)) FROM unnest('{a,b,c,d}'::text[]) AS k)";
+    let names = "ARRAY(SELECT rpad(k, 40, 'x') FROM unnest('{a,b,c,d}'::text[]) AS k)";
+    for aggregation in ["SUM", "COUNT", "MAX", "LATEST", "UNIQUE"] {
+        let unique = if aggregation == "UNIQUE" { "rpad('a', 40, 'x')" } else { "NULL" };
+        let named = format!("lower('{aggregation}')");
+        let declared = format!("SELECT stormops.declare_metric({named}, 'u', '{aggregation}', {unique}, {names})");
+        session.query(&declared, &[]).expect("a metric");
+        let shifted =
+            format!("SELECT stormops.declare_metric({named} || 0, 'u', '{aggregation}', {unique}, '[0:0]={{q}}')");
+        fails_with(session.query(&shifted, &[]), "22023");
+        let used = format!(
+            "INSERT INTO stormops.tenant_usage (metric_name, metric_value, dimensions, recorded_at)
+            SELECT {named}, 1e15, {labels}, now() - interval '40 days' FROM generate_series(1, 3)"
+        );
+        session.execute(&used, &[]).expect("usage");
+    }
+    let mut operator = db.as_role("op");
+    let rolled: i64 = operator.query_one("SELECT events FROM stormops.rollup_usage()", &[]).expect("a rollup").get(0);
+    assert_eq!(rolled, 15);
+    let invoices = "SELECT drafts FROM stormops.generate_invoices(to_char(now() - interval '40 days', 'YYYY-MM'))";
+    operator.query(invoices, &[]).expect("invoices");
+}
