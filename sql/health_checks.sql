@@ -220,6 +220,7 @@ CREATE FUNCTION stormops.quality_objective(
 #variable_conflict use_column
 BEGIN
     RETURN QUERY EXECUTE format($query$
+        -- A tenant may write there what it likes; no sum of it stops the platform's run.
         SELECT m.tenant_id, least(sum(m.rows_judged), 9223372036854775807)::bigint, least(sum(m.rows_failing), 9223372036854775807)::bigint,
             round(sum(m.rows_failing) / sum(m.rows_judged), 6), sum(m.rows_failing) < 0.01 * sum(m.rows_judged)
         FROM stormops.data_quality_metrics AS m

@@ -94,6 +94,9 @@ DECLARE
     answer record;
     most_attempts constant integer := 10;
     stop_at timestamptz := clock_timestamp() + interval '30 seconds';
+    tried_at timestamptz;
+    waited jsonb := '{}'; -- for each tenant's receivers, seconds
+    slow uuid[] := '{}'; -- tenants for whom this call has waited enough
 BEGIN
     IF most IS NULL OR most NOT BETWEEN 1 AND 10000 OR timeout IS NULL OR timeout NOT BETWEEN interval '0.1 s' AND interval '30 s' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'most is 1 to 10000, and timeout 0.1 to 30 seconds',
@@ -111,9 +114,11 @@ BEGIN
     -- One at a time and not for long, so that this transaction stays short; who calls at the same
     -- time takes others.
     WHILE most > 0 AND clock_timestamp() < stop_at LOOP
-        SELECT x.delivery_id, x.route_id, x.attempts, x.message, r.kind, r.address, r.secret INTO d
+        SELECT x.delivery_id, x.for_tenant, x.attempts, x.message, r.kind, r.address, r.secret INTO d
         FROM stormops.alert_deliveries AS x JOIN stormops.alert_routes AS r ON r.route_id = x.route_id
         WHERE x.state = 'pending' AND x.next_attempt_at <= clock_timestamp()
+            -- The rest of a slow tenant's waits for the next call, and everybody else's does not.
+            AND coalesce(x.for_tenant <> ALL (slow), true)
             -- In the order of the alert's life: no resolve overtakes its trigger.
             AND NOT EXISTS (
                 SELECT FROM stormops.alert_deliveries AS earlier
@@ -125,8 +130,14 @@ BEGIN
         FOR UPDATE OF x SKIP LOCKED;
         EXIT WHEN NOT FOUND;
         most := most - 1;
+        tried_at := clock_timestamp();
         SELECT p.* INTO answer FROM stormops.post_alert(d.kind, d.address, d.secret,
             d.message || jsonb_build_object('message_id', d.delivery_id), (extract(epoch FROM timeout) * 1000)::integer) AS p;
+        IF d.for_tenant IS NOT NULL THEN
+            waited := waited || jsonb_build_object(d.for_tenant,
+                coalesce((waited ->> d.for_tenant::text)::numeric, 0) + extract(epoch FROM clock_timestamp() - tried_at));
+            slow := ARRAY(SELECT w.key::uuid FROM jsonb_each_text(waited) AS w WHERE w.value::numeric > 3);
+        END IF;
         IF answer.outcome = 'retry' AND d.attempts + 1 >= most_attempts THEN
             answer.outcome := 'dead';
         END IF;
@@ -147,7 +158,7 @@ BEGIN
     SELECT count(*) INTO pending FROM stormops.alert_deliveries AS x WHERE x.state = 'pending';
 END
 $$;
-COMMENT ON FUNCTION stormops.deliver_alerts(integer, interval) IS 'Sends the alerts that are due, for operators and schedules, and returns what became of them: queued (new messages), delivered, retried (tried again after 30 seconds, then twice as long each time up to an hour, or when the receiver says), dead (given up: refused for good, or ten tries), pending. At most so many and for about 30 seconds; timeout: for one message, 0.1 to 30 s. At least once: should the server stop in between, a message is sent again with the same key. Calls at the same time share the work; no tenant ever waits for it. Does nothing on a standby. Error: 22023.';
+COMMENT ON FUNCTION stormops.deliver_alerts(integer, interval) IS 'Sends the alerts that are due, for operators and schedules, and returns what became of them: queued (new messages), delivered, retried (tried again after 30 seconds, then twice as long each time up to an hour, or when the receiver says), dead (given up: refused for good, or ten tries), pending. At most so many and for about 30 seconds; what is left of a tenant whose receivers took more than three seconds waits for the next call; timeout: for one message, 0.1 to 30 s. At least once: should the server stop in between, a message is sent again with the same key. Calls at the same time share the work; no tenant ever waits for it. Does nothing on a standby. Error: 22023.';
 
 CREATE FUNCTION stormops.alert_deliveries(
     tenant_id uuid DEFAULT NULL,

@@ -18,6 +18,7 @@ COMMENT ON FUNCTION stormops.default_policy_modes() IS 'The modes that a new ten
 CREATE FUNCTION stormops.policy_parameters(policy_mode text) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET extra_float_digits = 1 -- JSON has the numbers as they print: exact, whatever the caller has set
     AS $$
 #variable_conflict use_variable
 DECLARE
@@ -91,7 +92,7 @@ CREATE FUNCTION stormops.policy_decisions(
     -- Under a limit the best by value per cost are chosen until it is reached: the fractional
     -- knapsack (Goldenberg et al. 2020, arXiv 2008.06293). Equal ones stand in the order of a draw.
     ranked AS (
-        SELECT c.*, row_number() OVER best AS place, sum(coalesce(c.cost, 0)) OVER best AS spent
+        SELECT c.*, row_number() OVER best AS place, sum(round(coalesce(c.cost, 0) * 100)) OVER best AS spent -- in whole cents, which a double adds up exactly
         FROM stormops.policy_candidates($1, $2) AS c
         WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NOT NULL
         WINDOW best AS (
@@ -103,7 +104,7 @@ CREATE FUNCTION stormops.policy_decisions(
     cut AS (
         SELECT r.*, r.wanted AND NOT r.do_not_contact
             AND coalesce(r.place <= (SELECT ($2 ->> 'capacity')::bigint), true)
-            AND coalesce(r.spent <= (SELECT ($2 ->> 'budget')::float8), true) AS chosen
+            AND coalesce(r.spent <= (SELECT round(($2 ->> 'budget')::float8 * 100)), true) AS chosen
         FROM ranked AS r
     ),
     -- Exploration then swaps a fixed number of chosen ones against as many others, drawn at

@@ -56,6 +56,7 @@ CREATE FUNCTION stormops.preview_policy(
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET extra_float_digits = 1 -- as policy_parameters()
     SET jit = off -- compiling the one large statement costs more than it saves
     AS $$
 #variable_conflict use_variable
@@ -84,6 +85,7 @@ CREATE FUNCTION stormops.apply_policy(
 )
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET extra_float_digits = 1 -- as policy_parameters()
     SET jit = off -- compiling the one large statement costs more than it saves
     -- Scores and properties come by their keys: that keeps the order in which the log is written, and memory flat.
     SET enable_hashjoin = off
@@ -106,6 +108,9 @@ BEGIN
     UPDATE stormops.storms AS s SET status = s.status WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id;
     PERFORM stormops.decidable_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
+    -- A transaction that began earlier and waited is the later decision all the same.
+    decided_at := greatest(decided_at, (
+        SELECT max(r.decided_at) FROM stormops.policy_runs AS r WHERE r.tenant_id = tenant AND r.storm_id = apply_policy.storm_id));
     SELECT r.run_id INTO supersedes FROM stormops.policy_runs AS r
     WHERE r.tenant_id = tenant AND r.storm_id = apply_policy.storm_id AND r.superseded_at IS NULL;
     IF FOUND AND supersede IS NOT TRUE THEN

@@ -69,7 +69,7 @@ CREATE FUNCTION stormops.role_matrix(
         ('row_counts', 'SELECT', 'viewer', NULL, NULL),
         ('call_durations', 'SELECT', 'viewer', NULL, NULL),
         ('expectations', 'SELECT', 'viewer', NULL, NULL),
-        ('expectations', 'INSERT', 'admin', NULL, NULL),
+        ('expectations', 'INSERT', 'admin', '{tenant_id,expectation_id,name,table_name,rule,columns,lowest,highest,max_age,threshold,severity,every,active}', NULL),
         ('expectations', 'UPDATE', 'admin', '{lowest,highest,max_age,threshold,severity,every,active}', NULL),
         ('expectations', 'DELETE', 'admin', NULL, NULL),
         ('alerts', 'SELECT', 'viewer', NULL, NULL),

@@ -83,6 +83,26 @@ fn a_receiver_that_is_silent_or_away_costs_the_timeout_and_no_more() {
 }
 
 #[test]
+fn a_tenant_whose_receivers_are_slow_does_not_use_up_the_time_of_the_others() {
+    let world = World::new("fair");
+    let (silent, receiver) = (Receiver::slow(&[ACCEPTED], Duration::from_secs(60)), Receiver::new(&[ACCEPTED]));
+    world.route("webhook", &silent.address);
+    for issue in ["low_lift", "no_control", "uplift_drift"] {
+        world.alert(issue, "critical");
+    }
+    world.set("SELECT stormops.queue_alerts()");
+    let other = provision(&world.db, "Other Roofing");
+    let route = "SELECT stormops.set_alert_route('on call', 'webhook', $1, $2, tenant_id => $3)";
+    world.db.as_role("op").execute(route, &[&receiver.address, &SECRET, &other]).expect("a route");
+    world.set(&format!(
+        "INSERT INTO stormops.alerts (tenant_id, alert_id, alert_key, issue, severity)
+        VALUES ('{other}', stormops.new_id(), 'theirs', 'low_lift', 'critical')"
+    ));
+    // Theirs stand first in line: one is waited for, two are left for the next call.
+    assert_eq!(world.deliver_within("3.2 s"), [1, 1, 1, 0, 3]);
+}
+
+#[test]
 fn an_alert_is_told_once_then_acknowledged_then_resolved() {
     let world = World::new("life");
     let receiver = Receiver::new(&[ACCEPTED]);

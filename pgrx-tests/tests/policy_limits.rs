@@ -5,7 +5,7 @@ mod policy_setup;
 use postgres::Row;
 
 use policy_setup::rule::{LAWS, MONEY, OUT_OF_REACH, OWN_MONEY, decide, obeys, seeded};
-use policy_setup::scored_storm;
+use policy_setup::{get, scored_storm, tenant};
 use stormops_tests::Db;
 
 /// Looks at several storms of one tenant, each with draws of its own, under each setting of the modes.
@@ -130,4 +130,15 @@ fn exploration_swaps_a_fixed_number_and_never_treats_more_than_the_capacity() {
             assert!(swapped_in <= swaps && swapped_out <= swaps, "{case}");
         }
     });
+}
+
+/// Three tenths make 0.30000000000000004 when doubles are added: a budget is spent to the last cent all the same.
+#[test]
+fn a_budget_is_spent_to_the_last_cent() {
+    let db = Db::new("cents");
+    let (_, mut session) = tenant(&db, "Abc");
+    let hail = scored_storm(&mut session, "hail", 300);
+    let set = "UPDATE policy_modes SET margin = 10, contact_cost = 0.10, budget = 0.30, exploration = 0, holdout = 0, confidence = 0.5";
+    session.batch_execute(set).expect("modes");
+    assert_eq!(get::<i64>(&mut session, "SELECT treat FROM stormops.preview_policy($1)", &[&hail]), 3);
 }

@@ -155,6 +155,40 @@ fn of_two_who_apply_at_once_one_wins_and_two_who_supersede_go_one_after_the_othe
 }
 
 #[test]
+fn the_run_that_stands_is_the_latest_though_its_transaction_began_first() {
+    let db = Db::new("began_first");
+    let (abc, mut late) = tenant(&db, "Abc");
+    let hail = scored_storm(&mut late, "hail", SOME);
+    late.batch_execute("BEGIN; SELECT now()").expect("a transaction, with its time");
+    let other = apply(&mut session(&db, abc), hail, false).expect("a run of a transaction that began later");
+    let stands = apply(&mut late, hail, true).expect("a run that replaces it");
+    late.batch_execute("COMMIT").expect("a commit");
+    let order =
+        "SELECT array_agg(run_id ORDER BY decided_at, run_id), bool_and(superseded_at >= decided_at) FROM policy_runs";
+    let row = late.query_one(order, &[]).expect("both");
+    assert_eq!((row.get(0), row.get(1)), (vec![other, stands], Some(true)));
+    let outcome = "SELECT recorded FROM record_outcome($1, (SELECT property_id FROM policy_decisions LIMIT 1), true)";
+    assert!(get::<bool>(&mut late, outcome, &[&hail]));
+    assert_eq!(get::<Uuid>(&mut late, "SELECT run_id FROM policy_outcomes", &[]), stands, "the run that was current");
+}
+
+#[test]
+fn how_a_session_prints_numbers_changes_no_parameter_and_no_value() {
+    let db = Db::new("float_digits");
+    let (_, mut session) = tenant(&db, "Abc");
+    let hail = scored_storm(&mut session, "hail", SOME);
+    session.batch_execute("UPDATE policy_modes SET margin = 8000, contact_cost = 400").expect("money");
+    let run = apply(&mut session, hail, false).expect("a run");
+    session.batch_execute("SET extra_float_digits = -15").expect("anybody may");
+    let preview = "SELECT expected_value::text FROM preview_policy($1)";
+    let previewed: String = get(&mut session, preview, &[&hail]);
+    let rough = apply(&mut session, hail, true).expect("a run");
+    let same = "SELECT count(DISTINCT parameters) = 1 AND count(DISTINCT expected_value) = 1 AND min(expected_value)::text = $3
+        FROM policy_runs WHERE run_id IN ($1, $2)";
+    assert!(get::<bool>(&mut session, same, &[&run, &rough, &previewed]));
+}
+
+#[test]
 fn a_run_that_is_cancelled_or_rolled_back_leaves_nothing() {
     let db = Db::new("half_way");
     let (abc, mut first) = tenant(&db, "Abc");

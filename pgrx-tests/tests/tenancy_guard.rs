@@ -227,7 +227,7 @@ fn no_function_of_a_guarded_kind_is_left_out() {
             SELECT string_agg(format('(SELECT NULL::%s)', format_type(a.type, NULL)), ', ' ORDER BY a.place)
             FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place)))
         FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND has_function_privilege('app', p.oid, 'EXECUTE')
-            AND p.proname ~ '^(lo_|lo(read|write)$|pg_(try_)?advisory(_xact)?_lock|pg_stat_get_|pg_notify$|pg_blocking_pids$)'";
+            AND p.proname ~ '^(lo_|lo(read|write)$|pg_(try_)?advisory(_xact)?_lock|pg_stat_get_|pg_notify$|(pg_blocking_pids|pg_safe_snapshot_blocking_pids|pg_isolation_test_session_is_blocked)$)'";
     let functions = db.superuser().query(functions, &[]).expect("functions");
     assert!(functions.len() > 100, "{}", functions.len());
     let mut client = db.as_role("app");

@@ -71,6 +71,9 @@ fn a_state_is_capped_by_a_superuser() {
     };
     fails_with(superuser.query(&forged(0), &[]), "23514"); // no state
     fails_with(superuser.query(&forged(31), &[]), "22P03"); // minus infinity
+    for count in [15, 23] {
+        fails_with(superuser.query(&forged(count), &[]), "22P03"); // more missing or invalid ones than can be added up
+    }
 }
 
 /// Whatever reads all of a storm's scores or decisions does so in parallel workers: what a SQL function that returns a

@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS stormops.expectations (
     name           text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
     table_name     text NOT NULL CHECK (char_length(table_name) BETWEEN 1 AND 63),
     rule           text NOT NULL CHECK (rule IN ('not_null', 'range', 'unique', 'referential', 'freshness', 'row_count', 'drift')),
-    columns        text[] NOT NULL DEFAULT '{}' CHECK (cardinality(columns) <= 8 AND array_position(columns, NULL) IS NULL),
+    columns        text[] NOT NULL DEFAULT '{}' CHECK (cardinality(columns) <= 8 AND array_position(columns, NULL) IS NULL
+        AND array_lower(columns, 1) IS NOT DISTINCT FROM CASE WHEN cardinality(columns) > 0 THEN 1 END), -- columns[1] is one
     lowest         numeric CHECK (lowest BETWEEN -1e15 AND 1e15),
     highest        numeric CHECK (highest BETWEEN -1e15 AND 1e15),
     max_age        interval CHECK (max_age > interval '0' AND max_age <= interval '10 years'),

@@ -6,6 +6,8 @@ CREATE TABLE IF NOT EXISTS stormops.metrics (
     unique_dimension  text CHECK (char_length(unique_dimension) BETWEEN 1 AND 40),
     rollup_dimensions text[] NOT NULL DEFAULT '{}' CHECK (
         cardinality(rollup_dimensions) <= 4 AND array_position(rollup_dimensions, NULL) IS NULL
+        -- What stands at place one is found there.
+        AND array_lower(rollup_dimensions, 1) IS NOT DISTINCT FROM CASE WHEN cardinality(rollup_dimensions) > 0 THEN 1 END
         AND array_to_string(rollup_dimensions, ',') ~ '^([a-z][a-z0-9_]{0,39}(,|$))*$'),
     declared_at       timestamptz NOT NULL DEFAULT now() CHECK (isfinite(declared_at)),
     PRIMARY KEY (tenant_id, metric_name),

@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "aggregate support functions on the hot path")]
 
-use super::sample::{Row, Sample};
+use super::sample::{MOST_COUNTED, Row, Sample};
 use super::scores::Score;
 use super::trial::Case;
 use crate::errors::raise;
@@ -71,8 +71,9 @@ impl<R: Row> State<R> {
     fn append(&mut self, rows: &[R], missing: u64, invalid: u64) {
         self.reserve(rows.len());
         self.rows.extend_from_slice(rows);
-        self.missing += missing;
-        self.invalid += invalid;
+        // Nobody counts so far; a state that somebody made up may say so.
+        self.missing = (self.missing + missing).min(MOST_COUNTED);
+        self.invalid = (self.invalid + invalid).min(MOST_COUNTED);
         self.merged = true;
     }
 

@@ -35,6 +35,9 @@ impl<R: Clone> Default for Sample<'_, R> {
     }
 }
 
+/// More than anybody counts, and far from where sums of two overflow.
+pub const MOST_COUNTED: u64 = 1 << 53;
+
 /// Magic, four spare bytes, `missing`, `invalid`.
 const HEADER: usize = 24;
 
@@ -68,7 +71,10 @@ impl<'a, R: Row> Sample<'a, R> {
     /// Reads a state where it lies; None if these bytes are none, or its rows are not in order.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let (header, rows) = Self::parts(bytes)?;
-        let counter = |from: usize| header[from..from + 8].try_into().map(u64::from_le_bytes).ok();
+        let counter = |from: usize| {
+            let count = header[from..from + 8].try_into().map(u64::from_le_bytes).ok();
+            count.filter(|&count| count <= MOST_COUNTED)
+        };
         let good = rows.iter().all(R::is_valid) && rows.is_sorted();
         good.then_some(Self { rows: Cow::Borrowed(rows), missing: counter(8)?, invalid: counter(16)? })
     }

@@ -29,6 +29,7 @@ fn guard_of(function: &str) -> Option<Guard> {
         | "pg_terminate_backend"
         | "pg_lock_status"
         | "pg_blocking_pids"
+        | "pg_isolation_test_session_is_blocked"
         | "pg_safe_snapshot_blocking_pids"
         | "pg_prepared_xact"
         | "pg_prepared_statement"
