@@ -156,15 +156,15 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM stormops.no_experiment($1);
     END IF;
-    -- A storm's properties are mostly assigned at once, and their outcomes come in for weeks: each look until then is one
-    -- of many. The one that was planned is when the planned number have had their time.
-    SELECT count(*) >= e.planned_n INTO plan_reached FROM stormops.experiment_assignments AS a
-    WHERE a.tenant_id = stormops.current_tenant() AND a.experiment_id = $1 AND a.assigned_at + make_interval(days => e.outcome_days) <= now();
     IF $2 NOT IN ('roof_material', 'roof_style', 'neighbourhood') OR $3 IS NULL OR NOT ($3 > 0 AND $3 < 0.5) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = CASE WHEN $2 NOT IN ('roof_material', 'roof_style', 'neighbourhood') THEN 'unknown segment' ELSE 'alpha must lie between 0 and 0.5' END,
             HINT = 'segment_by is roof_material, roof_style, neighbourhood or NULL; alpha is 0.05 by default.';
     END IF;
+    -- A storm's properties are mostly assigned at once, and their outcomes come in for weeks: each look until then is one
+    -- of many. The one that was planned is when the planned number have had their time.
+    SELECT count(*) >= e.planned_n INTO plan_reached FROM stormops.experiment_assignments AS a
+    WHERE a.tenant_id = stormops.current_tenant() AND a.experiment_id = $1 AND a.assigned_at + make_interval(days => e.outcome_days) <= now();
     RETURN QUERY
     WITH cells AS MATERIALIZED (
         SELECT c.*, c.arm = e.control AS is_control, (e.arms ->> c.arm)::float8 AS weight

@@ -35,11 +35,12 @@ BEGIN
     -- somebody has it in hand or wants no noise; the rest only where the trigger was told.
     INSERT INTO stormops.alert_deliveries (delivery_id, route_id, for_tenant, alert_id, event, message)
     -- The same id again, should this be taken back after the message was sent.
-    SELECT substr(encode(sha256(format('%s %s %s', r.route_id, a.alert_id, e.event)::bytea), 'hex'), 1, 32)::uuid, r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
+    SELECT substr(encode(sha256(format('%s %s %s', r.route_id, a.alert_id, e.event)::bytea), 'hex'), 1, 32)::uuid,
+        r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
         'dedup_key', a.alert_id, 'event', e.event, 'severity', a.severity, 'issue', a.issue,
         'summary', format('%s: %s', a.source, replace(a.issue, '_', ' '))
-            || coalesce(' (' || coalesce(a.evidence ->> 'storm', a.evidence ->> 'table', a.evidence ->> 'metric', a.evidence ->> 'jobs') || ')', ''), 'source', a.source,
-        'since', to_char(a.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'details', a.evidence,
+            || coalesce(' (' || coalesce(a.evidence ->> 'storm', a.evidence ->> 'table', a.evidence ->> 'metric', a.evidence ->> 'jobs') || ')', ''),
+        'source', a.source, 'since', to_char(a.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'details', a.evidence,
         'steps', stormops.runbook_steps(a.issue) || ARRAY(SELECT s.action FROM stormops.runbook_steps AS s
                                                           WHERE s.tenant_id = a.tenant_id AND s.issue = a.issue ORDER BY s.step))
     FROM (
@@ -136,7 +137,9 @@ BEGIN
         IF d.for_tenant IS NOT NULL THEN
             waited := waited || jsonb_build_object(d.for_tenant,
                 coalesce((waited ->> d.for_tenant::text)::numeric, 0) + extract(epoch FROM clock_timestamp() - tried_at));
-            slow := ARRAY(SELECT w.key::uuid FROM jsonb_each_text(waited) AS w WHERE w.value::numeric > 3);
+            IF (waited ->> d.for_tenant::text)::numeric > 3 THEN
+                slow := slow || d.for_tenant;
+            END IF;
         END IF;
         IF answer.outcome = 'retry' AND d.attempts + 1 >= most_attempts THEN
             answer.outcome := 'dead';

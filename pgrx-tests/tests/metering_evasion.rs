@@ -13,16 +13,20 @@ fn nobody_takes_the_key_of_what_the_platform_will_measure() {
     let mut abc = tenant(&db, "Abc").1;
     let key: String =
         get(&mut abc, "SELECT 'stormops:storage_mb:' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')", &[]);
-    let call = "SELECT stormops.record_usage('storage_mb', 0, idempotency_key => $1)";
-    assert!(fails_with(abc.execute(call, &[&key]), "22023").hint().is_some());
-    let batch = json!([{"metric_name": "storage_mb", "value": 0, "idempotency_key": key}]);
-    fails_with(abc.execute("SELECT stormops.record_usages($1)", &[&Json(batch)]), "22023");
-    let insert = "INSERT INTO tenant_usage (metric_name, metric_value, idempotency_key) VALUES ('storage_mb', 0, $1)";
-    fails_with(abc.execute(insert, &[&key]), "22023");
-    // Nor does one that the platform does not use.
-    abc.execute(call, &[&"storage_mb:today"]).expect("a key of its own");
+    let call = "SELECT stormops.record_usage($1, 0, idempotency_key => $2)";
+    for metric in ["storage_mb", "api_call"] {
+        assert!(fails_with(abc.execute(call, &[&metric, &key]), "22023").hint().is_some());
+        let batch = json!([{"metric_name": metric, "value": 0, "idempotency_key": key}]);
+        fails_with(abc.execute("SELECT stormops.record_usages($1)", &[&Json(batch)]), "22023");
+        let insert = "INSERT INTO tenant_usage (metric_name, metric_value, idempotency_key) VALUES ($1, 0, $2)";
+        fails_with(abc.execute(insert, &[&metric, &key]), "22023");
+    }
+    // Any other it may use.
+    let day = key.strip_prefix("stormops:").expect("the platform's prefix");
+    abc.execute(call, &[&"api_call", &day]).expect("a key of its own");
     let measure = "SELECT bool_and(recorded) FROM stormops.measure_storage()";
-    assert!(get::<bool>(&mut db.as_role("op"), measure, &[]));
+    let mut operator = db.as_role("op");
+    assert_eq!([(); 2].map(|()| get::<bool>(&mut operator, measure, &[])), [true, false], "metered, once a day");
 }
 
 #[test]
