@@ -49,8 +49,7 @@ fn overflow() -> ! {
     raise(code, "value out of range: overflow", "Scale the measure down.")
 }
 
-#[pg_extern(immutable, parallel_safe, strict)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn arm_combine(state: Array<f64>, other: Array<f64>) -> Vec<f64> {
     let read = |array: Array<f64>| moments(&array.iter().collect::<Vec<_>>());
     let merged = to_values(&read(state).merge(read(other)));

@@ -64,8 +64,7 @@ impl Verdict {
     }
 }
 
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn compare_proportions(
     treated_converted: Option<i64>,
     treated_n: Option<i64>,

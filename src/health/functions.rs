@@ -5,8 +5,7 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 /// The columns of the tables as shipped.
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn shipped_columns() -> TableIterator<
     'static,
     (
@@ -21,8 +20,7 @@ fn shipped_columns() -> TableIterator<
 }
 
 /// When a cron expression is due next; NULL if it is not valid or never due.
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn next_run(schedule: &str, after: TimestampWithTimeZone) -> Option<TimestampWithTimeZone> {
     const POSTGRES_EPOCH: i64 = 946_684_800; // 2000-01-01 in seconds since 1970
     let seconds = i64::from(after).div_euclid(1_000_000) + POSTGRES_EPOCH;

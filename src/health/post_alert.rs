@@ -49,15 +49,13 @@ fn egress() -> Egress {
 }
 
 /// Why alerts cannot be sent to an address; NULL if they can, as far as its text tells.
-#[pg_extern(stable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn egress_refusal(address: &str) -> Option<&'static str> {
     egress().url(address).err()
 }
 
 /// Sends one alert and tells what became of it. Empty address: PagerDuty's own.
-#[pg_extern(volatile, parallel_unsafe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn post_alert(
     kind: &str,
     address: &str,

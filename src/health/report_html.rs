@@ -17,15 +17,13 @@ fn read<T: DeserializeOwned>(data: JsonB) -> T {
 }
 
 /// The page of one storm from `health_report_data()`.
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn draw_health_report(data: JsonB) -> String {
     storm(&read(data))
 }
 
 /// The page of the installation from `platform_report_data()`.
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn draw_platform_report(data: JsonB) -> String {
     platform(&read(data))
 }

@@ -17,20 +17,17 @@ fn invoice(invoice: JsonB) -> Invoice {
         .unwrap_or_else(|_| refuse("this is no invoice", "SELECT stormops.invoice_json(invoice_id);"))
 }
 
-#[pg_extern(immutable, parallel_safe, strict)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn print_invoice(document: JsonB) -> String {
     invoice_text::text(&invoice(document))
 }
 
-#[pg_extern(immutable, parallel_safe, strict)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn print_invoice_html(document: JsonB) -> String {
     invoice_html::html(&invoice(document))
 }
 
-#[pg_extern(immutable, parallel_safe, strict)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn forecast_days(
     daily: Vec<Option<f64>>,
     days_left: i32,

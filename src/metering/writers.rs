@@ -11,7 +11,7 @@ use std::hash::Hasher;
 /// A writer takes its lock before its first number of the sequence, and keeps it to its end. So once
 /// this returns, every event with a number that was drawn before the call is committed or gone.
 /// Nobody waits for this: no lock is asked for, and new writers go on (as CREATE INDEX CONCURRENTLY).
-#[pg_extern(volatile, parallel_unsafe)]
+#[pg_extern(sql = false)]
 fn await_writers(table: pg_sys::Oid) {
     // SAFETY: the tag of a relation, as SET_LOCKTAG_RELATION makes it; an error leaves by Postgres' own way.
     unsafe {
@@ -33,7 +33,7 @@ fn await_writers(table: pg_sys::Oid) {
 /// A lock of the metric and one of the tenant's metric, as tables have intention locks for their rows. Whoever writes
 /// for many tenants, or changes a tier's quota, holds the metric's alone. They stand in the server's memory: a lock of
 /// rows that many share would be written to disk with the list of those who share it, each time one more comes.
-#[pg_extern(volatile, parallel_unsafe)]
+#[pg_extern(sql = false)]
 fn lock_quotas(table: pg_sys::Oid, tenant_id: Option<pgrx::Uuid>, metric_name: &str, changes: bool) {
     let (of_metric, of_tenant) = match (tenant_id, changes) {
         (Some(_), false) => (pg_sys::RowShareLock, Some(pg_sys::ShareLock)),

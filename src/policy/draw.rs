@@ -16,7 +16,7 @@ fn draw(tenant: &[u8; 16], storm: &[u8; 16], property: &[u8; 16], purpose: &[u8]
     (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
 }
 
-#[pg_extern(immutable, parallel_safe, strict, name = "draw")]
+#[pg_extern(sql = false)]
 fn draw_sql(tenant_id: pgrx::Uuid, storm_id: pgrx::Uuid, property_id: pgrx::Uuid, purpose: &str) -> f64 {
     draw(tenant_id.as_bytes(), storm_id.as_bytes(), property_id.as_bytes(), purpose.as_bytes())
 }

@@ -13,7 +13,7 @@ fn attitude(confidence: f64) -> Option<f64> {
     (confidence > 0.0 && confidence < 1.0).then(|| Normal::standard().inverse_cdf(1.0 - confidence))
 }
 
-#[pg_extern(immutable, parallel_safe, name = "attitude")]
+#[pg_extern(sql = false)]
 fn attitude_sql(confidence: f64) -> Option<f64> {
     attitude(confidence)
 }

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 ///
 /// A trigger of `tenants` and `users`, so that whoever changes them is heard, a superuser too.
 /// The message travels with the commit record, to standbys as well.
-#[pg_trigger]
+#[pg_trigger(sql = false)]
 fn announce_standing<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, PgTriggerError> {

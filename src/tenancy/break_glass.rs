@@ -33,7 +33,7 @@ fn open_grant(grant: Id) -> Option<Grant> {
 }
 
 /// Works in the tenant of an open grant for the rest of this transaction, read only. Returns it.
-#[pg_extern(volatile, parallel_unsafe)]
+#[pg_extern(sql = false)]
 fn break_glass(grant_id: Option<pgrx::Uuid>) -> pgrx::Uuid {
     // SAFETY: plain reads of the backend's own state and of the clock.
     let (role, caller, transaction, now) = unsafe {

@@ -24,7 +24,7 @@ pub fn current() -> Option<String> {
 }
 
 /// The challenge of this transaction: the same until it ends, and never again.
-#[pg_extern(volatile, parallel_unsafe)]
+#[pg_extern(sql = false)]
 fn login_challenge() -> String {
     let bytes = CHALLENGE.get().unwrap_or_else(random);
     CHALLENGE.set(Some(bytes));

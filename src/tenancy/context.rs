@@ -257,13 +257,13 @@ pub fn admit(tenant: Id, user: Option<Id>, entry: Entry) -> Admission {
 }
 
 /// The user of the tenant on whose behalf this session works; NULL: the application itself.
-#[pg_extern(stable, parallel_safe)]
+#[pg_extern(sql = false)]
 fn current_user_id() -> Option<pgrx::Uuid> {
     standing().user.map(pgrx::Uuid::from_bytes)
 }
 
 /// The acting user's role, read from `users`; NULL: the application itself.
-#[pg_extern(stable, parallel_safe)]
+#[pg_extern(sql = false)]
 fn current_user_role() -> Option<&'static str> {
     standing().role.map(Role::name)
 }

@@ -19,7 +19,7 @@ pub fn digest(form: &[u8]) -> [u8; LENGTH] {
 }
 
 /// SHA-256 over fields.
-#[pg_extern(immutable, parallel_safe, strict)]
+#[pg_extern(sql = false)]
 fn log_digest(fields: VariadicArray<&[u8]>) -> Vec<u8> {
     let mut form = Vec::new();
     fields.iter().for_each(|field| push(&mut form, field));

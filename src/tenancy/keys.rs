@@ -6,7 +6,7 @@ use crate::errors::raise;
 use pgrx::prelude::*;
 
 /// The keys of a JWK set that can verify tokens, or an error if one is weak or malformed.
-#[pg_extern(immutable, parallel_safe)]
+#[pg_extern(sql = false)]
 fn read_jwks(jwks: &str) -> TableIterator<'static, (name!(kid, String), name!(algorithm, String), name!(jwk, String))> {
     let published = key::published(jwks).unwrap_or_else(|fault| {
         raise(
@@ -19,14 +19,14 @@ fn read_jwks(jwks: &str) -> TableIterator<'static, (name!(kid, String), name!(al
 }
 
 /// A new Ed25519 key pair: the private half to keep, the public one as a JWK.
-#[pg_extern(volatile, parallel_unsafe)]
+#[pg_extern(sql = false)]
 fn new_signing_key() -> TableIterator<'static, (name!(private_key, Vec<u8>), name!(jwk, String))> {
     let seed = challenge::random();
     TableIterator::once((seed.to_vec(), sign::public_jwk(&seed)))
 }
 
 /// A token of these claims, signed.
-#[pg_extern(immutable, parallel_safe)]
+#[pg_extern(sql = false)]
 fn sign_token(private_key: &[u8], kid: &str, claims: &str) -> Option<String> {
     sign::sign(private_key.try_into().ok()?, kid, claims)
 }

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use std::ffi::CStr;
 
 /// True if every session has the library from its first statement on.
-#[pg_extern(stable, parallel_safe)]
+#[pg_extern(sql = false)]
 fn library_is_preloaded() -> bool {
     [c"shared_preload_libraries", c"session_preload_libraries"].into_iter().any(|setting| names_us(&value(setting)))
 }

@@ -54,17 +54,17 @@ fn email_key(address: &str) -> Option<String> {
     Some(format!("{}@{}", parsed.local_part(), parsed.domain().to_lowercase()))
 }
 
-#[pg_extern(immutable, parallel_safe, name = "name_key")]
+#[pg_extern(sql = false)]
 fn name_key_sql(name: &str) -> Option<String> {
     name_key(name)
 }
 
-#[pg_extern(immutable, parallel_safe, name = "tidy_name")]
+#[pg_extern(sql = false)]
 fn tidy_name_sql(name: &str) -> String {
     tidy_name(name)
 }
 
-#[pg_extern(immutable, parallel_safe, name = "email_key")]
+#[pg_extern(sql = false)]
 fn email_key_sql(address: &str) -> Option<String> {
     email_key(address)
 }

@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 /// Work over several tenants (provisioning, rollups) is one statement in a function owned by
 /// `stormops_owner`, not a loop over pins. Postgres checks foreign keys by the same flag; it
 /// drops it again when that function returns or fails.
-#[pg_extern(volatile, parallel_unsafe)]
+#[pg_extern(sql = false)]
 fn visit_all_tenants() {
     let (mut user, mut flags) = (pg_sys::InvalidOid, 0);
     // SAFETY: plain reads and writes of the backend's own security context.
@@ -35,7 +35,7 @@ pub fn owner() -> pg_sys::Oid {
 }
 
 /// The role in force outside every SECURITY DEFINER function: who called, after SET ROLE.
-#[pg_extern(stable, parallel_safe)]
+#[pg_extern(sql = false)]
 fn calling_role() -> String {
     // SAFETY: a plain read of the backend's own state, and the name of an existing role.
     unsafe {

@@ -37,8 +37,7 @@ fn read(state: Option<Array<f64>>) -> Moments {
     state.map_or(Moments::default(), |state| moments(&state.iter().collect::<Vec<_>>()))
 }
 
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn arm_moments(
     state: Option<Array<f64>>,
 ) -> TableIterator<
@@ -73,8 +72,7 @@ fn looks(d: Difference, n: f64, plan: Plan) -> (f64, f64, f64) {
     (d.estimate - half, d.estimate + half, sequential::p_value(d.estimate, d.se, n, rho))
 }
 
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn compare_means(
     treated: Option<Array<f64>>,
     control: Option<Array<f64>>,
@@ -144,8 +142,7 @@ fn compare_means(
     ))
 }
 
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn compare_clusters(
     treated_n: Option<Vec<Option<f64>>>,
     treated_sum: Option<Vec<Option<f64>>>,

@@ -4,8 +4,7 @@ use super::{plan, refuse};
 use crate::experiment::{multiplicity, power, srm};
 use pgrx::prelude::*;
 
-#[pg_extern(immutable, parallel_safe)]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn check_sample_ratio(
     counts: Vec<Option<i64>>,
     weights: Vec<Option<f64>>,
@@ -49,15 +48,13 @@ fn check_sample_ratio(
     ))
 }
 
-#[pg_extern(immutable, parallel_safe, strict, name = "leads_per_arm")]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn leads_per_arm_sql(control_rate: f64, lift: f64, alpha: default!(f64, 0.05)) -> Option<i64> {
     let alpha = plan(None, Some(alpha), None).alpha;
     power::leads_per_arm(control_rate, lift, alpha).map(|n| n.ceil() as i64)
 }
 
-#[pg_extern(immutable, parallel_safe, strict, name = "comparison_power")]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn comparison_power_sql(control_rate: f64, lift: f64, leads_per_arm: i64, alpha: default!(f64, 0.05)) -> Option<f64> {
     let alpha = plan(None, Some(alpha), None).alpha;
     let possible = power::is_lift(control_rate, lift) && leads_per_arm > 0;
@@ -65,8 +62,7 @@ fn comparison_power_sql(control_rate: f64, lift: f64, leads_per_arm: i64, alpha:
     (possible && power.is_finite()).then_some(power)
 }
 
-#[pg_extern(immutable, parallel_safe, strict, name = "benjamini_hochberg")]
-#[search_path(pg_catalog, pg_temp)]
+#[pg_extern(sql = false)]
 fn benjamini_hochberg_sql(p_values: Vec<Option<f64>>) -> Vec<Option<f64>> {
     if p_values.iter().flatten().any(|p| !(0.0..=1.0).contains(p)) {
         refuse("a p-value lies between 0 and 1", "NULL stands for none, and stays NULL.");
