@@ -80,12 +80,12 @@ impl Sources {
             let _ = write!(rows, "{separator}\n        ({place}, '{}', '{text}')", file.name);
         }
         format!(
-            "CREATE FUNCTION stormops.shipped_tables(OUT place integer, OUT file text, OUT statements text) RETURNS SETOF record\n    \
+            "CREATE FUNCTION stormops_internal.shipped_tables(OUT place integer, OUT file text, OUT statements text) RETURNS SETOF record\n    \
              LANGUAGE sql IMMUTABLE PARALLEL SAFE\n    \
              SET search_path = pg_catalog, pg_temp\n    \
              SET standard_conforming_strings = on\n    \
              AS {QUOTE}\n    SELECT t.* FROM (VALUES{rows}\n    ) AS t (place, file, statements)\n{QUOTE};\n\
-             COMMENT ON FUNCTION stormops.shipped_tables() IS 'The statements that make the tables of this version, in the order in which install() runs them. Each may run again at any time.';\n"
+             COMMENT ON FUNCTION stormops_internal.shipped_tables() IS 'The statements that make the tables of this version, in the order in which install() runs them. Each may run again at any time.';\n"
         )
     }
 }

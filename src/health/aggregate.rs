@@ -32,7 +32,7 @@ unsafe fn state<'a, S: Gathered>(call: FunctionCallInfo) -> &'a mut S {
 
 unsafe fn new_state<'a, S: Gathered>(call: FunctionCallInfo) -> &'a mut S {
     // SAFETY: `call` is a call in progress.
-    unsafe { &mut *support::new_state(call, S::default(), "SELECT stormops.repeats_agg(hash) FROM …") }
+    unsafe { &mut *support::new_state(call, S::default(), "SELECT stormops_internal.repeats_agg(hash) FROM …") }
 }
 
 /// An allocation that fails otherwise would take the whole server down.

@@ -11,7 +11,7 @@ fn read<T: DeserializeOwned>(data: JsonB) -> T {
         raise(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             "this is not what the page's data function returns",
-            "Pass stormops.health_report_data(storm_id) or stormops.platform_report_data().",
+            "Pass stormops_internal.health_report_data(storm_id) or stormops_internal.platform_report_data().",
         )
     })
 }

@@ -48,7 +48,7 @@ unsafe fn take(call: FunctionCallInfo) -> Datum {
     unsafe {
         let counts = match argument(call, 0) {
             Some(state) => state.cast_mut_ptr::<Counts>(),
-            None => support::new_state(call, Counts::default(), "SELECT stormops.decision_counts(…) FROM …"),
+            None => support::new_state(call, Counts::default(), "SELECT stormops_internal.decision_counts(…) FROM …"),
         };
         if let (Some(decision), Some(reason), Some(value)) = (argument(call, 1), argument(call, 2), argument(call, 3)) {
             let decision = varlena_to_byte_slice(pg_sys::pg_detoast_datum_packed(decision.cast_mut_ptr()));
@@ -57,7 +57,7 @@ unsafe fn take(call: FunctionCallInfo) -> Datum {
                 raise(
                     PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                     "too many different decisions and reasons",
-                    "SELECT stormops.decision_counts(decision, reason, value) FROM stormops.policy_decisions_log; they are at most 64.",
+                    "SELECT stormops_internal.decision_counts(decision, reason, value) FROM stormops.policy_decisions_log; they are at most 64.",
                 );
             }
         }

@@ -70,7 +70,7 @@ unsafe fn take(call: FunctionCallInfo) -> Datum {
     unsafe {
         let seal = match argument(call, 0) {
             Some(state) => state.cast_mut_ptr::<Seal>(),
-            None => support::new_state(call, Seal::default(), "SELECT stormops.decisions_seal(…) FROM …"),
+            None => support::new_state(call, Seal::default(), "SELECT stormops_internal.decisions_seal(…) FROM …"),
         };
         let seal = &mut *seal;
         seal.form.clear();

@@ -4,7 +4,7 @@
 
 use super::context::{self, Admission};
 use super::entry::Entry;
-use super::lookup::{By, Key, Row, table, with_row};
+use super::lookup::{By, Key, Row, Schema, table, with_row};
 use super::refusals;
 use super::role::Id;
 use crate::errors::raise;
@@ -19,7 +19,7 @@ struct Grant {
 
 /// The grant, if it is open.
 fn open_grant(grant: Id) -> Option<Grant> {
-    with_row(table(c"break_glass_grants"), By::Column, &[(c"grant_id", Key::Id(grant))], |row: &Row| {
+    with_row(table(Schema::Public, c"break_glass_grants"), By::Column, &[(c"grant_id", Key::Id(grant))], |row: &Row| {
         if row.get::<i64>(c"closed_at").is_some() {
             return None;
         }
