@@ -5,8 +5,8 @@
 //! table changed.
 
 use super::entry::Entry;
-use super::lookup::{By, Key, Row, table, with_row};
 use super::role::{Id, Role};
+use crate::postgres::lookup::{By, Key, Row, table, with_row};
 use pgrx::pg_sys::Oid;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
