@@ -18,7 +18,7 @@ use pgrx::prelude::*;
 pub unsafe extern "C-unwind" fn stormops_arm_accum(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: Postgres calls with as many arguments as `nargs` says.
     unsafe {
-        let values = state::<7>(call, "arm_accum() works inside arm_agg() only", "SELECT stormops.arm_agg(y, x) …");
+        let values = state::<7>(call, "arm_accum() works inside arm_agg() only", "SELECT stormops.arm_agg(y, x) ...");
         let with_covariate = (*call).nargs == 3;
         if let Some(y) = argument(call, 1).map(double)
             && let Some(x) = if with_covariate { argument(call, 2).map(double) } else { Some(0.0) }

@@ -18,7 +18,7 @@ pub unsafe extern "C-unwind" fn stormops_bounded_accum(call: pg_sys::FunctionCal
         let numbers = state::<NUMBERS>(
             call,
             "bounded_accum() works inside bounded_lift_agg() only",
-            "SELECT stormops.bounded_lift_agg(outcome, treated, propensity ORDER BY assigned_at) …",
+            "SELECT stormops.bounded_lift_agg(outcome, treated, propensity ORDER BY assigned_at) ...",
         );
         if let Some(outcome) = argument(call, 1).map(double)
             && let Some(treated) = argument(call, 2).map(boolean)

@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 /// Reads the array that `arm_agg()` gives.
 pub fn moments(state: &[Option<f64>]) -> Moments {
     let not_a_state =
-        || refuse("not a state of arm_agg()", "SELECT stormops.arm_agg(y, x) … gives one; leave it as it is.");
+        || refuse("not a state of arm_agg()", "SELECT stormops.arm_agg(y, x) ... gives one; leave it as it is.");
     match state {
         [Some(n), Some(n_invalid), Some(mean_y), Some(m2_y), Some(mean_x), Some(m2_x), Some(c_xy)] => {
             let moments = Moments {

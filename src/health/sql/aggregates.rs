@@ -10,7 +10,7 @@ use crate::postgres::call::{self, argument, bytes, double, uuid};
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 use pgrx::prelude::*;
 
-const USAGE: &str = "SELECT stormops.repeats_agg(hash) FROM …";
+const USAGE: &str = "SELECT stormops.repeats_agg(hash) FROM ...";
 
 /// The state in argument 0, made if there is none.
 ///

@@ -17,7 +17,7 @@ use serde_json::json;
 /// `(state, decision, reason, value)`. Rows with a NULL are none.
 unsafe fn collect(call: FunctionCallInfo) -> Datum {
     unsafe {
-        let counts = state::<Counts>(call, "SELECT stormops.decision_counts(…) FROM …");
+        let counts = state::<Counts>(call, "SELECT stormops.decision_counts(...) FROM ...");
         if let (Some(decision), Some(reason), Some(value)) = (argument(call, 1), argument(call, 2), argument(call, 3))
             && !counts.push(bytes(decision), bytes(reason), double(value))
         {

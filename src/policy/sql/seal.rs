@@ -16,7 +16,7 @@ use pgrx::prelude::*;
 /// their send functions give them.
 unsafe fn collect(call: FunctionCallInfo) -> Datum {
     unsafe {
-        let seal = state::<Seal>(call, "SELECT stormops.decisions_seal(…) FROM …");
+        let seal = state::<Seal>(call, "SELECT stormops.decisions_seal(...) FROM ...");
         let mut row = Form::default();
         for i in 1..=4 {
             row.push(argument(call, i).map(|datum| uuid(datum).as_slice()));
@@ -33,7 +33,7 @@ unsafe fn collect(call: FunctionCallInfo) -> Datum {
             Ok(()) => answer(seal),
             Err(Fault::Order) => refuse(
                 "decisions must come in the order of property_id, each once",
-                "SELECT … FROM (SELECT * FROM stormops.policy_decisions_log … ORDER BY property_id) AS d",
+                "SELECT ... FROM (SELECT * FROM stormops.policy_decisions_log ... ORDER BY property_id) AS d",
             ),
             Err(Fault::Size) => raise(
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,

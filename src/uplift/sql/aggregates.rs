@@ -38,7 +38,7 @@ pub fn init() {
     );
 }
 
-const USAGE: &str = "SELECT stormops.score_agg(uplift) FROM …";
+const USAGE: &str = "SELECT stormops.score_agg(uplift) FROM ...";
 
 /// What lives through an aggregation.
 struct State<R> {
