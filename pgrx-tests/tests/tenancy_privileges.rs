@@ -131,7 +131,7 @@ fn no_tenant_locks_the_others_out() {
     }
 }
 
-/// Called for real, by every role: those that `usage_functions()` does not list for its kind are refused.
+/// Called for real, by every role: those that `granted_functions()` does not list for its kind are refused.
 #[test]
 fn each_kind_of_use_calls_its_own_functions_only() {
     let db = Db::new("functions");
@@ -143,7 +143,7 @@ fn each_kind_of_use_calls_its_own_functions_only() {
                 SELECT string_agg(CASE WHEN p.provariadic <> 0 AND a.place = p.pronargs THEN 'VARIADIC ' ELSE '' END
                     || format('(SELECT NULL::%s)', format_type(a.type, NULL)), ', ' ORDER BY a.place)
                 FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place))),
-            EXISTS (SELECT FROM stormops.usage_functions() AS f
+            EXISTS (SELECT FROM stormops.granted_functions() AS f
                 WHERE ('stormops.' || f.signature)::regprocedure = p.oid AND $1 = ANY (f.kinds))
         FROM pg_proc AS p WHERE p.pronamespace = 'stormops'::regnamespace AND p.prokind = 'f'
             AND 'internal'::regtype <> ALL (p.proargtypes) -- which no statement has a value of";

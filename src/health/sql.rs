@@ -11,19 +11,16 @@ use crate::postgres::time;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
-/// The columns of the tables as shipped.
+/// The columns that the statements of a file of `tables/` make.
 #[pg_extern(sql = false)]
-fn shipped_columns() -> TableIterator<
-    'static,
-    (
-        name!(table_name, &'static str),
-        name!(column_name, &'static str),
-        name!(data_type, &'static str),
-        name!(not_null, bool),
-    ),
+fn read_columns(
+    statements: &str,
+) -> TableIterator<
+    '_,
+    (name!(table_name, String), name!(column_name, String), name!(data_type, String), name!(not_null, bool)),
 > {
-    let columns = crate::install::SCRIPTS.iter().flat_map(|script| shipped::columns(script));
-    TableIterator::new(columns.map(|c| (c.table, c.name, c.data_type, c.not_null)))
+    let columns = shipped::columns(statements).into_iter();
+    TableIterator::new(columns.map(|c| (c.table.to_owned(), c.name.to_owned(), c.data_type.to_owned(), c.not_null)))
 }
 
 /// When a cron expression is due next; NULL if it is not valid or never due.

@@ -1,0 +1,20 @@
+//! Hands the parts of the install script to pgrx, which wants literal paths, and each part small enough for the compiler.
+
+use std::path::Path;
+use std::{env, fs, io};
+
+use stormops_script::Sources;
+
+fn main() -> io::Result<()> {
+    println!("cargo::rerun-if-changed=sql");
+    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    let (mut lines, mut before) = (String::new(), String::new());
+    for part in Sources::read(Path::new("sql"))?.parts() {
+        let name = part.name.trim_end_matches(".sql").replace('/', "_");
+        let path = Path::new(&out).join(format!("{name}.sql"));
+        fs::write(&path, part.text)?;
+        lines += &format!("pgrx::extension_sql_file!({path:?}, name = {name:?}{before});\n");
+        before = format!(", requires = [{name:?}]");
+    }
+    fs::write(Path::new(&out).join("install.rs"), lines)
+}

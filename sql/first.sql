@@ -1,0 +1,35 @@
+-- The one cluster-wide role: owner of the tables and of every SECURITY DEFINER function, so that
+-- a fault in one of them is never a superuser's. Nobody logs in as it and nobody is its member.
+DO $$
+DECLARE
+    owner_role pg_catalog.pg_roles;
+BEGIN
+    SELECT r.* INTO owner_role FROM pg_catalog.pg_roles AS r
+    WHERE r.rolname OPERATOR(pg_catalog.=) 'stormops_owner';
+    IF NOT FOUND THEN
+        CREATE ROLE stormops_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+    ELSIF owner_role.rolsuper OR owner_role.rolbypassrls OR owner_role.rolcanlogin OR owner_role.rolcreaterole THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_role_specification',
+            MESSAGE = 'role "stormops_owner" exists with more power than it may have',
+            DETAIL = 'It owns all tenants'' rows, so it must be unable to log in and to bypass row security.',
+            HINT = 'ALTER ROLE stormops_owner NOLOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS;';
+    END IF;
+END
+$$;
+
+-- What each domain's register.sql says of it, until last.sql makes of each of these the function of that name.
+CREATE TEMPORARY TABLE role_matrix (table_name text, command text, least_role text, columns text[], through text);
+COMMENT ON TABLE pg_temp.role_matrix IS 'Who may do what: table x command -> the least role. columns: those that the command may name, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+CREATE TEMPORARY TABLE installation_tables (table_name text);
+COMMENT ON TABLE pg_temp.installation_tables IS 'The tables that hold no tenant''s rows. Nobody is granted a right to them; their owner''s functions read and write them.';
+CREATE TEMPORARY TABLE tenant_views (view_name text);
+COMMENT ON TABLE pg_temp.tenant_views IS 'The views that show tenants'' rows, as their caller sees them.';
+CREATE TEMPORARY TABLE granted_functions (signature text, kinds text[]);
+COMMENT ON TABLE pg_temp.granted_functions IS 'Which kind of use may execute which function. Grants are made from these rows.';
+CREATE TEMPORARY TABLE counted_tables (table_name text, time_column text, natural_key text[], parents jsonb, call text);
+COMMENT ON TABLE pg_temp.counted_tables IS 'The tables whose health is watched, all there are: time_column says when a row came, natural_key what makes two rows the same, parents (a JSON object) which column refers to which table, call which function writes it.';
+CREATE TEMPORARY TABLE known_jobs (job text, schedule text, function name, purpose text);
+COMMENT ON TABLE pg_temp.known_jobs IS 'The jobs there are, each with its usual schedule (cron, UTC) and purpose.';
+CREATE TEMPORARY TABLE shipped_issues (issue text, actions text[]);
+COMMENT ON TABLE pg_temp.shipped_issues IS 'Every issue that the platform or its monitoring can raise, with what to do about it, in order. See shipped_runbook().';

@@ -1,0 +1,223 @@
+-- How many rows each tenant has, kept by triggers: exact in every snapshot, and read without a
+-- look at the rows. A statement leaves one delta for each tenant and table that it wrote.
+
+CREATE FUNCTION stormops.count_rows() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    -- A restore of rows alone, which sets row_security off, brings the counts too. It is a superuser's.
+    IF current_setting('row_security') = 'off' THEN
+        PERFORM FROM pg_roles AS r WHERE r.rolname = stormops.calling_role() AND r.rolsuper;
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    PERFORM stormops.visit_all_tenants();
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted, took_ms)
+        SELECT r.tenant_id, TG_TABLE_NAME, stormops.new_id(), count(*), 0,
+            greatest(0, extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000)
+        FROM changed_rows AS r GROUP BY r.tenant_id;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted)
+        SELECT r.tenant_id, TG_TABLE_NAME, stormops.new_id(), 0, count(*) FROM changed_rows AS r GROUP BY r.tenant_id;
+    ELSE
+        LOCK TABLE stormops.row_counts IN SHARE UPDATE EXCLUSIVE MODE; -- or a fold under way would bring back what is deleted here
+        DELETE FROM stormops.row_count_deltas AS d WHERE d.table_name = TG_TABLE_NAME;
+        DELETE FROM stormops.row_counts AS c WHERE c.table_name = TG_TABLE_NAME;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION stormops.count_rows() IS 'Trigger: counts what a statement added, took away or truncated, for each tenant.';
+
+CREATE FUNCTION stormops.count_bucket(happened_at timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT CASE
+        WHEN $1 >= date_trunc('hour', now(), 'UTC') - interval '48 hours' THEN date_trunc('hour', $1, 'UTC')
+        WHEN $1 >= date_trunc('day', now(), 'UTC') - interval '60 days' THEN date_trunc('day', $1, 'UTC')
+        ELSE timestamptz '1970-01-01 00:00:00+00'
+    END
+$$;
+COMMENT ON FUNCTION stormops.count_bucket(timestamptz) IS 'The bucket of row_counts that a moment belongs to as of now: its hour, its day, or all that was before.';
+
+CREATE FUNCTION stormops.fold_row_counts() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    folded bigint;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    -- Two at once stand in line; the second finds nothing left. Writers and readers wait for neither.
+    LOCK TABLE stormops.row_counts IN SHARE UPDATE EXCLUSIVE MODE;
+    WITH taken AS (
+        DELETE FROM stormops.row_count_deltas AS d
+        RETURNING d.tenant_id, d.table_name, d.happened_at, d.inserted, d.deleted, d.took_ms
+    ), moved AS (
+        -- What has grown too old for its bucket.
+        DELETE FROM stormops.row_counts AS c WHERE c.bucket <> stormops.count_bucket(c.bucket)
+        RETURNING c.tenant_id, c.table_name, c.bucket, c.inserted, c.deleted, c.last_at
+    ), timed AS (
+        INSERT INTO stormops.call_durations AS d (tenant_id, table_name, day, class, calls)
+        SELECT t.tenant_id, t.table_name, (t.happened_at AT TIME ZONE 'UTC')::date,
+            stormops.duration_class(t.took_ms), count(*)
+        FROM taken AS t WHERE t.took_ms IS NOT NULL
+        GROUP BY 1, 2, 3, 4
+        ON CONFLICT ON CONSTRAINT call_durations_pkey DO UPDATE SET calls = d.calls + EXCLUDED.calls
+    ), summed AS (
+        INSERT INTO stormops.row_counts AS c (tenant_id, table_name, bucket, inserted, deleted, last_at)
+        SELECT b.tenant_id, b.table_name, stormops.count_bucket(b.bucket), sum(b.inserted), sum(b.deleted), max(b.last_at)
+        FROM (
+            SELECT t.tenant_id, t.table_name, t.happened_at AS bucket, t.inserted, t.deleted,
+                CASE WHEN t.inserted > 0 THEN t.happened_at END AS last_at
+            FROM taken AS t
+            UNION ALL
+            SELECT m.* FROM moved AS m
+        ) AS b
+        GROUP BY 1, 2, 3
+        ON CONFLICT ON CONSTRAINT row_counts_pkey DO UPDATE
+        SET inserted = c.inserted + EXCLUDED.inserted, deleted = c.deleted + EXCLUDED.deleted,
+            last_at = greatest(c.last_at, EXCLUDED.last_at)
+    )
+    SELECT count(*) INTO folded FROM taken;
+    DELETE FROM stormops.call_durations AS d WHERE d.day < current_date - 60;
+    RETURN folded;
+END
+$$;
+COMMENT ON FUNCTION stormops.fold_row_counts() IS 'Adds the deltas of all tenants to row_counts and call_durations; returns how many there were. Part of run_health_checks(); the counts are the same before and after.';
+
+CREATE FUNCTION stormops.duration_class(milliseconds numeric) RETURNS smallint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT CASE WHEN $1 <= 0.001 THEN 0 ELSE least(240, ceil(20 * log($1 * 1000))) END::smallint $$;
+COMMENT ON FUNCTION stormops.duration_class(numeric) IS 'The class of call_durations that a time in milliseconds falls into.';
+
+CREATE FUNCTION stormops.recount_rows(table_name text) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    this record := stormops.counted_table(table_name);
+    corrected bigint;
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    EXECUTE format('LOCK TABLE stormops.%I IN SHARE ROW EXCLUSIVE MODE', this.table_name); -- no writer meanwhile
+    -- When rows that were never counted came, their own time says; later differences have none.
+    EXECUTE format($query$
+        WITH counted AS (
+            SELECT b.tenant_id, sum(b.rows) AS rows FROM (
+                SELECT c.tenant_id, c.inserted - c.deleted AS rows FROM stormops.row_counts AS c WHERE c.table_name = %2$L
+                UNION ALL
+                SELECT d.tenant_id, d.inserted - d.deleted FROM stormops.row_count_deltas AS d WHERE d.table_name = %2$L
+            ) AS b GROUP BY b.tenant_id
+        ), present AS (
+            SELECT r.tenant_id, stormops.count_bucket(r.%3$I) AS bucket, count(*) AS rows, max(r.%3$I) AS last_at
+            FROM stormops.%1$I AS r GROUP BY 1, 2
+        ), totals AS (
+            SELECT p.tenant_id, sum(p.rows) AS rows FROM present AS p GROUP BY 1
+        ), missing AS (
+            SELECT p.tenant_id, p.bucket, p.rows, 0 AS deleted, least(p.last_at, now()) AS last_at FROM present AS p
+            WHERE NOT EXISTS (SELECT FROM counted AS c WHERE c.tenant_id = p.tenant_id)
+            UNION ALL
+            SELECT c.tenant_id, timestamptz '1970-01-01 00:00:00+00', greatest(coalesce(t.rows, 0) - c.rows, 0),
+                greatest(c.rows - coalesce(t.rows, 0), 0), NULL
+            FROM counted AS c LEFT JOIN totals AS t ON t.tenant_id = c.tenant_id
+            WHERE c.rows <> coalesce(t.rows, 0)
+        )
+        INSERT INTO stormops.row_counts AS c (tenant_id, table_name, bucket, inserted, deleted, last_at)
+        SELECT m.tenant_id, %2$L, least(m.bucket, date_trunc('hour', now(), 'UTC')), sum(m.rows), sum(m.deleted), max(m.last_at)
+        FROM missing AS m GROUP BY 1, 3
+        ON CONFLICT ON CONSTRAINT row_counts_pkey DO UPDATE
+        SET inserted = c.inserted + EXCLUDED.inserted, deleted = c.deleted + EXCLUDED.deleted,
+            last_at = greatest(c.last_at, EXCLUDED.last_at)
+        $query$, this.table_name, this.table_name, this.time_column);
+    GET DIAGNOSTICS corrected = ROW_COUNT;
+    RETURN corrected;
+END
+$$;
+COMMENT ON FUNCTION stormops.recount_rows(text) IS 'Counts a table''s rows, of all tenants, and puts right what row_counts says; returns how many entries it wrote, 0 if all was right. For operators, after rows were written where triggers do not run (session_replication_role = replica, a partition named directly). Writers of the table wait. Errors: 22004; 42704 not a watched table.';
+
+CREATE FUNCTION stormops.counted_table(table_name text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+DECLARE
+    known record;
+BEGIN
+    SELECT t.* INTO known FROM stormops.counted_tables() AS t WHERE t.table_name = counted_table.table_name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = CASE WHEN table_name IS NULL THEN 'null_value_not_allowed' ELSE 'undefined_object' END,
+            MESSAGE = format('"%s" is not a table whose health is watched', left(table_name, 63)),
+            HINT = format('The tables are %s.', (SELECT string_agg(t.table_name, ', ') FROM stormops.counted_tables() AS t));
+    END IF;
+    RETURN known;
+END
+$$;
+COMMENT ON FUNCTION stormops.counted_table(text) IS 'A row of counted_tables(). Errors: 22004; 42704 no such row.';
+
+CREATE FUNCTION stormops.uncount_partition(table_name text, partition name) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM stormops.visit_all_tenants();
+    EXECUTE format('INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted)'
+        ' SELECT r.tenant_id, %L, stormops.new_id(), 0, count(*) FROM stormops.%I AS r GROUP BY r.tenant_id', table_name, partition);
+END
+$$;
+COMMENT ON FUNCTION stormops.uncount_partition(text, name) IS 'Counts the rows of a partition as deleted, before it is dropped.';
+
+CREATE FUNCTION stormops.tenant_row_counts(
+    OUT tenant_id uuid, OUT table_name text, OUT total_rows bigint, OUT recent_rows_24h bigint, OUT last_at timestamptz
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT b.tenant_id, b.table_name, sum(b.inserted - b.deleted)::bigint,
+        coalesce(sum(b.inserted) FILTER (WHERE b.happened_at >= b.since), 0)::bigint, max(b.last_at)
+    FROM (
+        SELECT c.tenant_id, c.table_name, c.inserted, c.deleted, c.bucket AS happened_at, c.last_at,
+            date_trunc('hour', now() - interval '24 hours', 'UTC') AS since
+        FROM stormops.row_counts AS c
+        UNION ALL
+        SELECT d.tenant_id, d.table_name, d.inserted, d.deleted, d.happened_at,
+            CASE WHEN d.inserted > 0 THEN d.happened_at END,
+            date_trunc('hour', now() - interval '24 hours', 'UTC')
+        FROM stormops.row_count_deltas AS d
+    ) AS b
+    GROUP BY b.tenant_id, b.table_name
+$$;
+COMMENT ON FUNCTION stormops.tenant_row_counts() IS 'Rows by tenant and table, exact in the caller''s snapshot. recent_rows_24h: added since the beginning of the hour 24 hours ago. Shows the rows that the caller may see.';
+
+CREATE FUNCTION stormops.count_tables() RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    t record;
+    missing boolean;
+BEGIN
+    FOR t IN SELECT c.table_name FROM stormops.counted_tables() AS c ORDER BY c.table_name LOOP
+        missing := NOT EXISTS (
+            SELECT FROM pg_trigger AS g
+            WHERE g.tgrelid = format('stormops.%I', t.table_name)::regclass AND g.tgname = 'count_inserted');
+        EXECUTE format('CREATE OR REPLACE TRIGGER count_inserted AFTER INSERT ON stormops.%I REFERENCING NEW TABLE AS changed_rows'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION stormops.count_rows()', t.table_name);
+        EXECUTE format('CREATE OR REPLACE TRIGGER count_deleted AFTER DELETE ON stormops.%I REFERENCING OLD TABLE AS changed_rows'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION stormops.count_rows()', t.table_name);
+        EXECUTE format('CREATE OR REPLACE TRIGGER count_truncated AFTER TRUNCATE ON stormops.%I'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION stormops.count_rows()', t.table_name);
+        IF missing THEN
+            PERFORM stormops.recount_rows(t.table_name);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION stormops.count_tables() IS 'Gives each counted table its triggers. One that had none may hold rows that nobody counted: that is put right in the same transaction, while no writer can pass.';
