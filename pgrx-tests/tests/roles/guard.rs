@@ -3,6 +3,8 @@
 use postgres::{Config, NoTls};
 use stormops_tests::{Db, SUPERUSER, cluster, fails_with, sqlstate};
 
+use super::TURN;
+
 const REFUSED: &str = "42501";
 
 /// What a script gives in a session of its own: one message.
@@ -12,6 +14,7 @@ fn run(db: &Db, role: &str, script: &str) -> Result<(), postgres::Error> {
 
 #[test]
 fn the_role_in_force_and_that_of_the_session_are_bound() {
+    let _turn = TURN.lock();
     let db = Db::new("bound");
     // Roles are the cluster's: of these tests only this one makes such.
     let roles = "CREATE ROLE plain; GRANT plain TO app; CREATE ROLE heir LOGIN IN ROLE app;
@@ -35,6 +38,7 @@ fn the_role_in_force_and_that_of_the_session_are_bound() {
     db.in_turn("SELECT stormops.revoke_usage('app')");
     assert_eq!(sqlstate(&run(&db, "app", "LISTEN c")), "00000");
     assert_eq!(sqlstate(&run(&db, "heir", "LISTEN c")), "00000");
+    db.superuser().batch_execute("DROP ROLE plain, heir, guest").expect("no such roles");
 }
 
 /// What a tenant calls runs with the rights of whom it belongs to.

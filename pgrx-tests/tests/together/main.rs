@@ -11,6 +11,5 @@ mod health;
 mod metering;
 mod policy;
 mod portability;
-mod readme;
 mod tenancy;
 mod uplift;

@@ -4,12 +4,14 @@
 //! A block that begins with `-- as ROLE` runs as that role; one that does not stays in the session before it. What is
 //! shown counts up to blanks, with every UUID and time equal to every other, and `…` for anything. A block that shows
 //! an ERROR goes on after it; any other must succeed.
+//!
+//! In a cluster of its own: attest() in another database would report whom README.md trusts.
 
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
-use stormops_tests::{SUPERUSER, cluster, turn};
+use stormops_tests::{SUPERUSER, cluster};
 
 const MARK: &str = "-- block --";
 
@@ -105,7 +107,6 @@ fn agrees(printed: &str, shown: &str) -> bool {
 /// Runs a README in a database of that name; Err says what is wrong with it.
 fn check(readme: &str, database: &str) -> Result<(), String> {
     let (blocks, _) = blocks(readme);
-    let _turn = turn();
     let create = format!("CREATE DATABASE {database}");
     cluster().connect(SUPERUSER, "postgres").batch_execute(&create).map_err(|e| e.to_string())?;
     let path = |kind: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{database}.{kind}"));
