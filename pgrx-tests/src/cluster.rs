@@ -45,7 +45,7 @@ impl Cluster {
     /// A streaming standby of this cluster as it is now; it ends with the process too.
     pub fn standby(&self) -> Self {
         let of = self.dir.to_str().expect("a path in UTF-8");
-        Self::made("standby", |dir| drop(ci_cluster("standby", dir, &[of])))
+        Self::made("follower", |dir| drop(ci_cluster("standby", dir, &[of])))
     }
 
     fn made(name: &str, make: impl FnOnce(&Path)) -> Self {
