@@ -77,13 +77,13 @@ fn calls(superuser: &mut Client) -> Vec<(String, Option<String>)> {
                     WHERE coalesce(mode, 'i') IN ('i', 'b', 'v')) AS n
                 WHERE n.i = a.place) AS name
             FROM pg_proc AS p, unnest(p.proargtypes) WITH ORDINALITY AS a (type, place)
-            WHERE p.pronamespace = 'stormops'::regnamespace AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+            WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
                 AND 'internal'::regtype <> ALL (p.proargtypes)
         ), given AS (
             SELECT a.oid, a.place, b.value AS bad
             FROM argument AS a LEFT JOIN bad AS b ON b.type = a.type
         )
-        SELECT format('SELECT stormops.%I(%s)', (SELECT proname FROM pg_proc WHERE oid = g.oid), string_agg(
+        SELECT format('SELECT %s(%s)', g.oid::regproc, string_agg(
                 concat(a.name || ' => ', 'CAST(', CASE WHEN a.place = g.place THEN g.bad ELSE s.value END, ' AS ', a.type, ')'),
                 ', ' ORDER BY a.place) FILTER (WHERE a.place = g.place OR NOT a.optional OR a.name IS NULL)),
             string_agg(a.type, ', ') FILTER (WHERE s.type IS NULL)
