@@ -5,7 +5,11 @@ pub mod bytea;
 pub mod call;
 pub mod float_state;
 pub mod hooks;
+pub mod json;
 pub mod lookup;
+pub mod memory;
+#[cfg(any(test, feature = "pg_test"))]
+mod pg_tests;
 pub mod raise;
 pub mod stored;
 pub mod time;

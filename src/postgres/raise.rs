@@ -7,6 +7,22 @@ use pgrx::prelude::*;
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int};
 
+/// Sees to it that no error tells its client where in the library it came from, whatever RUST_BACKTRACE says: pgrx would
+/// write it into the DETAIL. Whether there are backtraces is settled by the first that is asked for.
+pub fn keep_backtraces_out() {
+    const SETTING: &str = "RUST_LIB_BACKTRACE";
+    let before = std::env::var_os(SETTING);
+    // SAFETY: a process of the server has one thread.
+    unsafe {
+        std::env::set_var(SETTING, "0");
+        std::backtrace::Backtrace::capture();
+        match before {
+            Some(value) => std::env::set_var(SETTING, value),
+            None => std::env::remove_var(SETTING),
+        }
+    }
+}
+
 /// An error with its SQLSTATE, what is wrong, and what to do about it.
 pub fn raise(code: PgSqlErrorCode, message: impl Into<Cow<'static, str>>, hint: &str) -> ! {
     ErrorReport::new(code, message, "stormops").set_hint(hint).report(PgLogLevel::ERROR);
