@@ -18,6 +18,46 @@ BEGIN
 END
 $$;
 
+-- stormops holds what users use, stormops_internal the rest. Both belong to the database, as the tables in them do. Whoever
+-- owns a schema can put a function beside ours that a call of ours would find first: so nobody but a superuser owns them, and
+-- nothing stands in them that the script would not make.
+DO $$
+DECLARE
+    s record;
+BEGIN
+    IF pg_catalog.to_regnamespace('stormops_internal') IS NULL THEN
+        CREATE SCHEMA stormops_internal;
+        ALTER EXTENSION stormops DROP SCHEMA stormops_internal;
+    END IF;
+    FOR s IN
+        SELECT n.nspname AS name, o.rolname AS owner, o.rolsuper,
+            (SELECT pg_catalog.string_agg(p.oid::pg_catalog.regprocedure::text, ', ')
+            FROM pg_catalog.pg_proc AS p
+            WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid AND p.oid::pg_catalog.regprocedure::text OPERATOR(pg_catalog.<>) 'stormops.installed()'
+                AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid
+                        AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'stormops')
+            ) AS foreign_functions
+        FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) n.nspowner
+        WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{stormops,stormops_internal}'::pg_catalog.name[])
+    LOOP
+        IF NOT s.rolsuper THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = pg_catalog.format('schema "%s" belongs to "%s", who is no superuser', s.name, s.owner),
+                HINT = pg_catalog.format('Look at what is in it, then: ALTER SCHEMA %I OWNER TO %I;', s.name, current_user);
+        ELSIF s.foreign_functions IS NOT NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = pg_catalog.format('schema "%s" holds functions that are not of StormOps', s.name),
+                DETAIL = pg_catalog."left"(s.foreign_functions, 1000),
+                HINT = 'Drop them, or move them to a schema of your own.';
+        END IF;
+    END LOOP;
+END
+$$;
+
 -- What each domain's register.sql says of it, until last.sql makes of each of these the function of that name.
 CREATE TEMPORARY TABLE role_matrix (table_name text, command text, least_role text, columns text[], through text);
 COMMENT ON TABLE pg_temp.role_matrix IS 'Who may do what: table x command -> the least role. columns: those that the command may name, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';

@@ -4,12 +4,12 @@ DO $$
 DECLARE
     f record;
 BEGIN
-    PERFORM stormops.write_registers();
-    GRANT USAGE, CREATE ON SCHEMA stormops TO stormops_owner;
+    PERFORM stormops_internal.write_registers();
+    GRANT USAGE, CREATE ON SCHEMA stormops, stormops_internal TO stormops_owner;
     FOR f IN
         SELECT p.oid::pg_catalog.regprocedure AS signature, p.prosecdef
         FROM pg_catalog.pg_proc AS p
-        WHERE p.pronamespace OPERATOR(pg_catalog.=) 'stormops'::pg_catalog.regnamespace
+        WHERE p.pronamespace OPERATOR(pg_catalog.=) ANY (ARRAY['stormops'::pg_catalog.regnamespace, 'stormops_internal'::pg_catalog.regnamespace])
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f.signature);
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO stormops_owner', f.signature);
@@ -18,10 +18,11 @@ BEGIN
         END IF;
     END LOOP;
     REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
-    PERFORM stormops.record_shipped();
     -- A restore sets row_security off and brings the tables with their rows; they come after this.
     IF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
         PERFORM stormops.install();
     END IF;
+    PERFORM stormops_internal.drop_stale();
+    PERFORM stormops_internal.record_shipped();
 END
 $$;

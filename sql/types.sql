@@ -1,24 +1,24 @@
 -- What functions name in their declarations. An upgrade runs this too, and finds them there.
 
-CREATE FUNCTION stormops.score_is_state(bytes bytea) RETURNS boolean
+CREATE FUNCTION stormops_internal.score_is_state(bytes bytea) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'score_is_state_wrapper';
-COMMENT ON FUNCTION stormops.score_is_state(bytea) IS 'True if these bytes have the form of a state of score_agg(). Whether its rows are in order is looked at when it is asked; then 22P03.';
+COMMENT ON FUNCTION stormops_internal.score_is_state(bytea) IS 'True if these bytes have the form of a state of score_agg(). Whether its rows are in order is looked at when it is asked; then 22P03.';
 DO $$
 BEGIN
     IF pg_catalog.to_regtype('stormops.score_sketch') IS NULL THEN
-        CREATE DOMAIN stormops.score_sketch AS bytea CHECK (stormops.score_is_state(VALUE));
+        CREATE DOMAIN stormops.score_sketch AS bytea CHECK (stormops_internal.score_is_state(VALUE));
     END IF;
 END
 $$;
 COMMENT ON DOMAIN stormops.score_sketch IS 'Scores in ascending order, exact: 24 bytes and 8 for each. From score_agg() and rollup(). Keep it in a column of type bytea, which outlives the extension, and cast it back: sketch::stormops.score_sketch.';
 
-CREATE FUNCTION stormops.trial_is_state(bytes bytea) RETURNS boolean
+CREATE FUNCTION stormops_internal.trial_is_state(bytes bytea) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'trial_is_state_wrapper';
-COMMENT ON FUNCTION stormops.trial_is_state(bytea) IS 'True if these bytes have the form of a state of uplift_agg(). Whether its rows are in order is looked at when it is asked; then 22P03.';
+COMMENT ON FUNCTION stormops_internal.trial_is_state(bytea) IS 'True if these bytes have the form of a state of uplift_agg(). Whether its rows are in order is looked at when it is asked; then 22P03.';
 DO $$
 BEGIN
     IF pg_catalog.to_regtype('stormops.uplift_sketch') IS NULL THEN
-        CREATE DOMAIN stormops.uplift_sketch AS bytea CHECK (stormops.trial_is_state(VALUE));
+        CREATE DOMAIN stormops.uplift_sketch AS bytea CHECK (stormops_internal.trial_is_state(VALUE));
     END IF;
 END
 $$;
@@ -26,26 +26,26 @@ COMMENT ON DOMAIN stormops.uplift_sketch IS 'Cases in descending order of score,
 
 DO $$
 BEGIN
-    IF pg_catalog.to_regtype('stormops.due_expectation') IS NULL THEN
-        CREATE TYPE stormops.due_expectation AS (
+    IF pg_catalog.to_regtype('stormops_internal.due_expectation') IS NULL THEN
+        CREATE TYPE stormops_internal.due_expectation AS (
             tenant_id uuid, expectation_id uuid, table_name text, rule text, columns text[], lowest double precision, highest double precision,
             max_age interval, threshold numeric, since timestamptz, place integer
         );
     END IF;
 END
 $$;
-COMMENT ON TYPE stormops.due_expectation IS 'An expectation to judge by the rows that came since then. place: numbers what is judged by a table''s rows, from 1 on, the same for all tenants.';
+COMMENT ON TYPE stormops_internal.due_expectation IS 'An expectation to judge by the rows that came since then. place: numbers what is judged by a table''s rows, from 1 on, the same for all tenants.';
 
 DO $$
 BEGIN
-    IF pg_catalog.to_regtype('stormops.judgement') IS NULL THEN
-        CREATE TYPE stormops.judgement AS (
+    IF pg_catalog.to_regtype('stormops_internal.judgement') IS NULL THEN
+        CREATE TYPE stormops_internal.judgement AS (
             tenant_id uuid, expectation_id uuid, judged bigint, failing bigint, scores bytea, repeats bigint[], groups uuid[]
         );
     END IF;
 END
 $$;
-COMMENT ON TYPE stormops.judgement IS 'What an expectation about rows came to: how many were judged, how many fail; for drift their scores (a state of score_agg()), for unique the hashes that several rows have; for band the groups whose mean lies outside.';
+COMMENT ON TYPE stormops_internal.judgement IS 'What an expectation about rows came to: how many were judged, how many fail; for drift their scores (a state of score_agg()), for unique the hashes that several rows have; for band the groups whose mean lies outside.';
 
 DO $$
 BEGIN

@@ -229,7 +229,7 @@ fn bounded_lift_of_confseqs_trial() {
         "SELECT stormops.bounded_lift_agg(1.5, true, 0.5)",
         "SELECT stormops.bounded_lift_agg('NaN', true, 0.5)",
         "SELECT stormops.bounded_lift_agg(1, true, 1)",
-        "SELECT stormops.bounded_accum('{0,0,0,0,0,0,0,0.5}', 1, true, 0.5)",
+        "SELECT stormops_internal.bounded_accum('{0,0,0,0,0,0,0,0.5}', 1, true, 0.5)",
         "SELECT * FROM stormops.bounded_lift('{0,0,0,0,0,0,0}')",
         "SELECT * FROM stormops.bounded_lift('{1,0,0,0,0,0,0,0.5}')",
         "SELECT * FROM stormops.bounded_lift(NULL, outcome_variance => 0.3)",

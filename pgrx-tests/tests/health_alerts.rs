@@ -145,7 +145,7 @@ fn a_tenants_run_looks_at_its_storms_and_the_operators_at_the_platform() {
     let job = "SELECT stormops.note_schedule('partitions', '0 3 * * *')";
     operator.execute(job, &[]).expect("a job");
     db.superuser()
-        .execute("UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '2 days'", &[])
+        .execute("UPDATE stormops_internal.scheduled_jobs SET scheduled_at = now() - interval '2 days'", &[])
         .expect("time");
     assert_eq!(check(&db, &mut db.as_role("watch")).0, 1);
     let missed =
@@ -203,7 +203,7 @@ fn the_runbook_has_the_brief_steps_and_every_issue_and_the_tenants_own() {
     // Every name that the functions use for an issue has steps.
     let raised = "SELECT DISTINCT m[1] FROM pg_proc, regexp_matches(prosrc, '''([a-z_]+)'', ''(?:info|warning|critical)''', 'g') AS m
         WHERE pronamespace = 'stormops'::regnamespace AND proname IN ('storm_issues', 'tenant_issues', 'get_system_health') AND m[1] NOT IN ('critical', 'warning')
-        UNION SELECT stormops.issue_of(r) FROM unnest('{not_null,range,unique,referential,freshness,row_count,drift}'::text[]) AS r
+        UNION SELECT stormops_internal.issue_of(r) FROM unnest('{not_null,range,unique,referential,freshness,row_count,drift}'::text[]) AS r
         UNION VALUES ('schema_drift'), ('data_quality')";
     let raised = db.superuser().query(raised, &[]).expect("issues");
     assert!(raised.len() > 18, "{raised:?}");

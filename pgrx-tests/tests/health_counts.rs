@@ -16,7 +16,7 @@ fn wrong(db: &Db) -> Vec<String> {
     let tables: String = get(&mut superuser, tables, &[]);
     let wrong = format!(
         "SELECT concat_ws(' ', t, a.n, 'rows, counted', c.total_rows) FROM ({tables}) AS a
-         FULL JOIN (SELECT tenant_id, table_name AS t, total_rows FROM stormops.tenant_row_counts()
+         FULL JOIN (SELECT tenant_id, table_name AS t, total_rows FROM stormops_internal.tenant_row_counts()
             WHERE total_rows <> 0) AS c USING (tenant_id, t)
          WHERE a.n IS DISTINCT FROM c.total_rows ORDER BY 1"
     );
@@ -91,7 +91,8 @@ fn rows_grow_old_in_their_buckets_and_none_is_lost() {
         SELECT $1, 'properties', stormops.new_id(), 1, 0, now() - h * interval '1 hour', 5
         FROM generate_series(0, 24 * 100) AS h";
     superuser.execute(old, &[&abc]).expect("a hundred days");
-    let said = "SELECT total_rows, recent_rows_24h FROM stormops.tenant_row_counts() WHERE table_name = 'properties'";
+    let said =
+        "SELECT total_rows, recent_rows_24h FROM stormops_internal.tenant_row_counts() WHERE table_name = 'properties'";
     let before = session.query_one(said, &[]).expect("counts");
     assert_eq!((before.get::<_, i64>(0), before.get::<_, i64>(1)), (2401, 25), "this hour and 24 before");
     assert_eq!(fold(&db), 2401);
@@ -142,7 +143,7 @@ fn partitions_that_are_dropped_are_uncounted_and_what_bypassed_the_triggers_is_r
     let mut superuser = db.superuser();
     // A run of long ago, in the default partition and then in one of its own.
     let old = "INSERT INTO stormops.policy_decisions_log
-        SELECT tenant_id, stormops.first_id_of('2020-03-01'), property_id, storm_id, decided_at, propensity, score, score_sd,
+        SELECT tenant_id, stormops_internal.first_id_of('2020-03-01'), property_id, storm_id, decided_at, propensity, score, score_sd,
             value, decision, reason, policy_mode, model_version FROM stormops.policy_decisions_log
         WHERE run_id = (SELECT max(run_id::text)::uuid FROM stormops.policy_runs)";
     assert_eq!(superuser.execute(old, &[]).expect("old decisions"), 50);
@@ -184,7 +185,8 @@ fn rows_from_before_the_counters_and_without_the_extension_are_counted_when_it_c
     // The same where there was no counter at all.
     superuser.batch_execute("DROP EXTENSION stormops CASCADE; DROP TABLE stormops.row_counts, stormops.row_count_deltas; CREATE EXTENSION stormops").expect("an old installation");
     assert_eq!(wrong(&db), [""; 0]);
-    let recent = "SELECT total_rows, recent_rows_24h FROM stormops.tenant_row_counts() WHERE table_name = 'properties'";
+    let recent =
+        "SELECT total_rows, recent_rows_24h FROM stormops_internal.tenant_row_counts() WHERE table_name = 'properties'";
     let row = superuser.query_one(recent, &[]).expect("counts");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (59, 50), "when they came, their own time says");
 }
@@ -205,7 +207,7 @@ fn a_dump_keeps_the_counters_exact_with_rows_alone_too() {
     // Rows alone, into an installation, which has its own already where they are no tenant's: without the triggers,
     // since what those wrote is in the dump.
     let rows = Db::new("rows");
-    let own = "SELECT i.table_name FROM stormops.installation_tables() AS i";
+    let own = "SELECT i.table_name FROM stormops_internal.installation_tables() AS i";
     let own = db.superuser().query(own, &[]).expect("tables of the installation");
     let without: Vec<String> =
         own.iter().map(|row| format!("--exclude-table=stormops.{}", row.get::<_, String>(0))).collect();

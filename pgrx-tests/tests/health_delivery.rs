@@ -34,7 +34,7 @@ fn what_fails_is_tried_again_and_what_never_can_is_given_up() {
         if let Some(range) = after {
             assert!(range.contains(&due), "{answer}: due in {due} s");
             assert_eq!(world.deliver(), [0, 0, 0, 0, 1], "not before it is due");
-            world.set("UPDATE stormops.alert_deliveries SET next_attempt_at = now()");
+            world.set("UPDATE stormops_internal.alert_deliveries SET next_attempt_at = now()");
             assert_eq!(world.deliver(), [0, 1, 0, 0, 0]);
             let ids: Vec<_> = receiver.requests().iter().map(|r| header(r, "webhook-id").map(str::to_owned)).collect();
             assert!(ids[0].is_some() && ids[0] == ids[1], "the same key for the same message: {ids:?}");
@@ -60,7 +60,7 @@ fn ten_tries_and_then_no_more() {
         let (_, _, due) = world.message();
         let longest = (30.0 * 2f64.powi(attempt - 1)).min(3600.0);
         assert!(attempt == 10 || (longest * 0.7..=longest).contains(&due), "try {attempt}: due in {due} s");
-        world.set("UPDATE stormops.alert_deliveries SET next_attempt_at = now()");
+        world.set("UPDATE stormops_internal.alert_deliveries SET next_attempt_at = now()");
     }
     assert_eq!((world.deliver(), receiver.requests().len()), ([0, 0, 0, 0, 0], 10));
 }
@@ -75,7 +75,7 @@ fn a_receiver_that_is_silent_or_away_costs_the_timeout_and_no_more() {
     // Nobody listens on a port that was just given back.
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number");
     world.route("webhook", &format!("http://{port}/"));
-    world.set("UPDATE stormops.alert_deliveries SET next_attempt_at = now()");
+    world.set("UPDATE stormops_internal.alert_deliveries SET next_attempt_at = now()");
     assert_eq!(world.deliver(), [0, 0, 1, 0, 1]);
     let detail = "SELECT last_detail FROM stormops.alert_deliveries()";
     let detail: String = world.admin().query_one(detail, &[]).expect("the message").get(0);
@@ -90,7 +90,7 @@ fn a_tenant_whose_receivers_are_slow_does_not_use_up_the_time_of_the_others() {
     for issue in ["low_lift", "no_control", "uplift_drift"] {
         world.alert(issue, "critical");
     }
-    world.set("SELECT stormops.queue_alerts()");
+    world.set("SELECT stormops_internal.queue_alerts()");
     let other = provision(&world.db, "Other Roofing");
     let route = "SELECT stormops.set_alert_route('on call', 'webhook', $1, $2, tenant_id => $3)";
     world.db.as_role("op").execute(route, &[&receiver.address, &SECRET, &other]).expect("a route");
@@ -144,7 +144,7 @@ fn nobody_is_told_of_what_is_silenced_minor_over_or_another_tenants() {
         VALUES ('{other}', stormops.new_id(), 'theirs', 'low_lift', 'critical')"
     ));
     world.set(
-        "INSERT INTO stormops.platform_alerts (alert_id, alert_key, issue, severity)
+        "INSERT INTO stormops_internal.platform_alerts (alert_id, alert_key, issue, severity)
         VALUES (stormops.new_id(), 'p', 'schedule_overdue', 'critical')",
     );
     assert_eq!(world.deliver(), [0, 0, 0, 0, 0]);
@@ -191,7 +191,7 @@ fn nothing_goes_to_an_address_that_is_not_public() {
         let mut client = world.db.as_role(role);
         fails_with(client.batch_execute("SET stormops.egress_networks = '127.0.0.0/8'"), "42501");
         fails_with(
-            client.query("SELECT stormops.post_alert('slack', 'https://x.example/', '', '{}', 1)", &[]),
+            client.query("SELECT stormops_internal.post_alert('slack', 'https://x.example/', '', '{}', 1)", &[]),
             "42501",
         );
     }
@@ -252,7 +252,7 @@ fn two_at_once_share_the_work_and_no_tenant_waits() {
     for i in 0..6 {
         world.alert(&format!("issue_{i}"), "critical");
     }
-    world.set("SELECT stormops.queue_alerts()");
+    world.set("SELECT stormops_internal.queue_alerts()");
     let delivered: i64 = thread::scope(|scope| {
         let both = [(); 2].map(|()| scope.spawn(|| world.deliver()[1]));
         thread::sleep(Duration::from_millis(200));

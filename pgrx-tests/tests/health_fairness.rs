@@ -129,8 +129,8 @@ fn a_tenants_routes_are_few_and_its_silent_ones_go_last() {
     admin.execute(set, &[&"route 0", &silent.address, &SECRET]).expect("a change of one");
     world.alert("low_lift", "critical");
     world.set(
-        "SELECT stormops.queue_alerts();
-        UPDATE stormops.alert_deliveries SET attempts = 1, next_attempt_at = now() - interval '1 day'",
+        "SELECT stormops_internal.queue_alerts();
+        UPDATE stormops_internal.alert_deliveries SET attempts = 1, next_attempt_at = now() - interval '1 day'",
     );
     let other = World { tenant: provision(&world.db, "Other"), db: world.db };
     let receiver = Receiver::new(&[ACCEPTED]);

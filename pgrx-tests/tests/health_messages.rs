@@ -84,7 +84,7 @@ fn deliveries_tell_when_the_checks_do_not_run() {
     operator.execute(set, &[&receiver.address, &SECRET]).expect("a route");
     operator.batch_execute("SELECT stormops.note_schedule('health_checks', '*/15 * * * *')").expect("a schedule");
     assert_eq!(world.deliver(), [0, 0, 0, 0, 0]);
-    world.set("UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '2 hours'");
+    world.set("UPDATE stormops_internal.scheduled_jobs SET scheduled_at = now() - interval '2 hours'");
     assert_eq!((world.deliver(), world.deliver()), ([1, 1, 0, 0, 0], [0, 0, 0, 0, 0]), "told once");
     let told = &receiver.bodies()[0];
     assert_eq!(told["payload"]["class"], "schedule_missed");
@@ -95,7 +95,7 @@ fn deliveries_tell_when_the_checks_do_not_run() {
     }
     let open = "SELECT count(*) FROM stormops.alerts() WHERE issue = 'schedule_missed'";
     assert_eq!(operator.query_one(open, &[]).expect("a count").get::<_, i64>(0), 0);
-    world.set("UPDATE stormops.scheduled_jobs SET outcome = 'failed', detail = 'XX000: no'");
+    world.set("UPDATE stormops_internal.scheduled_jobs SET outcome = 'failed', detail = 'XX000: no'");
     world.deliver();
     assert!(receiver.bodies().iter().any(|told| told["payload"]["class"] == "schedule_failed"));
 }
@@ -137,11 +137,10 @@ fn messages_go_with_their_alerts() {
     world.set(
         "UPDATE stormops.alerts SET raised_at = now() - interval '1 year', last_seen_at = now() - interval '1 year',
             resolved_at = CASE issue WHEN 'over' THEN now() - interval '100 days' WHEN 'recent' THEN now() - interval '10 days' END;
-        UPDATE stormops.alert_deliveries SET created_at = now() - interval '1 year'",
+        UPDATE stormops_internal.alert_deliveries SET created_at = now() - interval '1 year'",
     );
     world.db.as_role("op").batch_execute("SELECT stormops.forget_health()").expect("old news");
-    let left =
-        "SELECT string_agg(message ->> 'issue', ' ' ORDER BY message ->> 'issue') FROM stormops.alert_deliveries";
+    let left = "SELECT string_agg(message ->> 'issue', ' ' ORDER BY message ->> 'issue') FROM stormops_internal.alert_deliveries";
     assert_eq!(world.db.superuser().query_one(left, &[]).expect("the rest").get::<_, String>(0), "open recent");
 }
 
@@ -161,7 +160,7 @@ fn an_operator_sees_that_messages_do_not_arrive() {
     assert_eq!(world.deliver(), [1, 0, 0, 1, 0]);
     assert_eq!(issue().as_deref(), Some(r#"{"dead_messages": 1, "late_messages": 0}"#));
     world.admin().batch_execute("SELECT stormops.retry_deliveries()").expect("another try");
-    world.set("UPDATE stormops.alert_deliveries SET created_at = now() - interval '1 hour'");
+    world.set("UPDATE stormops_internal.alert_deliveries SET created_at = now() - interval '1 hour'");
     assert_eq!(issue().as_deref(), Some(r#"{"dead_messages": 0, "late_messages": 1}"#));
     assert_eq!((world.deliver(), issue()), ([0, 1, 0, 0, 0], None));
 }

@@ -156,11 +156,11 @@ fn samples_say_what_happened() {
     assert!(schedule("expected_by_timestamp_seconds", "partitions") > ran);
 
     let trouble =
-        "INSERT INTO stormops.alert_deliveries (delivery_id, route_id, alert_id, event, message, state, created_at)
+        "INSERT INTO stormops_internal.alert_deliveries (delivery_id, route_id, alert_id, event, message, state, created_at)
         SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'trigger', '{}', s, now() - interval '1 hour'
         FROM unnest('{pending,pending,dead,delivered}'::text[]) AS s;
-        UPDATE stormops.scheduled_jobs SET outcome = 'failed' WHERE job = 'health_checks';
-        UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '2 days' WHERE job = 'partitions';
+        UPDATE stormops_internal.scheduled_jobs SET outcome = 'failed' WHERE job = 'health_checks';
+        UPDATE stormops_internal.scheduled_jobs SET scheduled_at = now() - interval '2 days' WHERE job = 'partitions';
         UPDATE stormops.quotas SET quota = 0";
     db.superuser().batch_execute(trouble).expect("trouble");
     let after = samples(&mut monitor);

@@ -79,7 +79,7 @@ fn a_condition_in_the_database_reaches_pager_and_chat() {
     superuser
         .batch_execute(
             "SELECT stormops.note_schedule('trial_expiry', '30 3 * * *');
-             UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '2 days' WHERE job <> 'health_checks'",
+             UPDATE stormops_internal.scheduled_jobs SET scheduled_at = now() - interval '2 days' WHERE job <> 'health_checks'",
         )
         .expect("two jobs that did not run");
 

@@ -82,11 +82,11 @@ fn every_panel_shows_what_a_monitor_may_see() {
     provision(&db, "Quiet");
     db.superuser()
         .batch_execute(
-            "UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '2 days' WHERE job = 'partitions'",
+            "UPDATE stormops_internal.scheduled_jobs SET scheduled_at = now() - interval '2 days' WHERE job = 'partitions'",
         )
         .expect("trouble");
     // Whether the storm's lift is low is up to chance.
-    let low = "SELECT stormops.note_findings(jsonb_build_array(jsonb_build_object('tenant_id', $1::uuid, 'key', 'low_lift:' || $1::uuid,
+    let low = "SELECT stormops_internal.note_findings(jsonb_build_array(jsonb_build_object('tenant_id', $1::uuid, 'key', 'low_lift:' || $1::uuid,
         'issue', 'low_lift', 'severity', 'warning', 'failing', true, 'evidence', jsonb_build_object('storm_id', $1::uuid,
         'lift', 0.01, 'lift_low', -0.02, 'lift_high', 0.04, 'treated_n', 100, 'control_n', 100))))";
     db.superuser().execute(low, &[&abc]).expect("a low lift");

@@ -29,7 +29,7 @@ fn without_pg_cron_a_hint_says_what_to_add_and_any_scheduler_will_do() {
     let state = "SELECT concat_ws(' ', outcome, missed) FROM stormops.schedules() WHERE job = 'partitions'";
     assert_eq!(one(&mut operator, state), "never ran f");
     // A job that never ran is noticed once its time and ten minutes have gone by.
-    let due = "UPDATE stormops.scheduled_jobs SET scheduled_at = scheduled_at - interval '25 hours'";
+    let due = "UPDATE stormops_internal.scheduled_jobs SET scheduled_at = scheduled_at - interval '25 hours'";
     db.superuser().execute(due, &[]).expect("a day");
     assert_eq!(one(&mut operator, state), "never ran t");
     assert_eq!(one(&mut operator, "SELECT stormops.run_job('partitions')"), "0", "it made none");

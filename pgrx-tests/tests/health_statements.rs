@@ -32,7 +32,7 @@ fn slow_statements_show_by_role_and_slow_calls_by_tenant() {
     // Known times: of the one tenant a second, of the other a millisecond.
     let known = "DELETE FROM stormops.row_count_deltas; DELETE FROM stormops.call_durations;
         INSERT INTO stormops.call_durations (tenant_id, table_name, day, class, calls)
-        SELECT t, 'policy_runs', current_date - d, stormops.duration_class(ms), n
+        SELECT t, 'policy_runs', current_date - d, stormops_internal.duration_class(ms), n
         FROM (VALUES ('$1'::uuid, 0, 1.0, 90), ('$1', 0, 1000.0, 10), ('$2', 0, 10.0, 5), ('$2', 7, 60000.0, 5)) AS v (t, d, ms, n)";
     let known = known.replace("$1", &abc.to_string()).replace("$2", &other.to_string());
     db.superuser().batch_execute(&known).expect("a histogram");

@@ -30,7 +30,7 @@ fn the_system_is_healthy_and_each_trouble_shows() {
 
     operator.batch_execute("SELECT stormops.note_schedule('health_checks', '*/15 * * * *')").expect("a schedule");
     assert_eq!(system(&mut operator).1, [""; 0]);
-    let trouble = "UPDATE stormops.scheduled_jobs SET scheduled_at = now() - interval '1 hour'";
+    let trouble = "UPDATE stormops_internal.scheduled_jobs SET scheduled_at = now() - interval '1 hour'";
     superuser.batch_execute(trouble).expect("an hour without a run");
     assert_eq!(system(&mut operator), ("critical".into(), vec!["schedule_missed".into()]));
     assert_eq!(system(&mut db.as_role("mon")).1, ["schedule_missed"]);
@@ -135,9 +135,9 @@ fn a_tenants_metrics_add_up_and_are_for_those_who_may() {
     assert_eq!(eight, 7.0);
     // Percentiles of a known histogram: 1 ms ninety times, 10 ms nine times, 1 s once.
     let known = "DELETE FROM stormops.call_durations; INSERT INTO stormops.call_durations (tenant_id, table_name, day, class, calls)
-        SELECT '$1', 'policy_runs', current_date, stormops.duration_class(ms), n FROM (VALUES (1.0, 90), (10.0, 9), (1000.0, 1)) AS v (ms, n)";
+        SELECT '$1', 'policy_runs', current_date, stormops_internal.duration_class(ms), n FROM (VALUES (1.0, 90), (10.0, 9), (1000.0, 1)) AS v (ms, n)";
     db.superuser().batch_execute(&known.replace("$1", &abc.to_string())).expect("a histogram");
-    let levels = "SELECT p50::float8, p95::float8, p99::float8 FROM stormops.service_levels($1, 7)";
+    let levels = "SELECT p50::float8, p95::float8, p99::float8 FROM stormops_internal.service_levels($1, 7)";
     let row = db.superuser().query_one(levels, &[&abc]).expect("levels");
     assert_eq!([row.get::<_, f64>(0), row.get(1), row.get(2)], [1.0, 10.0, 10.0]);
 

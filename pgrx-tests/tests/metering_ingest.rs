@@ -276,7 +276,7 @@ fn the_platform_meters_its_runs_and_its_storage() {
     assert_eq!(get::<String>(&mut session, stored, &[]), first[0].get::<_, String>(0));
     // All shares together are the size of the tables that have rows.
     let whole = "SELECT abs(s.bytes - t.bytes) FROM
-        (SELECT sum(bytes) AS bytes FROM stormops.storage_by_tenant()) AS s,
+        (SELECT sum(bytes) AS bytes FROM stormops_internal.storage_by_tenant()) AS s,
         (SELECT sum(pg_total_relation_size(c.oid)) AS bytes FROM pg_class AS c
             JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
             WHERE relnamespace = 'stormops'::regnamespace AND relkind = 'r'

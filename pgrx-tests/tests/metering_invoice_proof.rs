@@ -85,7 +85,7 @@ fn the_first_line_that_differs_is_named() {
         ("DELETE FROM stormops.invoice_lines WHERE line = 1", "1: missing: usage model_call"),
         ("UPDATE stormops.invoices SET total = total + 1", "0: the total is not the sum"),
         (
-            "UPDATE stormops.prices SET unit_prices = '{0.02}' WHERE metric_name = 'model_call'",
+            "UPDATE stormops_internal.prices SET unit_prices = '{0.02}' WHERE metric_name = 'model_call'",
             "1: usage model_call: quantity",
         ),
     ] {

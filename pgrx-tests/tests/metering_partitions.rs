@@ -150,5 +150,5 @@ fn nobody_who_writes_notices_that_a_partition_is_made() {
     writers.into_iter().for_each(|writer| writer.join().expect("a writer who notices nothing"));
     assert_eq!(made + maintain(&mut operator), 60);
     assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops.tenant_usage", &[]), 4 * 60 * 21);
-    assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops.tenant_usage_default", &[]), 0);
+    assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops_internal.tenant_usage_default", &[]), 0);
 }

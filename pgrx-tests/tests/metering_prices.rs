@@ -126,7 +126,10 @@ fn currencies_have_their_minor_unit() {
 fn bad_prices_are_refused_and_write_nothing() {
     let mut b = billed("bad");
     let count = |db: &Db| {
-        db.superuser().query_one("SELECT count(*) FROM stormops.prices", &[]).expect("a count").get::<_, i64>(0)
+        db.superuser()
+            .query_one("SELECT count(*) FROM stormops_internal.prices", &[])
+            .expect("a count")
+            .get::<_, i64>(0)
     };
     let before = count(&b.db);
     let bands = |bands: &str| format!("'model_call', 'graduated', bands => '{bands}'");
@@ -185,15 +188,16 @@ fn a_price_is_superseded_and_never_edited_by_anybody() {
     assert_eq!(periods, "{0.01} 2024-03-01 00:00:00; {0.02}");
     let mut superuser = b.db.as_role(SUPERUSER);
     for statement in [
-        "UPDATE stormops.prices SET unit_prices = '{9}'",
-        "UPDATE stormops.prices SET valid_to = NULL",
-        "UPDATE stormops.prices SET valid_from = '2001-01-01 00:00Z'",
-        "DELETE FROM stormops.prices",
-        "TRUNCATE stormops.prices",
+        "UPDATE stormops_internal.prices SET unit_prices = '{9}'",
+        "UPDATE stormops_internal.prices SET valid_to = NULL",
+        "UPDATE stormops_internal.prices SET valid_from = '2001-01-01 00:00Z'",
+        "DELETE FROM stormops_internal.prices",
+        "TRUNCATE stormops_internal.prices",
     ] {
         assert_eq!(sqlstate(&superuser.batch_execute(statement)), "55000", "{statement}");
     }
-    let second = "INSERT INTO stormops.prices (price_book, metric_name, model, unit_prices, valid_from, created_by)
+    let second =
+        "INSERT INTO stormops_internal.prices (price_book, metric_name, model, unit_prices, valid_from, created_by)
         VALUES ('default', 'model_call', 'per_unit', '{1}', '2023-01-01 00:00Z', 'test')";
     assert_eq!(sqlstate(&superuser.batch_execute(second)), "23P01");
 }

@@ -236,7 +236,7 @@ fn decisions_are_counted_by_decision_and_reason() {
     let db = Db::new("counted");
     let mut session = tenant(&db, "Abc").1;
     let counts = |session: &mut Client, rows: &str| -> Option<String> {
-        let counts = "SELECT stormops.decision_counts(decision, reason, value)::text FROM";
+        let counts = "SELECT stormops_internal.decision_counts(decision, reason, value)::text FROM";
         get(session, &format!("{counts} ({rows}) AS r (decision, reason, value)"), &[])
     };
     let rows = "VALUES ('hold', 'holdout', 0.1), ('treat', 'holdout', 1), (NULL, 'holdout', 1), ('hold', NULL, 1),
@@ -249,6 +249,6 @@ fn decisions_are_counted_by_decision_and_reason() {
     );
     assert_eq!(counts(&mut session, "SELECT 'hold', 'holdout', 1 WHERE false"), None);
     assert_eq!(counts(&mut session, "VALUES ('hold', 'holdout', NULL::float8)"), None);
-    let many = "SELECT stormops.decision_counts('hold', n::text, 1) FROM generate_series(1, 65) AS n";
+    let many = "SELECT stormops_internal.decision_counts('hold', n::text, 1) FROM generate_series(1, 65) AS n";
     fails_with(session.query(many, &[]), "54000");
 }

@@ -17,7 +17,7 @@ fn maintain(operator: &mut Client, ahead: Option<i32>) -> Result<i32, Error> {
 fn copy_to_month(superuser: &mut Client, months: i32) -> Uuid {
     let copy = "
         WITH m (first_id) AS (
-            SELECT stormops.first_id_of((
+            SELECT stormops_internal.first_id_of((
                 date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => $1))::date)
         ), copied AS (
             INSERT INTO stormops.policy_decisions_log
@@ -130,11 +130,11 @@ fn old_decisions_are_dropped_by_the_month_and_the_last_month_never() {
         let make = format!(
             "DO $$
              DECLARE
-                 name text := stormops.decisions_partition('{old}');
+                 name text := stormops_internal.decisions_partition('{old}');
                  ends date := date '{old}' + interval '1 month';
              BEGIN
                  EXECUTE format('CREATE TABLE stormops.%I PARTITION OF stormops.policy_decisions_log
-                     FOR VALUES FROM (%L) TO (%L)', name, stormops.first_id_of('{old}'), stormops.first_id_of(ends));
+                     FOR VALUES FROM (%L) TO (%L)', name, stormops_internal.first_id_of('{old}'), stormops_internal.first_id_of(ends));
                  EXECUTE format('ALTER TABLE stormops.%I OWNER TO stormops_owner', name);
              END $$"
         );

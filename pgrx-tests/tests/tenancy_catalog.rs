@@ -51,15 +51,15 @@ fn list(query: &str) -> Vec<String> {
 
 rules! {
     every_table_is_a_tenants_and_published:
-        "SELECT name FROM relation WHERE relname NOT IN (SELECT i.table_name FROM stormops.installation_tables() AS i) AND (tenant_given IS NOT TRUE
+        "SELECT name FROM relation WHERE relname NOT IN (SELECT i.table_name FROM stormops_internal.installation_tables() AS i) AND (tenant_given IS NOT TRUE
             OR NOT relispartition AND relname NOT IN (
                 SELECT table_name FROM stormops.role_matrix() WHERE command = 'SELECT'))"
     /// The tables of the installation hold no tenant's row, and their owner must read them.
     row_security_is_forced_on_every_table_and_partition:
         "SELECT name FROM relation WHERE NOT relrowsecurity
-            OR NOT relforcerowsecurity AND relname NOT IN (SELECT i.table_name FROM stormops.installation_tables() AS i)"
+            OR NOT relforcerowsecurity AND relname NOT IN (SELECT i.table_name FROM stormops_internal.installation_tables() AS i)"
     tables_of_the_installation_hold_no_tenants_row_and_are_nobodys_but_the_owners:
-        "SELECT r.name FROM relation AS r WHERE relname IN (SELECT i.table_name FROM stormops.installation_tables() AS i) AND (tenant IS NOT NULL
+        "SELECT r.name FROM relation AS r WHERE relname IN (SELECT i.table_name FROM stormops_internal.installation_tables() AS i) AND (tenant IS NOT NULL
             OR EXISTS (SELECT FROM aclexplode(r.relacl) AS a WHERE a.grantee <> r.relowner))
         UNION ALL SELECT oid::regclass FROM pg_class AS c WHERE relnamespace = 'stormops'::regnamespace
             AND relkind = 'S' AND EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee <> c.relowner)"
@@ -149,7 +149,7 @@ rules! {
         UNION ALL SELECT r.name || '.' || a.attname FROM relation AS r JOIN pg_attribute AS a ON a.attrelid = r.oid
         WHERE a.attnum > 0 AND NOT a.attisdropped AND NOT r.relispartition AND col_description(r.oid, a.attnum) IS NULL"
     the_published_lists_name_only_what_exists:
-        "SELECT signature FROM stormops.granted_functions() WHERE to_regprocedure('stormops.' || signature) IS NULL
+        "SELECT signature FROM stormops_internal.granted_functions() WHERE to_regprocedure('stormops.' || signature) IS NULL
             OR NOT kinds <@ '{app,trusted_app,operator,monitor}' OR kinds = '{}'
         UNION ALL SELECT m.table_name || ' ' || m.command FROM stormops.role_matrix() AS m
         WHERE to_regclass('stormops.' || m.table_name) IS NULL

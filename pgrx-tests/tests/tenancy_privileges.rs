@@ -104,7 +104,7 @@ fn no_ordinary_role_makes_or_takes_anything_in_the_schema() {
             "CREATE TABLE stormops.mine ()",
             "CREATE TABLE pg_temp.child () INHERITS (stormops.storms)",
             "CREATE VIEW stormops.mine AS SELECT 1",
-            "CREATE FUNCTION stormops.name_key(bytea) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'",
+            "CREATE FUNCTION stormops_internal.name_key(bytea) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'",
             "CREATE OPERATOR stormops.= (leftarg = uuid, rightarg = uuid, function = pg_catalog.uuid_ne)",
             "DROP SCHEMA stormops CASCADE",
             "DROP EXTENSION stormops CASCADE",
@@ -143,7 +143,7 @@ fn each_kind_of_use_calls_its_own_functions_only() {
                 SELECT string_agg(CASE WHEN p.provariadic <> 0 AND a.place = p.pronargs THEN 'VARIADIC ' ELSE '' END
                     || format('(SELECT NULL::%s)', format_type(a.type, NULL)), ', ' ORDER BY a.place)
                 FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place))),
-            EXISTS (SELECT FROM stormops.granted_functions() AS f
+            EXISTS (SELECT FROM stormops_internal.granted_functions() AS f
                 WHERE ('stormops.' || f.signature)::regprocedure = p.oid AND $1 = ANY (f.kinds))
         FROM pg_proc AS p WHERE p.pronamespace = 'stormops'::regnamespace AND p.prokind = 'f'
             AND 'internal'::regtype <> ALL (p.proargtypes) -- which no statement has a value of";
@@ -176,7 +176,7 @@ fn usage_that_is_taken_back_leaves_nothing() {
             "SELECT classid::regclass::text FROM pg_shdepend WHERE refobjid = 'gone'::regrole AND deptype = 'a'";
         assert_eq!(names(&mut superuser, refers), [""; 0], "{kind}");
         assert_eq!(
-            names(&mut superuser, "SELECT kind FROM stormops.usage_grants WHERE grantee::text = 'gone'"),
+            names(&mut superuser, "SELECT kind FROM stormops_internal.usage_grants WHERE grantee::text = 'gone'"),
             [""; 0]
         );
     }
@@ -204,7 +204,7 @@ fn only_an_ordinary_role_gets_use() {
         assert_eq!(sqlstate(&superuser.batch_execute(&call)), expected, "{call}");
     }
     assert_eq!(
-        names(&mut superuser, "SELECT grantee::text FROM stormops.usage_grants ORDER BY 1"),
+        names(&mut superuser, "SELECT grantee::text FROM stormops_internal.usage_grants ORDER BY 1"),
         ["app", "mon", "op", "tapp"]
     );
     for role in ROLES.map(|(role, _)| role) {

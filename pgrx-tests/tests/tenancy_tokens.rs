@@ -238,7 +238,7 @@ fn an_installation_without_a_provider_issues_its_own() {
     login(&mut client, &third).expect("the new key");
     fails_with(superuser.batch_execute("SELECT stormops.rotate_signing_key('-1 hour')"), "22023");
     // A key that ended without anybody's doing.
-    let ended = "UPDATE stormops.token_keys SET not_after = now() - interval '1 second'";
+    let ended = "UPDATE stormops_internal.token_keys SET not_after = now() - interval '1 second'";
     superuser.batch_execute(ended).expect("a superuser");
     fails_with(login(&mut client, &third), "28000");
     superuser.batch_execute("SELECT stormops.distrust_issuer('stormops')").expect("a superuser");
@@ -267,18 +267,18 @@ fn nobody_reads_a_key_or_makes_one_trusted() {
     let mut superuser = twins.db.superuser();
     superuser.batch_execute("SELECT stormops.create_signing_key()").expect("a key");
     let statements = [
-        "TABLE stormops.signing_keys".to_owned(),
-        "TABLE stormops.token_keys".into(),
-        "TABLE stormops.token_issuers".into(),
-        "DELETE FROM stormops.signing_keys".into(),
-        "UPDATE stormops.token_keys SET jwk = ''".into(),
+        "TABLE stormops_internal.signing_keys".to_owned(),
+        "TABLE stormops_internal.token_keys".into(),
+        "TABLE stormops_internal.token_issuers".into(),
+        "DELETE FROM stormops_internal.signing_keys".into(),
+        "UPDATE stormops_internal.token_keys SET jwk = ''".into(),
         format!("SELECT * FROM stormops.trust_issuer('{ISSUER}', 'storm', '{}')", jwks()),
         "SELECT stormops.distrust_issuer('stormops')".into(),
         "SELECT stormops.create_signing_key()".into(),
         "SELECT stormops.rotate_signing_key()".into(),
-        "SELECT stormops.new_signing_key()".into(),
-        "SELECT stormops.sign_token('\\x00', 'k', '{}')".into(),
-        "SELECT stormops.read_jwks('{}')".into(),
+        "SELECT stormops_internal.new_signing_key()".into(),
+        "SELECT stormops_internal.sign_token('\\x00', 'k', '{}')".into(),
+        "SELECT stormops_internal.read_jwks('{}')".into(),
     ];
     for role in ["app", "tapp", "op", "mon", NOBODY] {
         for sql in &statements {

@@ -1,13 +1,13 @@
 -- The average effect on outcomes that have bounds, sure at every look: bounded_lift_agg() gathers cases in the order of
 -- their assignment, bounded_lift() answers. The declarations; the rest is Rust.
 
-CREATE FUNCTION stormops.bounded_accum(state double precision[], outcome double precision, treated boolean, propensity double precision) RETURNS double precision[]
+CREATE FUNCTION stormops_internal.bounded_accum(state double precision[], outcome double precision, treated boolean, propensity double precision) RETURNS double precision[]
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'stormops_bounded_accum';
-COMMENT ON FUNCTION stormops.bounded_accum(double precision[], double precision, boolean, double precision) IS 'Transition of bounded_lift_agg(). Error: 22023 outside an aggregate, and as there.';
+COMMENT ON FUNCTION stormops_internal.bounded_accum(double precision[], double precision, boolean, double precision) IS 'Transition of bounded_lift_agg(). Error: 22023 outside an aggregate, and as there.';
 
 CREATE AGGREGATE stormops.bounded_lift_agg(outcome double precision, treated boolean, propensity double precision) (
-    SFUNC = stormops.bounded_accum, STYPE = double precision[], INITCOND = '{0,0,0,0,0,0,0,0.5}', PARALLEL = SAFE
+    SFUNC = stormops_internal.bounded_accum, STYPE = double precision[], INITCOND = '{0,0,0,0,0,0,0,0.5}', PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE stormops.bounded_lift_agg(double precision, boolean, double precision) IS 'Cases of a randomised trial as a state for bounded_lift(): bounded_lift_agg(outcome, treated, propensity ORDER BY assigned_at). outcome from 0 to 1 (an amount: capped, over the cap); propensity: P(treated) of the case, inside 0 to 1. The order must not depend on the outcomes. A row with a NULL does not count. A float8[] of eight numbers, which a table can keep; no parallel parts, since each case is predicted from those before it. Errors: 22023 outcome or propensity out of range, 22003 propensity so near to 0 or 1 that the sums leave the range.';
 

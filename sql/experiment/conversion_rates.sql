@@ -1,6 +1,6 @@
 -- Did treating work? Treated against held, where chance alone decided between the two.
 
-CREATE FUNCTION stormops.decisions_of(
+CREATE FUNCTION stormops_internal.decisions_of(
     tenant_id uuid, storm_id uuid,
     OUT property_id uuid, OUT reason text, OUT treated boolean, OUT compared boolean, OUT has_outcome boolean, OUT converted boolean
 ) RETURNS SETOF record
@@ -33,7 +33,7 @@ CREATE FUNCTION stormops.decisions_of(
         o.property_id IS NOT NULL, coalesce(o.converted, false)
     FROM decided AS d LEFT JOIN outcomes AS o ON o.property_id = d.property_id
 $$;
-COMMENT ON FUNCTION stormops.decisions_of(uuid, uuid) IS 'compared_decisions() of a tenant''s storm, as far as the caller sees it.';
+COMMENT ON FUNCTION stormops_internal.decisions_of(uuid, uuid) IS 'compared_decisions() of a tenant''s storm, as far as the caller sees it.';
 
 CREATE FUNCTION stormops.compared_decisions(
     storm_id uuid,
@@ -41,11 +41,11 @@ CREATE FUNCTION stormops.compared_decisions(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
-    SELECT d.property_id, d.reason, d.treated, d.compared, d.has_outcome, d.converted FROM stormops.decisions_of(stormops.current_tenant(), $1) AS d
+    SELECT d.property_id, d.reason, d.treated, d.compared, d.has_outcome, d.converted FROM stormops_internal.decisions_of(stormops.current_tenant(), $1) AS d
 $$;
 COMMENT ON FUNCTION stormops.compared_decisions(uuid) IS 'The decided properties of a storm''s current run. compared: it was the rule''s choice to treat, as the logged propensity tells, so that chance alone (holdout, exploration) held some; converted: it did, within outcome_days of the decision.';
 
-CREATE FUNCTION stormops.conversion_rates_of(
+CREATE FUNCTION stormops_internal.conversion_rates_of(
     tenant_id uuid, storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05,
     outcomes_final boolean DEFAULT false
 ) RETURNS stormops.conversion_rates
@@ -63,7 +63,7 @@ CREATE FUNCTION stormops.conversion_rates_of(
             count(*) FILTER (WHERE d.compared AND NOT d.treated) AS control_n,
             count(*) FILTER (WHERE d.compared AND NOT d.treated AND d.converted) AS control_converted,
             count(*) FILTER (WHERE d.compared AND d.has_outcome) AS recorded, count(*) FILTER (WHERE NOT d.compared) AS not_compared
-        FROM stormops.decisions_of($1, $2) AS d
+        FROM stormops_internal.decisions_of($1, $2) AS d
     ), so_far AS (
         SELECT n.*, r.run_id, r.window_ends_at, n.recorded > 0 OR $5 IS TRUE AS known,
             CASE WHEN $5 OR r.window_ends_at <= now() THEN 0 ELSE n.treated_n + n.control_n - n.recorded END AS awaiting
@@ -85,7 +85,7 @@ CREATE FUNCTION stormops.conversion_rates_of(
     -- What is still to come can only be called short when it has come.
     CROSS JOIN LATERAL (SELECT CASE WHEN s.awaiting > 0 AND c.verdict = 'anomaly' THEN 'inconclusive' ELSE c.verdict END AS verdict) AS v
 $$;
-COMMENT ON FUNCTION stormops.conversion_rates_of(uuid, uuid, double precision, double precision, boolean) IS 'check_conversion_rates() of a tenant''s storm, as far as the caller sees it. Errors: 22023 min_lift or alpha.';
+COMMENT ON FUNCTION stormops_internal.conversion_rates_of(uuid, uuid, double precision, double precision, boolean) IS 'check_conversion_rates() of a tenant''s storm, as far as the caller sees it. Errors: 22023 min_lift or alpha.';
 
 CREATE FUNCTION stormops.check_conversion_rates(
     storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05, outcomes_final boolean DEFAULT false
@@ -94,8 +94,8 @@ CREATE FUNCTION stormops.check_conversion_rates(
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
-    RETURN stormops.conversion_rates_of(stormops.current_tenant(), storm_id, min_lift, alpha, outcomes_final);
+    PERFORM stormops_internal.existing_storm(storm_id);
+    RETURN stormops_internal.conversion_rates_of(stormops.current_tenant(), storm_id, min_lift, alpha, outcomes_final);
 END
 $$;
 COMMENT ON FUNCTION stormops.check_conversion_rates(uuid, double precision, double precision, boolean) IS 'Whether treating worked, in one row for the storm''s current run: the rule''s choice, treated against held by chance. lift: treated_rate - control_rate, with its Newcombe interval; relative_lift; p_value of no difference by method (z or fisher). verdict: ok (lift shown above min_lift), anomaly (shown below it), else inconclusive, with more_leads_needed to tell, if the lift stays as it is (0 while it only waits for outcomes). rule_anomaly: lift < 0.05. always_valid_…: the same, safe to look at every hour. A property without an outcome counts as not converted; while awaiting > 0 of them are due before window_ends_at, no anomaly is called, unless outcomes_final says that no more will come. status: ok, no_policy, no_treatment, no_control, no_outcomes. not_compared: decided otherwise than by chance. Errors: 22004; 22023 min_lift or alpha; P0002 no such storm in this tenant.';

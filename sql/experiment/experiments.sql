@@ -1,7 +1,7 @@
 -- An experiment's life: created with all that it will be judged by, assigned as properties
 -- arrive, stopped. Who is in which arm is a function of the ids alone.
 
-CREATE FUNCTION stormops.check_arms(arms jsonb, control text) RETURNS void
+CREATE FUNCTION stormops_internal.check_arms(arms jsonb, control text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -30,14 +30,14 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.check_arms(jsonb, text) IS 'Error: 22023, what is wrong with an experiment''s arms.';
+COMMENT ON FUNCTION stormops_internal.check_arms(jsonb, text) IS 'Error: 22023, what is wrong with an experiment''s arms.';
 
-CREATE FUNCTION stormops.neighbourhood(longitude double precision, latitude double precision) RETURNS text
+CREATE FUNCTION stormops_internal.neighbourhood(longitude double precision, latitude double precision) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$ SELECT floor($1 * 100)::integer || ',' || floor($2 * 100)::integer $$;
-COMMENT ON FUNCTION stormops.neighbourhood(double precision, double precision) IS 'The cell of 0.01 degree, about a kilometre, that a point lies in: houses under one hail swath, visited by one crew. NULL without coordinates.';
+COMMENT ON FUNCTION stormops_internal.neighbourhood(double precision, double precision) IS 'The cell of 0.01 degree, about a kilometre, that a point lies in: houses under one hail swath, visited by one crew. NULL without coordinates.';
 
-CREATE FUNCTION stormops.no_experiment(experiment_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.no_experiment(experiment_id uuid) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -49,9 +49,9 @@ BEGIN
         HINT = 'SELECT experiment_id, name, status FROM stormops.experiments; shows this tenant''s experiments.';
 END
 $$;
-COMMENT ON FUNCTION stormops.no_experiment(uuid) IS 'Errors: 22004 NULL, P0002 no such experiment in this tenant.';
+COMMENT ON FUNCTION stormops_internal.no_experiment(uuid) IS 'Errors: 22004 NULL, P0002 no such experiment in this tenant.';
 
-CREATE FUNCTION stormops.may_experiment() RETURNS void
+CREATE FUNCTION stormops_internal.may_experiment() RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -62,7 +62,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.may_experiment() IS 'Errors: 42501 a field_user or viewer, 55000 the tenant is suspended.';
+COMMENT ON FUNCTION stormops_internal.may_experiment() IS 'Errors: 42501 a field_user or viewer, 55000 the tenant is suspended.';
 
 CREATE FUNCTION stormops.create_experiment(
     storm_id uuid, name text, arms jsonb DEFAULT '{"treatment": 0.5, "control": 0.5}', control text DEFAULT 'control',
@@ -79,7 +79,7 @@ DECLARE
     tenant uuid := stormops.current_tenant();
     fault text;
 BEGIN
-    PERFORM stormops.may_experiment();
+    PERFORM stormops_internal.may_experiment();
     IF num_nulls(name, arms, control, primary_metric, unit, population, untouched_control, outcome_days) > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'only planned_n, covariate and cluster_by may be null',
             HINT = 'SELECT * FROM stormops.create_experiment(storm_id, ''Call before the visit'');';
@@ -87,8 +87,8 @@ BEGIN
     -- Two of one name stand in line here; the second finds the first.
     PERFORM FROM stormops.storms AS s
     WHERE s.tenant_id = tenant AND s.storm_id = create_experiment.storm_id FOR NO KEY UPDATE;
-    PERFORM stormops.decidable_storm(storm_id);
-    PERFORM stormops.check_arms(arms, control);
+    PERFORM stormops_internal.decidable_storm(storm_id);
+    PERFORM stormops_internal.check_arms(arms, control);
     fault := CASE
         WHEN char_length(name) NOT BETWEEN 1 AND 200 OR btrim(name) = '' THEN 'name has not 1 to 200 characters'
         WHEN primary_metric NOT IN ('conversion', 'value') THEN 'primary_metric is neither conversion nor value'
@@ -117,14 +117,14 @@ BEGIN
     VALUES (
         tenant, experiment_id, storm_id, name, arms, control, primary_metric, planned_n, unit, population, covariate,
         CASE WHEN unit = 'neighbourhood' THEN 'neighbourhood' ELSE cluster_by END, untouched_control, outcome_days,
-        stormops.calling_role(), stormops.current_user_id()
+        stormops_internal.calling_role(), stormops.current_user_id()
     )
     RETURNING e.status, e.started_at INTO status, started_at;
 END
 $$;
 COMMENT ON FUNCTION stormops.create_experiment(uuid, text, jsonb, text, text, integer, text, text, text, text, boolean, integer) IS 'Begins a randomised comparison within a storm. arms: names and weights that add up to 1; control: the arm that the others are compared with; the rest as the columns of experiments. Nothing of it can be changed later. Returns experiment_id, status, started_at. Errors: 22004; 22023 arms or a setting not valid; 23505 the storm has one of that name; 42501 a field_user or viewer; 55000 storm closed, tenant suspended; P0002 no such storm in this tenant.';
 
-CREATE FUNCTION stormops.draw_arms(
+CREATE FUNCTION stormops_internal.draw_arms(
     experiment_id uuid, OUT property_id uuid, OUT arm text, OUT neighbourhood text
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -141,7 +141,7 @@ CREATE FUNCTION stormops.draw_arms(
             FROM e, jsonb_each_text(e.arms) AS a
         ) AS c
     ), eligible AS (
-        SELECT p.property_id, stormops.neighbourhood(p.longitude, p.latitude) AS neighbourhood
+        SELECT p.property_id, stormops_internal.neighbourhood(p.longitude, p.latitude) AS neighbourhood
         FROM stormops.properties AS p
         WHERE p.tenant_id = stormops.current_tenant() AND p.status = 'active' AND NOT p.do_not_contact
             AND ((SELECT e.population = 'active' FROM e) OR p.property_id IN (
@@ -158,7 +158,7 @@ CREATE FUNCTION stormops.draw_arms(
         g.neighbourhood
     FROM eligible AS g
 $$;
-COMMENT ON FUNCTION stormops.draw_arms(uuid) IS 'The arm of each property that takes part in an experiment: draw(tenant, experiment, property, ''arm'') falls into the stretch of [0, 1) that the arm''s weight measures; with unit neighbourhood one draw for each. Depends on nothing else, so a later call draws alike. Writes nothing; none without such an experiment.';
+COMMENT ON FUNCTION stormops_internal.draw_arms(uuid) IS 'The arm of each property that takes part in an experiment: draw(tenant, experiment, property, ''arm'') falls into the stretch of [0, 1) that the arm''s weight measures; with unit neighbourhood one draw for each. Depends on nothing else, so a later call draws alike. Writes nothing; none without such an experiment.';
 
 CREATE FUNCTION stormops.assign_experiment(
     experiment_id uuid, OUT assigned bigint, OUT already_assigned bigint, OUT arms jsonb
@@ -171,12 +171,12 @@ DECLARE
     tenant uuid := stormops.current_tenant();
     found_status text;
 BEGIN
-    PERFORM stormops.may_experiment();
+    PERFORM stormops_internal.may_experiment();
     -- Two calls stand in line here, and a stop waits for both.
     SELECT e.status INTO found_status FROM stormops.experiments AS e
     WHERE e.tenant_id = tenant AND e.experiment_id = assign_experiment.experiment_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        PERFORM stormops.no_experiment(experiment_id);
+        PERFORM stormops_internal.no_experiment(experiment_id);
     END IF;
     IF found_status <> 'running' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -186,7 +186,7 @@ BEGIN
     WITH written AS (
         INSERT INTO stormops.experiment_assignments (tenant_id, experiment_id, property_id, arm, neighbourhood)
         SELECT tenant, experiment_id, d.property_id, d.arm, d.neighbourhood
-        FROM stormops.draw_arms(experiment_id) AS d
+        FROM stormops_internal.draw_arms(experiment_id) AS d
         ON CONFLICT DO NOTHING
         RETURNING property_id
     )
@@ -218,7 +218,7 @@ DECLARE
     tenant uuid := stormops.current_tenant();
     stopped_before timestamptz;
 BEGIN
-    PERFORM stormops.may_experiment();
+    PERFORM stormops_internal.may_experiment();
     IF char_length(reason) NOT BETWEEN 1 AND 500 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a reason has 1 to 500 characters',
             HINT = 'SELECT * FROM stormops.stop_experiment(experiment_id, ''planned number reached'');';
@@ -226,7 +226,7 @@ BEGIN
     SELECT e.stopped_at INTO stopped_before FROM stormops.experiments AS e
     WHERE e.tenant_id = tenant AND e.experiment_id = stop_experiment.experiment_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        PERFORM stormops.no_experiment(experiment_id);
+        PERFORM stormops_internal.no_experiment(experiment_id);
     END IF;
     IF stopped_before IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',

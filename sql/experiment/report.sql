@@ -1,7 +1,7 @@
 -- What an experiment shows. experiment_units() is the set behind it, one row a property;
 -- experiment_cells() gathers it by arm and segment; experiment_report() compares.
 
-CREATE FUNCTION stormops.experiment_units(
+CREATE FUNCTION stormops_internal.experiment_units(
     experiment_id uuid,
     OUT property_id uuid, OUT arm text, OUT neighbourhood text, OUT roof_material text, OUT roof_style text,
     OUT assigned_at timestamptz, OUT converted boolean, OUT value numeric, OUT touched boolean, OUT early boolean,
@@ -57,9 +57,9 @@ CREATE FUNCTION stormops.experiment_units(
     LEFT JOIN touches AS t ON t.property_id = u.property_id
     LEFT JOIN scores AS s ON s.property_id = u.property_id
 $$;
-COMMENT ON FUNCTION stormops.experiment_units(uuid) IS 'The properties of an experiment: arm, and since the assignment and within outcome_days of it whether it converted (policy_outcomes, or a touch "conversion" of the storm in customer_journeys), the value, and whether it was touched outbound before that. early: has an outcome from before its assignment, which does not count. uplift: the score it had at its assignment. converted_at: of its first conversion. None without such an experiment.';
+COMMENT ON FUNCTION stormops_internal.experiment_units(uuid) IS 'The properties of an experiment: arm, and since the assignment and within outcome_days of it whether it converted (policy_outcomes, or a touch "conversion" of the storm in customer_journeys), the value, and whether it was touched outbound before that. early: has an outcome from before its assignment, which does not count. uplift: the score it had at its assignment. converted_at: of its first conversion. None without such an experiment.';
 
-CREATE FUNCTION stormops.experiment_cells(
+CREATE FUNCTION stormops_internal.experiment_cells(
     experiment_id uuid, segment_by text,
     OUT segment text, OUT arm text, OUT n bigint, OUT converted bigint, OUT value double precision, OUT touched bigint,
     OUT early bigint, OUT state double precision[], OUT drawn bigint, OUT clusters jsonb
@@ -77,7 +77,7 @@ CREATE FUNCTION stormops.experiment_cells(
             coalesce(CASE $2
                 WHEN 'roof_material' THEN u.roof_material WHEN 'roof_style' THEN u.roof_style WHEN 'neighbourhood' THEN u.neighbourhood
             END, 'unknown') AS segment
-        FROM stormops.experiment_units($1) AS u
+        FROM stormops_internal.experiment_units($1) AS u
     ), tallied AS (
         SELECT u.segment, grouping(u.segment) AS whole, u.arm, count(*) AS n, count(*) FILTER (WHERE u.converted) AS converted,
             sum(u.value)::float8 AS value, count(*) FILTER (WHERE u.touched) AS touched, count(*) FILTER (WHERE u.early) AS early,
@@ -106,9 +106,9 @@ CREATE FUNCTION stormops.experiment_cells(
     LEFT JOIN tallied AS t ON t.whole = s.whole AND t.segment IS NOT DISTINCT FROM s.segment AND t.arm = a.arm
     LEFT JOIN clustered AS c ON c.whole = s.whole AND c.segment IS NOT DISTINCT FROM s.segment AND c.arm = a.arm
 $$;
-COMMENT ON FUNCTION stormops.experiment_cells(uuid, text) IS 'An experiment''s counts by arm, over all (segment NULL) and by segment: properties, conversions, value, touched, early; state: arm_agg(primary metric, covariate); drawn: how many draws that was; clusters: [n, sum of the metric, sum of the covariate] by cluster. Empty arms have their row.';
+COMMENT ON FUNCTION stormops_internal.experiment_cells(uuid, text) IS 'An experiment''s counts by arm, over all (segment NULL) and by segment: properties, conversions, value, touched, early; state: arm_agg(primary metric, covariate); drawn: how many draws that was; clusters: [n, sum of the metric, sum of the covariate] by cluster. Empty arms have their row.';
 
-CREATE FUNCTION stormops.cluster_contrast(
+CREATE FUNCTION stormops_internal.cluster_contrast(
     treated jsonb, control jsonb, slope double precision, alpha double precision, planned_n bigint,
     OUT clusters bigint, OUT difference double precision, OUT se double precision, OUT low double precision,
     OUT high double precision, OUT p_value double precision, OUT always_valid_low double precision,
@@ -126,7 +126,7 @@ CREATE FUNCTION stormops.cluster_contrast(
         FROM jsonb_each($1) AS t FULL JOIN jsonb_each($2) AS c ON c.key = t.key
     ) AS a, stormops.compare_clusters(a.n1, a.y1, a.n0, a.y0, $4, $5) AS c
 $$;
-COMMENT ON FUNCTION stormops.cluster_contrast(jsonb, jsonb, double precision, double precision, bigint) IS 'compare_clusters() of two arms'' clusters as experiment_cells() has them, the metric less slope times the covariate; NULL without clusters.';
+COMMENT ON FUNCTION stormops_internal.cluster_contrast(jsonb, jsonb, double precision, double precision, bigint) IS 'compare_clusters() of two arms'' clusters as experiment_cells() has them, the metric less slope times the covariate; NULL without clusters.';
 
 CREATE FUNCTION stormops.experiment_report(
     experiment_id uuid, segment_by text DEFAULT NULL, alpha double precision DEFAULT 0.05,
@@ -154,7 +154,7 @@ BEGIN
     SELECT x.* INTO e FROM stormops.experiments AS x
     WHERE x.tenant_id = stormops.current_tenant() AND x.experiment_id = $1;
     IF NOT FOUND THEN
-        PERFORM stormops.no_experiment($1);
+        PERFORM stormops_internal.no_experiment($1);
     END IF;
     IF $2 NOT IN ('roof_material', 'roof_style', 'neighbourhood') OR $3 IS NULL OR NOT ($3 > 0 AND $3 < 0.5) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -168,7 +168,7 @@ BEGIN
     RETURN QUERY
     WITH cells AS MATERIALIZED (
         SELECT c.*, c.arm = e.control AS is_control, (e.arms ->> c.arm)::float8 AS weight
-        FROM stormops.experiment_cells($1, $2) AS c
+        FROM stormops_internal.experiment_cells($1, $2) AS c
     ), ratios AS (
         SELECT c.segment, array_agg(c.drawn ORDER BY c.arm) AS drawn, array_agg(c.weight ORDER BY c.arm) AS weights
         FROM cells AS c GROUP BY c.segment
@@ -201,8 +201,8 @@ BEGIN
         -- Against the promise of no lift at all: the report says better or worse.
         CROSS JOIN LATERAL stormops.compare_proportions(t.converted, t.n, b.converted, b.n, 0, $3, e.planned_n) AS p
         CROSS JOIN LATERAL stormops.compare_means(t.state, b.state, $3, e.planned_n) AS m
-        LEFT JOIN LATERAL stormops.cluster_contrast(t.clusters, b.clusters, 0, $3, e.planned_n) AS k ON e.cluster_by IS NOT NULL
-        LEFT JOIN LATERAL stormops.cluster_contrast(t.clusters, b.clusters, m.slope, $3, e.planned_n) AS ka ON e.cluster_by IS NOT NULL
+        LEFT JOIN LATERAL stormops_internal.cluster_contrast(t.clusters, b.clusters, 0, $3, e.planned_n) AS k ON e.cluster_by IS NOT NULL
+        LEFT JOIN LATERAL stormops_internal.cluster_contrast(t.clusters, b.clusters, m.slope, $3, e.planned_n) AS ka ON e.cluster_by IS NOT NULL
         WHERE NOT t.is_control
     ), decisive AS (
         -- Looking before then is looking often: only what allows for that decides.
@@ -224,7 +224,7 @@ BEGIN
     )
     SELECT c.segment, c.arm,
         CASE WHEN c.is_control THEN 'The arm that the others are compared with.'
-            ELSE stormops.experiment_summary(v.verdict, c.arm, e.control, e.primary_metric, v.lift,
+            ELSE stormops_internal.experiment_summary(v.verdict, c.arm, e.control, e.primary_metric, v.lift,
                 CASE v.decided_by WHEN 'fixed_horizon' THEN v.lift_low ELSE v.always_valid_low END,
                 CASE v.decided_by WHEN 'fixed_horizon' THEN v.lift_high ELSE v.always_valid_high END, $3) END,
         CASE WHEN c.is_control THEN 'control' ELSE v.verdict END,
@@ -250,7 +250,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.experiment_report(uuid, text, double precision) IS 'What an experiment shows, over all (segment NULL) and by segment: the control arm, then each other arm against it. Everyone counts in the arm drawn, whatever happened to them. lift: difference of the primary metric, by method z, fisher, welch or cluster; always_valid_…: the same, safe to look at every hour; p_adjusted: the p-value of the one that decides (decided_by: fixed_horizon once planned_n properties have had their outcome_days, else always_valid), adjusted over the arms or the segments (Benjamini-Hochberg). verdict: better, worse, undecided, broken_split (the arms'' sizes do not fit the weights), or why there is none. adjusted_…: by the covariate (CUPED). probability_better (not by clusters) and detectable_lift as compare_proportions(). contact_rate: share with an outbound touch; crossovers: those handled as the other arm; contamination: the control arm''s contact rate; lift_of_contact: lift by the difference of contact rates, where that exceeds 0.3. early_outcomes: properties with an outcome before their assignment. srm_…: sample-ratio check. Errors: 22004; 22023 segment or alpha; P0002 no such experiment in this tenant.';
 
-CREATE FUNCTION stormops.experiment_summary(
+CREATE FUNCTION stormops_internal.experiment_summary(
     verdict text, arm text, control text, metric text, lift double precision, low double precision, high double precision,
     alpha double precision
 ) RETURNS text
@@ -272,4 +272,4 @@ CREATE FUNCTION stormops.experiment_summary(
             CASE $1 WHEN 'better' THEN 'better' WHEN 'worse' THEN 'worse' ELSE 'no difference is shown' END)
     END
 $$;
-COMMENT ON FUNCTION stormops.experiment_summary(text, text, text, text, double precision, double precision, double precision, double precision) IS 'The verdict of experiment_report() in a sentence.';
+COMMENT ON FUNCTION stormops_internal.experiment_summary(text, text, text, text, double precision, double precision, double precision, double precision) IS 'The verdict of experiment_report() in a sentence.';

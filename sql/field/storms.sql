@@ -1,6 +1,6 @@
 -- Storms, as the functions of every other domain look for them.
 
-CREATE FUNCTION stormops.existing_storm(storm_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.existing_storm(storm_id uuid) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -15,4 +15,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.existing_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant.';
+COMMENT ON FUNCTION stormops_internal.existing_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant.';

@@ -1,6 +1,6 @@
 -- The run over all that is due: verdicts, metrics, alerts.
 
-CREATE FUNCTION stormops.judge_all_due(
+CREATE FUNCTION stormops_internal.judge_all_due(
     complete boolean, system_issues jsonb,
     OUT tenants bigint, OUT judged bigint, OUT failed bigint, OUT rows_judged bigint, OUT rows_failing bigint,
     OUT objective_missed bigint, OUT alerts_raised bigint, OUT alerts_resolved bigint
@@ -11,8 +11,8 @@ CREATE FUNCTION stormops.judge_all_due(
 #variable_conflict use_variable
 DECLARE
     scope uuid;
-    due stormops.due_expectation[];
-    judgements stormops.judgement[];
+    due stormops_internal.due_expectation[];
+    judgements stormops_internal.judgement[];
     scored_storms uuid[];
     findings jsonb;
     watched_since timestamptz := '-infinity';
@@ -20,22 +20,22 @@ BEGIN
     IF pg_is_in_recovery() THEN
         RETURN; -- a standby has nothing to say
     END IF;
-    IF stormops.has_tenant() THEN
+    IF stormops_internal.has_tenant() THEN
         IF NOT stormops.may_write('crew_chief') THEN
             RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may run health checks',
                 HINT = 'SELECT * FROM stormops.check_table_health(''lead_uplift''); writes nothing.';
         END IF;
         scope := stormops.current_tenant();
-    ELSIF NOT stormops.is_operator() THEN
+    ELSIF NOT stormops_internal.is_operator() THEN
         scope := stormops.current_tenant(); -- says that there is none
     END IF;
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF scope IS NULL THEN
         PERFORM stormops.fold_row_counts(); -- where two runs stand in line
         IF NOT complete THEN
-            watched_since := coalesce((SELECT p.reached_at - interval '10 minutes' FROM stormops.health_progress AS p WHERE p.task = 'storms'), watched_since);
+            watched_since := coalesce((SELECT p.reached_at - interval '10 minutes' FROM stormops_internal.health_progress AS p WHERE p.task = 'storms'), watched_since);
         END IF;
-        INSERT INTO stormops.health_progress AS p (task, reached_at) VALUES ('storms', now())
+        INSERT INTO stormops_internal.health_progress AS p (task, reached_at) VALUES ('storms', now())
         ON CONFLICT ON CONSTRAINT health_progress_pkey DO UPDATE SET reached_at = EXCLUDED.reached_at;
     END IF;
 
@@ -52,11 +52,11 @@ BEGIN
     ), legal AS (
         SELECT k.table_name, k.rule, k.columns
         FROM (SELECT DISTINCT c.table_name, c.rule, c.columns FROM claimed AS c OFFSET 0) AS k -- once for each, not for each tenant
-        WHERE (stormops.expectation_fault(k.table_name, k.rule, k.columns)).code IS NULL
+        WHERE (stormops_internal.expectation_fault(k.table_name, k.rule, k.columns)).code IS NULL
     )
     SELECT coalesce(array_agg(ROW(c.tenant_id, c.expectation_id, c.table_name, c.rule, c.columns,
         round(c.lowest, 100), round(c.highest, 100), c.max_age, c.threshold, -- a float underflows from 1e-308 on
-        CASE WHEN complete OR c.judged_at IS NULL THEN '-infinity' ELSE c.judged_at - interval '10 minutes' END, c.place)::stormops.due_expectation), '{}')
+        CASE WHEN complete OR c.judged_at IS NULL THEN '-infinity' ELSE c.judged_at - interval '10 minutes' END, c.place)::stormops_internal.due_expectation), '{}')
     INTO due
     FROM (
         SELECT c.*, dense_rank() OVER (PARTITION BY c.table_name, c.rule IN ('freshness', 'row_count') ORDER BY c.rule, c.columns, c.turn) AS place
@@ -67,17 +67,17 @@ BEGIN
         ) AS c
     ) AS c;
     IF scope IS NULL THEN
-        due := due || stormops.due_bands(watched_since, (SELECT max(d.place) FROM unnest(due) AS d WHERE d.table_name = 'lead_uplift'
+        due := due || stormops_internal.due_bands(watched_since, (SELECT max(d.place) FROM unnest(due) AS d WHERE d.table_name = 'lead_uplift'
             AND d.rule NOT IN ('freshness', 'row_count')));
     END IF;
-    judgements := ARRAY(SELECT r FROM stormops.judge_rows(due) AS r);
+    judgements := ARRAY(SELECT r FROM stormops_internal.judge_rows(due) AS r);
 
     WITH found_rows AS (
         SELECT r.tenant_id, r.expectation_id, r.judged, r.failing, NULL::boolean AS failed, NULL::double precision AS value, '{}'::jsonb AS evidence,
             r.scores
         FROM unnest(judgements) AS r WHERE r.expectation_id IS NOT NULL
         UNION ALL
-        SELECT c.tenant_id, c.expectation_id, NULL, NULL, c.failed, c.value, c.evidence, NULL FROM stormops.judge_counts(due) AS c
+        SELECT c.tenant_id, c.expectation_id, NULL, NULL, c.failed, c.value, c.evidence, NULL FROM stormops_internal.judge_counts(due) AS c
     ), found_scores AS MATERIALIZED (
         SELECT f.tenant_id, f.expectation_id, f.judged, f.failing, f.failed, f.value, f.evidence, f.scores, e.name, e.table_name, e.rule, e.columns,
             e.severity, e.threshold, e.judged_status, e.reference
@@ -128,18 +128,18 @@ BEGIN
     SELECT count(DISTINCT v.tenant_id), count(*), count(*) FILTER (WHERE v.status = 'failed'),
         coalesce(sum(v.judged), 0), coalesce(sum(v.failing), 0),
         -- What holds is told where an alert is open, which it may resolve.
-        coalesce(jsonb_agg(jsonb_build_object('tenant_id', v.tenant_id, 'key', k.key, 'issue', stormops.issue_of(v.rule),
+        coalesce(jsonb_agg(jsonb_build_object('tenant_id', v.tenant_id, 'key', k.key, 'issue', stormops_internal.issue_of(v.rule),
             'severity', v.severity, 'failing', v.status = 'failed', 'evidence', v.evidence))
             FILTER (WHERE v.status = 'failed' OR v.status = 'ok' AND a.alert_key IS NOT NULL), '[]')
     INTO tenants, judged, failed, rows_judged, rows_failing, findings
     FROM verdicts AS v
-    CROSS JOIN LATERAL (SELECT stormops.issue_of(v.rule) || ':' || v.expectation_id AS key) AS k
+    CROSS JOIN LATERAL (SELECT stormops_internal.issue_of(v.rule) || ':' || v.expectation_id AS key) AS k
     LEFT JOIN stormops.alerts AS a ON a.tenant_id = v.tenant_id AND a.alert_key = k.key AND a.resolved_at IS NULL;
 
     scored_storms := ARRAY(SELECT g FROM unnest(judgements) AS r CROSS JOIN unnest(r.groups) AS g WHERE r.expectation_id IS NULL);
     -- What else there is to tell somebody, and what there no longer is.
     WITH objective AS MATERIALIZED (
-        SELECT o.tenant_id, o.met, to_jsonb(o) - 'tenant_id' AS evidence FROM stormops.quality_objective(scope) AS o
+        SELECT o.tenant_id, o.met, to_jsonb(o) - 'tenant_id' AS evidence FROM stormops_internal.quality_objective(scope) AS o
     ), told AS (
         SELECT f.finding FROM jsonb_array_elements(findings) AS f (finding)
         UNION ALL
@@ -164,20 +164,20 @@ BEGIN
                 SELECT FROM stormops.expectations AS e
                 WHERE e.tenant_id = a.tenant_id AND e.expectation_id = right(a.alert_key, 36)::uuid AND e.active) END
         UNION ALL
-        SELECT q.finding FROM stormops.quota_findings(scope) AS q
+        SELECT q.finding FROM stormops_internal.quota_findings(scope) AS q
         UNION ALL
-        SELECT s.finding FROM stormops.platform_findings(system_issues) AS s WHERE scope IS NULL
+        SELECT s.finding FROM stormops_internal.platform_findings(system_issues) AS s WHERE scope IS NULL
         UNION ALL
-        SELECT s.finding FROM stormops.storm_findings(scope, watched_since, scored_storms) AS s
+        SELECT s.finding FROM stormops_internal.storm_findings(scope, watched_since, scored_storms) AS s
     )
     SELECT coalesce(jsonb_agg(t.finding), '[]'), count(*) FILTER (WHERE t.finding @> '{"issue": "data_quality", "failing": true}' AND t.finding ->> 'tenant_id' IS NOT NULL)
     INTO findings, objective_missed FROM told AS t
     WHERE NOT (t.finding @> '{"failing": true}' AND EXISTS (
         SELECT FROM stormops.tenants AS x WHERE x.tenant_id = (t.finding ->> 'tenant_id')::uuid AND x.status = 'closed'));
-    SELECT n.raised, n.resolved INTO alerts_raised, alerts_resolved FROM stormops.note_findings(findings) AS n;
+    SELECT n.raised, n.resolved INTO alerts_raised, alerts_resolved FROM stormops_internal.note_findings(findings) AS n;
 END
 $$;
-COMMENT ON FUNCTION stormops.judge_all_due(boolean, jsonb) IS 'Of run_health_checks(): all but the look at the server, whose issues (as get_system_health() has them) come from the caller. Errors as there.';
+COMMENT ON FUNCTION stormops_internal.judge_all_due(boolean, jsonb) IS 'Of run_health_checks(): all but the look at the server, whose issues (as get_system_health() has them) come from the caller. Errors as there.';
 
 CREATE FUNCTION stormops.run_health_checks(
     complete boolean DEFAULT false,
@@ -192,16 +192,16 @@ DECLARE
     system_issues jsonb;
 BEGIN
     -- As the caller, who may see more of the server's statistics than the tables' owner does.
-    IF NOT stormops.has_tenant() AND stormops.may_monitor() THEN
+    IF NOT stormops_internal.has_tenant() AND stormops_internal.may_monitor() THEN
         SELECT h.issues INTO system_issues FROM stormops.get_system_health(slow => false) AS h;
     END IF;
     SELECT j.* INTO tenants, judged, failed, rows_judged, rows_failing, objective_missed, alerts_raised, alerts_resolved
-    FROM stormops.judge_all_due(coalesce(complete, false), coalesce(system_issues, '[]')) AS j;
+    FROM stormops_internal.judge_all_due(coalesce(complete, false), coalesce(system_issues, '[]')) AS j;
 END
 $$;
 COMMENT ON FUNCTION stormops.run_health_checks(boolean) IS 'Judges the expectations that are due, of all active tenants for an operator without a tenant, else of the tenant in context; writes data_quality_metrics and alerts. Each reads only the rows whose time lies after its last judgement, less ten minutes for transactions that were still open; complete => true: all rows of all expectations, due or not. A tenant''s own run also looks at its active storms; an operator''s also folds the counters and looks at the platform. Returns tenants, judged, failed (expectations), rows_judged, rows_failing, objective_missed (tenants with 1 % of failing rows or more in the last 24 hours), alerts_raised, alerts_resolved. Metered as health_check, one for each expectation judged. All NULL on a standby. Errors: 0B000; 42501; 53400 a tenant''s own run would exceed its hard quota of them; 55000 suspended.';
 
-CREATE FUNCTION stormops.issue_of(rule text) RETURNS text
+CREATE FUNCTION stormops_internal.issue_of(rule text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -209,9 +209,9 @@ CREATE FUNCTION stormops.issue_of(rule text) RETURNS text
         WHEN 'referential' THEN 'orphans' WHEN 'freshness' THEN 'stale_data' WHEN 'row_count' THEN 'volume_drop'
         WHEN 'drift' THEN 'uplift_drift' END
 $$;
-COMMENT ON FUNCTION stormops.issue_of(text) IS 'The runbook''s name of what a failing expectation of a rule means.';
+COMMENT ON FUNCTION stormops_internal.issue_of(text) IS 'The runbook''s name of what a failing expectation of a rule means.';
 
-CREATE FUNCTION stormops.quality_objective(
+CREATE FUNCTION stormops_internal.quality_objective(
     scope uuid, OUT tenant_id uuid, OUT rows_judged bigint, OUT rows_failing bigint, OUT failing_share numeric, OUT met boolean
 ) RETURNS SETOF record
     LANGUAGE plpgsql STABLE
@@ -230,4 +230,4 @@ BEGIN
         $query$, CASE WHEN scope IS NULL THEN 'true' ELSE format('m.tenant_id = %L', scope) END);
 END
 $$;
-COMMENT ON FUNCTION stormops.quality_objective(uuid) IS 'The platform''s objective: below 1 % of the rows judged in the last 24 hours fail, each row counted once for each expectation. One tenant''s, or with NULL that of all that the caller sees.';
+COMMENT ON FUNCTION stormops_internal.quality_objective(uuid) IS 'The platform''s objective: below 1 % of the rows judged in the last 24 hours fail, each row counted once for each expectation. One tenant''s, or with NULL that of all that the caller sees.';

@@ -1,19 +1,19 @@
 -- How many rows each tenant has, kept by triggers: exact in every snapshot, and read without a
 -- look at the rows. A statement leaves one delta for each tenant and table that it wrote.
 
-CREATE FUNCTION stormops.count_rows() RETURNS trigger
+CREATE FUNCTION stormops_internal.count_rows() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
     -- A restore of rows alone, which sets row_security off, brings the counts too. It is a superuser's.
     IF current_setting('row_security') = 'off' THEN
-        PERFORM FROM pg_roles AS r WHERE r.rolname = stormops.calling_role() AND r.rolsuper;
+        PERFORM FROM pg_roles AS r WHERE r.rolname = stormops_internal.calling_role() AND r.rolsuper;
         IF FOUND THEN
             RETURN NULL;
         END IF;
     END IF;
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF TG_OP = 'INSERT' THEN
         INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted, took_ms)
         SELECT r.tenant_id, TG_TABLE_NAME, stormops.new_id(), count(*), 0,
@@ -30,9 +30,9 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.count_rows() IS 'Trigger: counts what a statement added, took away or truncated, for each tenant.';
+COMMENT ON FUNCTION stormops_internal.count_rows() IS 'Trigger: counts what a statement added, took away or truncated, for each tenant.';
 
-CREATE FUNCTION stormops.count_bucket(happened_at timestamptz) RETURNS timestamptz
+CREATE FUNCTION stormops_internal.count_bucket(happened_at timestamptz) RETURNS timestamptz
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -42,7 +42,7 @@ CREATE FUNCTION stormops.count_bucket(happened_at timestamptz) RETURNS timestamp
         ELSE timestamptz '1970-01-01 00:00:00+00'
     END
 $$;
-COMMENT ON FUNCTION stormops.count_bucket(timestamptz) IS 'The bucket of row_counts that a moment belongs to as of now: its hour, its day, or all that was before.';
+COMMENT ON FUNCTION stormops_internal.count_bucket(timestamptz) IS 'The bucket of row_counts that a moment belongs to as of now: its hour, its day, or all that was before.';
 
 CREATE FUNCTION stormops.fold_row_counts() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -51,7 +51,7 @@ CREATE FUNCTION stormops.fold_row_counts() RETURNS bigint
 DECLARE
     folded bigint;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     -- Two at once stand in line; the second finds nothing left. Writers and readers wait for neither.
     LOCK TABLE stormops.row_counts IN SHARE UPDATE EXCLUSIVE MODE;
     WITH taken AS (
@@ -59,18 +59,18 @@ BEGIN
         RETURNING d.tenant_id, d.table_name, d.happened_at, d.inserted, d.deleted, d.took_ms
     ), moved AS (
         -- What has grown too old for its bucket.
-        DELETE FROM stormops.row_counts AS c WHERE c.bucket <> stormops.count_bucket(c.bucket)
+        DELETE FROM stormops.row_counts AS c WHERE c.bucket <> stormops_internal.count_bucket(c.bucket)
         RETURNING c.tenant_id, c.table_name, c.bucket, c.inserted, c.deleted, c.last_at
     ), timed AS (
         INSERT INTO stormops.call_durations AS d (tenant_id, table_name, day, class, calls)
         SELECT t.tenant_id, t.table_name, (t.happened_at AT TIME ZONE 'UTC')::date,
-            stormops.duration_class(t.took_ms), count(*)
+            stormops_internal.duration_class(t.took_ms), count(*)
         FROM taken AS t WHERE t.took_ms IS NOT NULL
         GROUP BY 1, 2, 3, 4
         ON CONFLICT ON CONSTRAINT call_durations_pkey DO UPDATE SET calls = d.calls + EXCLUDED.calls
     ), summed AS (
         INSERT INTO stormops.row_counts AS c (tenant_id, table_name, bucket, inserted, deleted, last_at)
-        SELECT b.tenant_id, b.table_name, stormops.count_bucket(b.bucket), sum(b.inserted), sum(b.deleted), max(b.last_at)
+        SELECT b.tenant_id, b.table_name, stormops_internal.count_bucket(b.bucket), sum(b.inserted), sum(b.deleted), max(b.last_at)
         FROM (
             SELECT t.tenant_id, t.table_name, t.happened_at AS bucket, t.inserted, t.deleted,
                 CASE WHEN t.inserted > 0 THEN t.happened_at END AS last_at
@@ -90,11 +90,11 @@ END
 $$;
 COMMENT ON FUNCTION stormops.fold_row_counts() IS 'Adds the deltas of all tenants to row_counts and call_durations; returns how many there were. Part of run_health_checks(); the counts are the same before and after.';
 
-CREATE FUNCTION stormops.duration_class(milliseconds numeric) RETURNS smallint
+CREATE FUNCTION stormops_internal.duration_class(milliseconds numeric) RETURNS smallint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT CASE WHEN $1 <= 0.001 THEN 0 ELSE least(240, ceil(20 * log($1 * 1000))) END::smallint $$;
-COMMENT ON FUNCTION stormops.duration_class(numeric) IS 'The class of call_durations that a time in milliseconds falls into.';
+COMMENT ON FUNCTION stormops_internal.duration_class(numeric) IS 'The class of call_durations that a time in milliseconds falls into.';
 
 CREATE FUNCTION stormops.recount_rows(table_name text) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -102,10 +102,10 @@ CREATE FUNCTION stormops.recount_rows(table_name text) RETURNS bigint
     AS $$
 #variable_conflict use_variable
 DECLARE
-    this record := stormops.counted_table(table_name);
+    this record := stormops_internal.counted_table(table_name);
     corrected bigint;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     EXECUTE format('LOCK TABLE stormops.%I IN SHARE ROW EXCLUSIVE MODE', this.table_name); -- no writer meanwhile
     -- When rows that were never counted came, their own time says; later differences have none.
     EXECUTE format($query$
@@ -116,7 +116,7 @@ BEGIN
                 SELECT d.tenant_id, d.inserted - d.deleted FROM stormops.row_count_deltas AS d WHERE d.table_name = %2$L
             ) AS b GROUP BY b.tenant_id
         ), present AS (
-            SELECT r.tenant_id, stormops.count_bucket(r.%3$I) AS bucket, count(*) AS rows, max(r.%3$I) AS last_at
+            SELECT r.tenant_id, stormops_internal.count_bucket(r.%3$I) AS bucket, count(*) AS rows, max(r.%3$I) AS last_at
             FROM stormops.%1$I AS r GROUP BY 1, 2
         ), totals AS (
             SELECT p.tenant_id, sum(p.rows) AS rows FROM present AS p GROUP BY 1
@@ -142,7 +142,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.recount_rows(text) IS 'Counts a table''s rows, of all tenants, and puts right what row_counts says; returns how many entries it wrote, 0 if all was right. For operators, after rows were written where triggers do not run (session_replication_role = replica, a partition named directly). Writers of the table wait. Errors: 22004; 42704 not a watched table.';
 
-CREATE FUNCTION stormops.counted_table(table_name text) RETURNS record
+CREATE FUNCTION stormops_internal.counted_table(table_name text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -160,22 +160,22 @@ BEGIN
     RETURN known;
 END
 $$;
-COMMENT ON FUNCTION stormops.counted_table(text) IS 'A row of counted_tables(). Errors: 22004; 42704 no such row.';
+COMMENT ON FUNCTION stormops_internal.counted_table(text) IS 'A row of counted_tables(). Errors: 22004; 42704 no such row.';
 
-CREATE FUNCTION stormops.uncount_partition(table_name text, partition name) RETURNS void
+CREATE FUNCTION stormops_internal.uncount_partition(table_name text, partition name) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     EXECUTE format('INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted)'
-        ' SELECT r.tenant_id, %L, stormops.new_id(), 0, count(*) FROM stormops.%I AS r GROUP BY r.tenant_id', table_name, partition);
+        ' SELECT r.tenant_id, %L, stormops.new_id(), 0, count(*) FROM stormops_internal.%I AS r GROUP BY r.tenant_id', table_name, partition);
 END
 $$;
-COMMENT ON FUNCTION stormops.uncount_partition(text, name) IS 'Counts the rows of a partition as deleted, before it is dropped.';
+COMMENT ON FUNCTION stormops_internal.uncount_partition(text, name) IS 'Counts the rows of a partition as deleted, before it is dropped.';
 
-CREATE FUNCTION stormops.tenant_row_counts(
+CREATE FUNCTION stormops_internal.tenant_row_counts(
     OUT tenant_id uuid, OUT table_name text, OUT total_rows bigint, OUT recent_rows_24h bigint, OUT last_at timestamptz
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
@@ -194,30 +194,36 @@ CREATE FUNCTION stormops.tenant_row_counts(
     ) AS b
     GROUP BY b.tenant_id, b.table_name
 $$;
-COMMENT ON FUNCTION stormops.tenant_row_counts() IS 'Rows by tenant and table, exact in the caller''s snapshot. recent_rows_24h: added since the beginning of the hour 24 hours ago. Shows the rows that the caller may see.';
+COMMENT ON FUNCTION stormops_internal.tenant_row_counts() IS 'Rows by tenant and table, exact in the caller''s snapshot. recent_rows_24h: added since the beginning of the hour 24 hours ago. Shows the rows that the caller may see.';
 
-CREATE FUNCTION stormops.count_tables() RETURNS void
+CREATE FUNCTION stormops_internal.counting_triggers(OUT table_name text, OUT trigger name, OUT definition text) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT c.table_name, t.trigger::name, format('CREATE TRIGGER %s AFTER %s ON stormops.%I%s FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.count_rows()',
+        t.trigger, t.event, c.table_name, t.rows)
+    FROM stormops.counted_tables() AS c CROSS JOIN (VALUES
+        ('count_inserted', 'INSERT', ' REFERENCING NEW TABLE AS changed_rows'),
+        ('count_deleted', 'DELETE', ' REFERENCING OLD TABLE AS changed_rows'),
+        ('count_truncated', 'TRUNCATE', '')
+    ) AS t (trigger, event, rows)
+$$;
+COMMENT ON FUNCTION stormops_internal.counting_triggers() IS 'The triggers that count the rows of the counted tables.';
+
+CREATE FUNCTION stormops_internal.count_tables() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     t record;
-    missing boolean;
+    uncounted text[] := ARRAY(
+        SELECT c.table_name FROM stormops.counted_tables() AS c
+        WHERE NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = format('stormops.%I', c.table_name)::regclass AND g.tgname = 'count_inserted'));
 BEGIN
-    FOR t IN SELECT c.table_name FROM stormops.counted_tables() AS c ORDER BY c.table_name LOOP
-        missing := NOT EXISTS (
-            SELECT FROM pg_trigger AS g
-            WHERE g.tgrelid = format('stormops.%I', t.table_name)::regclass AND g.tgname = 'count_inserted');
-        EXECUTE format('CREATE OR REPLACE TRIGGER count_inserted AFTER INSERT ON stormops.%I REFERENCING NEW TABLE AS changed_rows'
-            ' FOR EACH STATEMENT EXECUTE FUNCTION stormops.count_rows()', t.table_name);
-        EXECUTE format('CREATE OR REPLACE TRIGGER count_deleted AFTER DELETE ON stormops.%I REFERENCING OLD TABLE AS changed_rows'
-            ' FOR EACH STATEMENT EXECUTE FUNCTION stormops.count_rows()', t.table_name);
-        EXECUTE format('CREATE OR REPLACE TRIGGER count_truncated AFTER TRUNCATE ON stormops.%I'
-            ' FOR EACH STATEMENT EXECUTE FUNCTION stormops.count_rows()', t.table_name);
-        IF missing THEN
-            PERFORM stormops.recount_rows(t.table_name);
-        END IF;
+    FOR t IN SELECT c.definition FROM stormops_internal.counting_triggers() AS c LOOP
+        EXECUTE regexp_replace(t.definition, '^CREATE', 'CREATE OR REPLACE');
     END LOOP;
+    PERFORM stormops.recount_rows(u.table_name) FROM unnest(uncounted) AS u (table_name);
 END
 $$;
-COMMENT ON FUNCTION stormops.count_tables() IS 'Gives each counted table its triggers. One that had none may hold rows that nobody counted: that is put right in the same transaction, while no writer can pass.';
+COMMENT ON FUNCTION stormops_internal.count_tables() IS 'Gives each counted table its triggers. One that had none may hold rows that nobody counted: that is put right in the same transaction, while no writer can pass.';

@@ -1,7 +1,7 @@
 -- How a storm is doing, for a person: what is wrong, since when, how bad, what to do. Readers: they
 -- run as the caller, under row security, write nothing and work on a standby.
 
-CREATE FUNCTION stormops.storm_measures(
+CREATE FUNCTION stormops_internal.storm_measures(
     storm_id uuid, OUT uplift jsonb, OUT lift jsonb, OUT funnel jsonb, OUT scores stormops.score_sketch, OUT model_version text
 )
     LANGUAGE plpgsql STABLE
@@ -11,10 +11,10 @@ CREATE FUNCTION stormops.storm_measures(
 DECLARE
     latest record;
 BEGIN
-    SELECT s.* INTO latest FROM stormops.storm_scores(storm_id) AS s;
+    SELECT s.* INTO latest FROM stormops_internal.storm_scores(storm_id) AS s;
     scores := latest.scores;
     model_version := latest.model_version;
-    uplift := stormops.score_measures(stormops.current_tenant(), scores, model_version);
+    uplift := stormops_internal.score_measures(stormops.current_tenant(), scores, model_version);
     SELECT to_jsonb(r) INTO lift FROM stormops.check_conversion_rates(storm_id) AS r;
     SELECT jsonb_build_object('scored', uplift -> 'n', 'treat', r.treat, 'hold', r.hold, 'excluded', r.excluded, 'policy_mode', r.policy_mode,
         'decided_at', r.decided_at, 'treated_converted', lift -> 'treated_converted', 'control_converted', lift -> 'control_converted')
@@ -23,9 +23,9 @@ BEGIN
         ON r.tenant_id = stormops.current_tenant() AND r.storm_id = storm_measures.storm_id AND r.superseded_at IS NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.storm_measures(uuid) IS 'A storm''s scores (score_measures()), its conversion rates (as check_conversion_rates()) and its funnel, as JSON; and the scores themselves with their model.';
+COMMENT ON FUNCTION stormops_internal.storm_measures(uuid) IS 'A storm''s scores (score_measures()), its conversion rates (as check_conversion_rates()) and its funnel, as JSON; and the scores themselves with their model.';
 
-CREATE FUNCTION stormops.tenant_issues(OUT issue text, OUT severity text, OUT subject text, OUT since timestamptz, OUT evidence jsonb) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.tenant_issues(OUT issue text, OUT severity text, OUT subject text, OUT since timestamptz, OUT evidence jsonb) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -36,13 +36,13 @@ CREATE FUNCTION stormops.tenant_issues(OUT issue text, OUT severity text, OUT su
     -- The fixed rule: of tables that are fed all the time. Between storms little comes, so it only informs.
     SELECT 'volume_drop', 'info', c.table_name, c.last_at,
         jsonb_build_object('table', c.table_name, 'total_rows', c.total_rows, 'recent_rows_24h', c.recent_rows_24h, 'expected', 'recent at least 10 % of total')
-    FROM stormops.tenant_row_counts() AS c
+    FROM stormops_internal.tenant_row_counts() AS c
     WHERE c.tenant_id = stormops.current_tenant() AND c.table_name IN ('lead_uplift', 'customer_journeys', 'tenant_usage')
         AND c.total_rows > 0 AND c.recent_rows_24h < 0.1 * c.total_rows
 $$;
-COMMENT ON FUNCTION stormops.tenant_issues() IS 'What is wrong with the data of the tenant in context: its open alerts that are about no storm, and tables of which fewer than 10 % of the rows came in the last 24 hours.';
+COMMENT ON FUNCTION stormops_internal.tenant_issues() IS 'What is wrong with the data of the tenant in context: its open alerts that are about no storm, and tables of which fewer than 10 % of the rows came in the last 24 hours.';
 
-CREATE FUNCTION stormops.dashboard_of(
+CREATE FUNCTION stormops_internal.dashboard_of(
     storm_id uuid, OUT dashboard jsonb, OUT scores stormops.score_sketch, OUT model_version text
 )
     LANGUAGE plpgsql STABLE
@@ -55,10 +55,10 @@ DECLARE
     issues jsonb;
     worst text;
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
+    PERFORM stormops_internal.existing_storm(storm_id);
     SELECT s.name, s.status, s.created_at INTO storm FROM stormops.storms AS s
     WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = dashboard_of.storm_id;
-    SELECT m.* INTO measures FROM stormops.storm_measures(storm_id) AS m;
+    SELECT m.* INTO measures FROM stormops_internal.storm_measures(storm_id) AS m;
     scores := measures.scores;
     model_version := measures.model_version;
     SELECT jsonb_agg(jsonb_build_object('issue', i.issue, 'severity', i.severity, 'since', i.since, 'evidence', i.evidence,
@@ -77,9 +77,9 @@ BEGIN
                     WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = dashboard_of.storm_id
                     ORDER BY l.property_id LIMIT 1) END,
                 storm.created_at) AS since
-        FROM stormops.storm_issues(storm_id, measures.uplift, measures.lift) AS s
+        FROM stormops_internal.storm_issues(storm_id, measures.uplift, measures.lift) AS s
         UNION ALL
-        SELECT t.issue, t.severity, t.evidence, t.since FROM stormops.tenant_issues() AS t
+        SELECT t.issue, t.severity, t.evidence, t.since FROM stormops_internal.tenant_issues() AS t
     ) AS i;
     dashboard := jsonb_build_object(
         'storm_id', storm_id, 'storm', storm.name, 'storm_status', storm.status, 'checked_at', now(),
@@ -87,22 +87,22 @@ BEGIN
         'funnel', measures.funnel, 'uplift', measures.uplift, 'conversion', measures.lift,
         'tables', coalesce((SELECT jsonb_object_agg(c.table_name, jsonb_build_object('total_rows', c.total_rows,
             'recent_rows_24h', c.recent_rows_24h, 'last_row_at', c.last_at))
-            FROM stormops.tenant_row_counts() AS c WHERE c.tenant_id = stormops.current_tenant()), '{}'),
-        'data_quality', coalesce((SELECT to_jsonb(o) - 'tenant_id' FROM stormops.quality_objective(stormops.current_tenant()) AS o),
+            FROM stormops_internal.tenant_row_counts() AS c WHERE c.tenant_id = stormops.current_tenant()), '{}'),
+        'data_quality', coalesce((SELECT to_jsonb(o) - 'tenant_id' FROM stormops_internal.quality_objective(stormops.current_tenant()) AS o),
             '{"met": null, "rows_judged": 0}'),
         'expectations', (SELECT jsonb_build_object('active', count(*), 'failing', count(*) FILTER (WHERE e.judged_status = 'failed'),
             'last_judged_at', max(e.judged_at)) FROM stormops.expectations AS e WHERE e.tenant_id = stormops.current_tenant() AND e.active));
 END
 $$;
-COMMENT ON FUNCTION stormops.dashboard_of(uuid) IS 'get_health_dashboard() as dashboard, and the storm''s scores with their model. Errors as there.';
+COMMENT ON FUNCTION stormops_internal.dashboard_of(uuid) IS 'get_health_dashboard() as dashboard, and the storm''s scores with their model. Errors as there.';
 
 CREATE FUNCTION stormops.get_health_dashboard(storm_id uuid) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT d.dashboard FROM stormops.dashboard_of($1) AS d $$;
+    AS $$ SELECT d.dashboard FROM stormops_internal.dashboard_of($1) AS d $$;
 COMMENT ON FUNCTION stormops.get_health_dashboard(uuid) IS 'How a storm is doing: health_status (healthy, degraded: some warning, critical), issues (worst first; each with issue, severity info, warning or critical, since, evidence and the runbook''s steps), funnel, uplift (against the baseline "default", if there is one), conversion, tables (by the counters), data_quality (the objective), expectations. A storm without scores, policy, outcomes or control says so in issues. Errors: 0B000; 22004; P0002 no such storm in this tenant.';
 
-CREATE FUNCTION stormops.sparkline(counts numeric[]) RETURNS text
+CREATE FUNCTION stormops_internal.sparkline(counts numeric[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -110,7 +110,7 @@ CREATE FUNCTION stormops.sparkline(counts numeric[]) RETURNS text
         ELSE substr('▁▂▃▄▅▆▇█', 1 + CASE WHEN v.top > 0 THEN floor(7 * greatest(v.n, 0) / v.top) ELSE 0 END::integer, 1) END, '' ORDER BY v.place)
     FROM (SELECT u.n, u.place, max(u.n) OVER () AS top FROM unnest($1) WITH ORDINALITY AS u (n, place)) AS v
 $$;
-COMMENT ON FUNCTION stormops.sparkline(numeric[]) IS 'A line of blocks, one for each number, the highest for the greatest; a blank for NULL.';
+COMMENT ON FUNCTION stormops_internal.sparkline(numeric[]) IS 'A line of blocks, one for each number, the highest for the greatest; a blank for NULL.';
 
 CREATE FUNCTION stormops.health_summary(
     storm_id uuid, OUT what text, OUT value text, OUT status text, OUT trend text, OUT next_step text
@@ -132,7 +132,7 @@ CREATE FUNCTION stormops.health_summary(
         ) AS c ON c.day = g.day
         GROUP BY c.table_name, g.day
     ), trends AS (
-        SELECT t.table_name, stormops.sparkline(array_agg(coalesce(y.inserted, 0) ORDER BY g.n DESC)) AS trend
+        SELECT t.table_name, stormops_internal.sparkline(array_agg(coalesce(y.inserted, 0) ORDER BY g.n DESC)) AS trend
         FROM (SELECT DISTINCT x.table_name FROM days AS x) AS t CROSS JOIN generate_series(0, 13) AS g (n)
         LEFT JOIN days AS y ON y.table_name = t.table_name AND y.day = (now() AT TIME ZONE 'UTC')::date - g.n
         GROUP BY t.table_name
@@ -149,7 +149,7 @@ CREATE FUNCTION stormops.health_summary(
         UNION ALL
         SELECT 2, 3, 'uplift, mean', to_char((d.j #>> '{uplift,mean}')::numeric, 'FM0.000'),
             CASE WHEN (d.j #>> '{uplift,mean_out_of_band}')::boolean THEN 'out of 0.10 to 0.30' ELSE 'ok' END,
-            stormops.sparkline(ARRAY(SELECT 1 + (d.j #>> ARRAY['uplift', q])::numeric FROM unnest('{q05,q25,median,q75,q95}'::text[]) AS q)), NULL
+            stormops_internal.sparkline(ARRAY(SELECT 1 + (d.j #>> ARRAY['uplift', q])::numeric FROM unnest('{q05,q25,median,q75,q95}'::text[]) AS q)), NULL
         FROM d WHERE (d.j #>> '{uplift,n}')::bigint > 0
         UNION ALL
         SELECT 2, 4, 'lift', to_char((d.j #>> '{conversion,lift}')::numeric, 'FM0.000') || format(' (%s to %s)',

@@ -1,44 +1,44 @@
 -- Alerts on their way out. A message is made once for each alert, route and event, and tried until
 -- it arrives or is given up: at least once, with a key by which the receiver tells repetitions.
 
-CREATE FUNCTION stormops.egress_refusal(address text) RETURNS text
+CREATE FUNCTION stormops_internal.egress_refusal(address text) RETURNS text
     LANGUAGE c STABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'egress_refusal_wrapper';
-COMMENT ON FUNCTION stormops.egress_refusal(text) IS 'Why alerts cannot be sent to an address; NULL if they can, as far as its text tells: an https URL of at most 2000 bytes without user or password, to a host of stormops.egress_hosts if there are any.';
+COMMENT ON FUNCTION stormops_internal.egress_refusal(text) IS 'Why alerts cannot be sent to an address; NULL if they can, as far as its text tells: an https URL of at most 2000 bytes without user or password, to a host of stormops.egress_hosts if there are any.';
 
-CREATE FUNCTION stormops.post_alert(kind text, address text, secret text, alert jsonb, timeout_ms integer) RETURNS TABLE (
+CREATE FUNCTION stormops_internal.post_alert(kind text, address text, secret text, alert jsonb, timeout_ms integer) RETURNS TABLE (
     outcome text, status integer, retry_after bigint, detail text
 )
     LANGUAGE c VOLATILE STRICT
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'post_alert_wrapper';
-COMMENT ON FUNCTION stormops.post_alert(text, text, text, jsonb, integer) IS 'Sends one alert and waits at most timeout_ms, 1 to 60000. kind: pagerduty (Events API v2; secret: the routing key; empty address: its own), slack (incoming webhook; the address is the secret), webhook (signed as Standard Webhooks says with HMAC-SHA256). outcome: delivered, retry (retry_after: seconds the server asked for), dead (can never succeed); detail never holds the address, the secret or an answer. Connects to public addresses only, and to stormops.egress_networks.';
+COMMENT ON FUNCTION stormops_internal.post_alert(text, text, text, jsonb, integer) IS 'Sends one alert and waits at most timeout_ms, 1 to 60000. kind: pagerduty (Events API v2; secret: the routing key; empty address: its own), slack (incoming webhook; the address is the secret), webhook (signed as Standard Webhooks says with HMAC-SHA256). outcome: delivered, retry (retry_after: seconds the server asked for), dead (can never succeed); detail never holds the address, the secret or an answer. Connects to public addresses only, and to stormops.egress_networks.';
 
-CREATE FUNCTION stormops.event_rank(event text) RETURNS integer
+CREATE FUNCTION stormops_internal.event_rank(event text) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT array_position(ARRAY['trigger', 'escalate', 'acknowledge', 'resolve'], $1) $$;
-COMMENT ON FUNCTION stormops.event_rank(text) IS 'trigger 1, escalate 2, acknowledge 3, resolve 4: the order in which a route is told.';
+COMMENT ON FUNCTION stormops_internal.event_rank(text) IS 'trigger 1, escalate 2, acknowledge 3, resolve 4: the order in which a route is told.';
 
-CREATE FUNCTION stormops.queue_alerts() RETURNS bigint
+CREATE FUNCTION stormops_internal.queue_alerts() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     queued bigint;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     -- One at a time makes messages; who comes meanwhile need not wait until those are sent.
-    INSERT INTO stormops.health_progress (task, reached_at) SELECT 'messages', now()
-    WHERE NOT EXISTS (SELECT FROM stormops.health_progress AS p WHERE p.task = 'messages')
+    INSERT INTO stormops_internal.health_progress (task, reached_at) SELECT 'messages', now()
+    WHERE NOT EXISTS (SELECT FROM stormops_internal.health_progress AS p WHERE p.task = 'messages')
     ON CONFLICT ON CONSTRAINT health_progress_pkey DO NOTHING;
-    PERFORM FROM stormops.health_progress AS p WHERE p.task = 'messages' FOR UPDATE SKIP LOCKED;
+    PERFORM FROM stormops_internal.health_progress AS p WHERE p.task = 'messages' FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN 0;
     END IF;
     -- Health checks raise the other alerts; that they did not come, or failed, nobody else would tell.
-    PERFORM stormops.note_findings(jsonb_agg(jsonb_build_object('tenant_id', NULL, 'key', f.issue, 'issue', f.issue, 'severity', f.severity,
+    PERFORM stormops_internal.note_findings(jsonb_agg(jsonb_build_object('tenant_id', NULL, 'key', f.issue, 'issue', f.issue, 'severity', f.severity,
         'failing', true, 'evidence', jsonb_build_object('jobs', s.job, 'detail', s.detail))))
     FROM stormops.schedules() AS s
     JOIN (VALUES ('schedule_missed', 'critical'), ('schedule_failed', 'warning')) AS f (issue, severity)
@@ -47,7 +47,7 @@ BEGIN
     HAVING count(*) > 0;
     -- What a route should have been told by now: of an open alert the trigger, and that it has become worse, unless
     -- somebody has it in hand or wants no noise; the rest only where the trigger was told.
-    INSERT INTO stormops.alert_deliveries (delivery_id, route_id, for_tenant, alert_id, event, message)
+    INSERT INTO stormops_internal.alert_deliveries (delivery_id, route_id, for_tenant, alert_id, event, message)
     -- The same id again, should this be taken back after the message was sent.
     SELECT substr(encode(sha256(format('%s %s %s', r.route_id, a.alert_id, e.event)::bytea), 'hex'), 1, 32)::uuid,
         r.route_id, a.tenant_id, a.alert_id, e.event, jsonb_build_object(
@@ -55,7 +55,7 @@ BEGIN
         'summary', format('%s: %s', a.source, replace(a.issue, '_', ' '))
             || coalesce(' (' || coalesce(a.evidence ->> 'storm', a.evidence ->> 'table', a.evidence ->> 'metric', a.evidence ->> 'jobs') || ')', ''),
         'source', a.source, 'since', to_char(a.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'details', a.evidence,
-        'steps', stormops.runbook_steps(a.issue) || ARRAY(SELECT s.action FROM stormops.runbook_steps AS s
+        'steps', stormops_internal.runbook_steps(a.issue) || ARRAY(SELECT s.action FROM stormops.runbook_steps AS s
                                                           WHERE s.tenant_id = a.tenant_id AND s.issue = a.issue ORDER BY s.step))
     FROM (
         SELECT a.tenant_id, t.org_name AS source, a.alert_id, a.issue, a.severity, a.evidence, a.raised_at,
@@ -64,24 +64,24 @@ BEGIN
         UNION ALL
         SELECT NULL, format('StormOps, database %s', current_database()), p.alert_id, p.issue, p.severity, p.evidence, p.raised_at,
             p.acknowledged_at, p.silenced_until, p.resolved_at
-        FROM stormops.platform_alerts AS p
+        FROM stormops_internal.platform_alerts AS p
     ) AS a
-    JOIN stormops.alert_routes AS r ON r.for_tenant IS NOT DISTINCT FROM a.tenant_id
+    JOIN stormops_internal.alert_routes AS r ON r.for_tenant IS NOT DISTINCT FROM a.tenant_id
     CROSS JOIN LATERAL (
         SELECT k.event
         FROM (VALUES ('trigger', true), ('escalate', EXISTS (
-            SELECT FROM stormops.alert_deliveries AS d
+            SELECT FROM stormops_internal.alert_deliveries AS d
             WHERE d.route_id = r.route_id AND d.alert_id = a.alert_id AND d.event = 'trigger'
-                AND stormops.severity_rank(d.message ->> 'severity') < stormops.severity_rank(a.severity)
+                AND stormops_internal.severity_rank(d.message ->> 'severity') < stormops_internal.severity_rank(a.severity)
         ))) AS k (event, due)
         WHERE k.due AND a.resolved_at IS NULL AND a.acknowledged_at IS NULL AND coalesce(a.silenced_until <= now(), true)
-            AND stormops.severity_rank(a.severity) >= stormops.severity_rank(r.min_severity)
+            AND stormops_internal.severity_rank(a.severity) >= stormops_internal.severity_rank(r.min_severity)
         UNION ALL
         -- However mild it has become since.
         SELECT k.event
         FROM (VALUES ('acknowledge', a.acknowledged_at), ('resolve', a.resolved_at)) AS k (event, at)
         WHERE k.at IS NOT NULL AND EXISTS (
-            SELECT FROM stormops.alert_deliveries AS d
+            SELECT FROM stormops_internal.alert_deliveries AS d
             WHERE d.route_id = r.route_id AND d.alert_id = a.alert_id AND d.event = 'trigger'
         )
     ) AS e
@@ -89,12 +89,12 @@ BEGIN
     ON CONFLICT (route_id, alert_id, event) DO NOTHING;
     GET DIAGNOSTICS queued = ROW_COUNT;
     -- A route that is gone takes what it was to say with it.
-    UPDATE stormops.alert_deliveries AS d SET state = 'dead', last_detail = 'the route was removed'
-    WHERE d.state = 'pending' AND NOT EXISTS (SELECT FROM stormops.alert_routes AS r WHERE r.route_id = d.route_id);
+    UPDATE stormops_internal.alert_deliveries AS d SET state = 'dead', last_detail = 'the route was removed'
+    WHERE d.state = 'pending' AND NOT EXISTS (SELECT FROM stormops_internal.alert_routes AS r WHERE r.route_id = d.route_id);
     RETURN queued;
 END
 $$;
-COMMENT ON FUNCTION stormops.queue_alerts() IS 'Makes the messages that are due: trigger, escalate, acknowledge and resolve of each alert for each of its routes, each once. Returns how many: none while another call makes them.';
+COMMENT ON FUNCTION stormops_internal.queue_alerts() IS 'Makes the messages that are due: trigger, escalate, acknowledge and resolve of each alert for each of its routes, each once. Returns how many: none while another call makes them.';
 
 CREATE FUNCTION stormops.deliver_alerts(
     most integer DEFAULT 100, timeout interval DEFAULT '5 seconds',
@@ -125,20 +125,20 @@ BEGIN
         pending := 0;
         RETURN; -- the primary delivers
     END IF;
-    queued := stormops.queue_alerts();
+    queued := stormops_internal.queue_alerts();
     -- One at a time and not for long, so that this transaction stays short; who calls at the same
     -- time takes others.
     WHILE most > 0 AND clock_timestamp() < stop_at LOOP
         SELECT x.delivery_id, x.for_tenant, x.attempts, x.message, r.kind, r.address, r.secret INTO d
-        FROM stormops.alert_deliveries AS x JOIN stormops.alert_routes AS r ON r.route_id = x.route_id
+        FROM stormops_internal.alert_deliveries AS x JOIN stormops_internal.alert_routes AS r ON r.route_id = x.route_id
         WHERE x.state = 'pending' AND x.next_attempt_at <= clock_timestamp()
             -- The rest of a slow tenant's waits for the next call, and everybody else's does not.
             AND coalesce(x.for_tenant <> ALL (slow), true)
             -- In the order of the alert's life: no resolve overtakes its trigger.
             AND NOT EXISTS (
-                SELECT FROM stormops.alert_deliveries AS earlier
+                SELECT FROM stormops_internal.alert_deliveries AS earlier
                 WHERE earlier.route_id = x.route_id AND earlier.alert_id = x.alert_id AND earlier.state = 'pending'
-                    AND stormops.event_rank(earlier.event) < stormops.event_rank(x.event)
+                    AND stormops_internal.event_rank(earlier.event) < stormops_internal.event_rank(x.event)
             )
         -- What was never tried goes first: receivers that do not answer hold up nobody else's news.
         ORDER BY x.attempts > 0, x.next_attempt_at LIMIT 1
@@ -146,7 +146,7 @@ BEGIN
         EXIT WHEN NOT FOUND;
         most := most - 1;
         tried_at := clock_timestamp();
-        SELECT p.* INTO answer FROM stormops.post_alert(d.kind, d.address, d.secret,
+        SELECT p.* INTO answer FROM stormops_internal.post_alert(d.kind, d.address, d.secret,
             d.message || jsonb_build_object('message_id', d.delivery_id), (extract(epoch FROM timeout) * 1000)::integer) AS p;
         IF d.for_tenant IS NOT NULL THEN
             waited := waited || jsonb_build_object(d.for_tenant,
@@ -158,7 +158,7 @@ BEGIN
         IF answer.outcome = 'retry' AND d.attempts + 1 >= most_attempts THEN
             answer.outcome := 'dead';
         END IF;
-        UPDATE stormops.alert_deliveries AS x
+        UPDATE stormops_internal.alert_deliveries AS x
         SET state = CASE answer.outcome WHEN 'retry' THEN 'pending' ELSE answer.outcome END,
             attempts = x.attempts + 1, last_attempt_at = clock_timestamp(), last_status = answer.status, last_detail = answer.detail,
             -- Twice as long each time, from half a minute up to an hour, not all at the same moment;
@@ -172,7 +172,7 @@ BEGIN
             ELSE retried := retried + 1;
         END CASE;
     END LOOP;
-    SELECT count(*) INTO pending FROM stormops.alert_deliveries AS x WHERE x.state = 'pending';
+    SELECT count(*) INTO pending FROM stormops_internal.alert_deliveries AS x WHERE x.state = 'pending';
 END
 $$;
 COMMENT ON FUNCTION stormops.deliver_alerts(integer, interval) IS 'Sends the alerts that are due, for operators and schedules, and returns what became of them: queued (new messages), delivered, retried (tried again after 30 seconds, then twice as long each time up to an hour, or when the receiver says), dead (given up: refused for good, or ten tries), pending. At most so many and for about 30 seconds; what is left of a tenant whose receivers took more than three seconds waits for the next call; timeout: for one message, 0.1 to 30 s. At least once: should the server stop in between, a message is sent again with the same key. Calls at the same time share the work; no tenant ever waits for it. Does nothing on a standby. Error: 22023.';
@@ -187,14 +187,14 @@ CREATE FUNCTION stormops.alert_deliveries(
     AS $$
 #variable_conflict use_column
 DECLARE
-    owner uuid := stormops.route_owner($1, false);
+    owner uuid := stormops_internal.route_owner($1, false);
 BEGIN
     RETURN QUERY
         SELECT d.alert_id, r.name, d.event, d.message ->> 'issue', d.state, d.attempts,
             CASE d.state WHEN 'pending' THEN d.next_attempt_at END, d.last_attempt_at, d.last_status, d.last_detail
-        FROM stormops.alert_deliveries AS d LEFT JOIN stormops.alert_routes AS r ON r.route_id = d.route_id
+        FROM stormops_internal.alert_deliveries AS d LEFT JOIN stormops_internal.alert_routes AS r ON r.route_id = d.route_id
         WHERE d.for_tenant IS NOT DISTINCT FROM owner
-        ORDER BY d.created_at DESC, stormops.event_rank(d.event) DESC;
+        ORDER BY d.created_at DESC, stormops_internal.event_rank(d.event) DESC;
 END
 $$;
 COMMENT ON FUNCTION stormops.alert_deliveries(uuid) IS 'The messages of the tenant in context (for its admins), or for an operator of the named tenant or the platform, newest first: alert, route, event (trigger, escalate, acknowledge, resolve), issue, state (pending, delivered, dead), attempts, next and last try, HTTP status and what became of it. Errors: 42501; as current_tenant().';
@@ -205,12 +205,12 @@ CREATE FUNCTION stormops.retry_deliveries(tenant_id uuid DEFAULT NULL) RETURNS b
     AS $$
 #variable_conflict use_column
 DECLARE
-    owner uuid := stormops.route_owner($1, true);
+    owner uuid := stormops_internal.route_owner($1, true);
     revived bigint;
 BEGIN
-    UPDATE stormops.alert_deliveries AS d SET state = 'pending', attempts = 0, next_attempt_at = now()
+    UPDATE stormops_internal.alert_deliveries AS d SET state = 'pending', attempts = 0, next_attempt_at = now()
     WHERE d.for_tenant IS NOT DISTINCT FROM owner AND d.state = 'dead'
-        AND EXISTS (SELECT FROM stormops.alert_routes AS r WHERE r.route_id = d.route_id);
+        AND EXISTS (SELECT FROM stormops_internal.alert_routes AS r WHERE r.route_id = d.route_id);
     GET DIAGNOSTICS revived = ROW_COUNT;
     RETURN revived;
 END

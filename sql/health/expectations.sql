@@ -1,7 +1,7 @@
 -- What a tenant expects of its rows, as rows. Names of tables and columns in them are compared with
 -- the catalogue before they ever stand in a statement, and quoted there.
 
-CREATE FUNCTION stormops.expectation_fault(table_name text, rule text, columns text[], OUT code text, OUT fault text, OUT hint text)
+CREATE FUNCTION stormops_internal.expectation_fault(table_name text, rule text, columns text[], OUT code text, OUT fault text, OUT hint text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -36,14 +36,14 @@ BEGIN
             WHEN 'drift' THEN 'Drift is about lead_uplift.uplift.'
             WHEN 'referential' THEN format('The columns that refer to another table are %s.',
                 coalesce((SELECT string_agg(p, ', ') FROM jsonb_object_keys(this.parents) AS p), 'none'))
-            ELSE 'SELECT * FROM stormops.shipped_columns(); shows the columns.'
+            ELSE 'SELECT * FROM stormops_internal.shipped_columns(); shows the columns.'
         END;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.expectation_fault(text, text, text[]) IS 'Why an expectation cannot be judged: a name of a SQLSTATE, the fault and a hint; NULL if it can.';
+COMMENT ON FUNCTION stormops_internal.expectation_fault(text, text, text[]) IS 'Why an expectation cannot be judged: a name of a SQLSTATE, the fault and a hint; NULL if it can.';
 
-CREATE FUNCTION stormops.legal_expectation() RETURNS trigger
+CREATE FUNCTION stormops_internal.legal_expectation() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -55,14 +55,14 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'a tenant has at most 500 expectations',
             HINT = 'DELETE FROM stormops.expectations WHERE NOT active; makes room.';
     END IF;
-    SELECT f.* INTO wrong FROM stormops.expectation_fault(NEW.table_name, NEW.rule, NEW.columns) AS f;
+    SELECT f.* INTO wrong FROM stormops_internal.expectation_fault(NEW.table_name, NEW.rule, NEW.columns) AS f;
     IF wrong.code IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = wrong.code, MESSAGE = wrong.fault, HINT = wrong.hint;
     END IF;
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION stormops.legal_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 54000 more than 500 of a tenant; 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
+COMMENT ON FUNCTION stormops_internal.legal_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 54000 more than 500 of a tenant; 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
 
 CREATE FUNCTION stormops.expect(
     table_name text, rule text, columns text[] DEFAULT '{}', lowest numeric DEFAULT NULL, highest numeric DEFAULT NULL,
@@ -74,10 +74,10 @@ CREATE FUNCTION stormops.expect(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    target uuid := stormops.target_tenant(tenant_id, true);
+    target uuid := stormops_internal.target_tenant(tenant_id, true);
     id uuid := stormops.new_id();
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF table_name IS NULL OR rule IS NULL OR columns IS NULL OR threshold IS NULL OR severity IS NULL OR every IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'table and rule must be given',
             HINT = 'SELECT stormops.expect(''properties'', ''not_null'', ''{address}'');';
@@ -128,11 +128,11 @@ CREATE FUNCTION stormops.expect_defaults(tenant_id uuid DEFAULT NULL) RETURNS bi
     AS $$
 #variable_conflict use_variable
 DECLARE
-    everybody boolean := tenant_id IS NULL AND NOT stormops.has_tenant() AND stormops.is_operator();
-    target uuid := CASE WHEN NOT everybody THEN stormops.target_tenant(tenant_id, true) END;
+    everybody boolean := tenant_id IS NULL AND NOT stormops_internal.has_tenant() AND stormops_internal.is_operator();
+    target uuid := CASE WHEN NOT everybody THEN stormops_internal.target_tenant(tenant_id, true) END;
     made bigint;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     INSERT INTO stormops.expectations (tenant_id, expectation_id, name, table_name, rule, columns, lowest, highest, threshold, severity)
     SELECT t.tenant_id, stormops.new_id(), e.name, e.table_name, e.rule, e.columns, e.lowest, e.highest, e.threshold, e.severity
     FROM stormops.tenants AS t CROSS JOIN stormops.default_expectations() AS e

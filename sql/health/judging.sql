@@ -5,7 +5,7 @@
 -- band is a rule of the platform's own, which no tenant declares: the first column's groups whose mean of the second
 -- (all new rows, or those of the last moment) lies outside lowest to highest.
 
-CREATE FUNCTION stormops.key_hash(table_name text, columns text[]) RETURNS text
+CREATE FUNCTION stormops_internal.key_hash(table_name text, columns text[]) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -28,9 +28,9 @@ BEGIN
     RETURN expression;
 END
 $$;
-COMMENT ON FUNCTION stormops.key_hash(text, text[]) IS 'An expression for a hash of columns of a row r of a table, NULL if one of them is: rows that are the same in them have the same.';
+COMMENT ON FUNCTION stormops_internal.key_hash(text, text[]) IS 'An expression for a hash of columns of a row r of a table, NULL if one of them is: rows that are the same in them have the same.';
 
-CREATE FUNCTION stormops.row_rules(due stormops.due_expectation[]) RETURNS TABLE (
+CREATE FUNCTION stormops_internal.row_rules(due stormops_internal.due_expectation[]) RETURNS TABLE (
     place integer, since timestamptz, judges text, fails text, scores text, repeats text, groups text, limits text
 )
     LANGUAGE sql STABLE
@@ -48,8 +48,8 @@ CREATE FUNCTION stormops.row_rules(due stormops.due_expectation[]) RETURNS TABLE
                 CASE t.parents ->> k.columns[1] WHEN 'policy_runs' THEN 'run_id' ELSE k.columns[1] END) END || ')', '0'),
         CASE k.rule WHEN 'drift' THEN format('stormops.score_agg(r.%I) FILTER (WHERE %s)::bytea', k.columns[1], k.new) ELSE 'NULL' END,
         -- As text, since an array of arrays would need them of one length.
-        CASE k.rule WHEN 'unique' THEN format('(stormops.repeats_agg(%s) FILTER (WHERE %s))::text', stormops.key_hash(k.table_name, k.columns), k.new) ELSE 'NULL' END,
-        CASE k.rule WHEN 'band' THEN format('(stormops.groups_outside(r.%1$I, r.%5$I, r.%2$I, p.lowest_%3$s, p.highest_%3$s) FILTER (WHERE %4$s))::text',
+        CASE k.rule WHEN 'unique' THEN format('(stormops_internal.repeats_agg(%s) FILTER (WHERE %s))::text', stormops_internal.key_hash(k.table_name, k.columns), k.new) ELSE 'NULL' END,
+        CASE k.rule WHEN 'band' THEN format('(stormops_internal.groups_outside(r.%1$I, r.%5$I, r.%2$I, p.lowest_%3$s, p.highest_%3$s) FILTER (WHERE %4$s))::text',
             k.columns[1], k.columns[2], k.place, k.new, t.time_column) ELSE 'NULL' END,
         format('max(d.since) FILTER (WHERE d.place = %1$s) AS since_%1$s, max(d.lowest) FILTER (WHERE d.place = %1$s) AS lowest_%1$s,'
             ' max(d.highest) FILTER (WHERE d.place = %1$s) AS highest_%1$s', k.place)
@@ -60,9 +60,9 @@ CREATE FUNCTION stormops.row_rules(due stormops.due_expectation[]) RETURNS TABLE
     ) AS k
     JOIN stormops.counted_tables() AS t ON t.table_name = k.table_name
 $$;
-COMMENT ON FUNCTION stormops.row_rules(stormops.due_expectation[]) IS 'The expressions that judge each place of one table''s due expectations, over rows r and the limits p of their tenant.';
+COMMENT ON FUNCTION stormops_internal.row_rules(stormops_internal.due_expectation[]) IS 'The expressions that judge each place of one table''s due expectations, over rows r and the limits p of their tenant.';
 
-CREATE FUNCTION stormops.judge_rows(due stormops.due_expectation[]) RETURNS SETOF stormops.judgement
+CREATE FUNCTION stormops_internal.judge_rows(due stormops_internal.due_expectation[]) RETURNS SETOF stormops_internal.judgement
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
@@ -73,8 +73,8 @@ CREATE FUNCTION stormops.judge_rows(due stormops.due_expectation[]) RETURNS SETO
 DECLARE
     this record;
     rules record;
-    these stormops.due_expectation[];
-    found_rows stormops.judgement[];
+    these stormops_internal.due_expectation[];
+    found_rows stormops_internal.judgement[];
     one_tenant text := (
         SELECT CASE WHEN count(DISTINCT d.tenant_id) = 1 THEN format('r.tenant_id = %L', min(d.tenant_id::text)) ELSE 'true' END FROM unnest(due) AS d);
 BEGIN
@@ -87,16 +87,16 @@ BEGIN
     LOOP
         these := ARRAY(
             SELECT ROW(d.tenant_id, d.expectation_id, d.table_name, d.rule, d.columns, d.lowest, d.highest, d.max_age, d.threshold, d.since,
-                d.place - this.before)::stormops.due_expectation
+                d.place - this.before)::stormops_internal.due_expectation
             FROM unnest(due) AS d
             WHERE d.table_name = this.table_name AND d.rule NOT IN ('freshness', 'row_count') AND d.place - this.before BETWEEN 1 AND 400);
         SELECT min(k.since) AS since, string_agg(k.judges, ', ' ORDER BY k.place) AS judges, string_agg(k.fails, ', ' ORDER BY k.place) AS fails,
             string_agg(k.scores, ', ' ORDER BY k.place) AS scores, string_agg(k.repeats, ', ' ORDER BY k.place) AS repeats,
             string_agg(k.groups, ', ' ORDER BY k.place) AS groups, string_agg(k.limits, ', ' ORDER BY k.place) AS limits
-        INTO rules FROM stormops.row_rules(these) AS k;
+        INTO rules FROM stormops_internal.row_rules(these) AS k;
         EXECUTE format($query$
             SELECT array_agg(ROW(d.tenant_id, d.expectation_id, coalesce(c.judged[d.place], 0), coalesce(c.failing[d.place], 0),
-                c.scores[d.place], c.repeats[d.place]::bigint[], c.groups[d.place]::uuid[])::stormops.judgement)
+                c.scores[d.place], c.repeats[d.place]::bigint[], c.groups[d.place]::uuid[])::stormops_internal.judgement)
             FROM unnest($1) AS d LEFT JOIN (
                 SELECT r.tenant_id, ARRAY[%3$s] AS judged, ARRAY[%4$s] AS failing, ARRAY[%5$s]::bytea[] AS scores, ARRAY[%6$s]::text[] AS repeats, ARRAY[%9$s]::text[] AS groups
                 -- One row for each tenant: what holds for it at each place.
@@ -108,13 +108,13 @@ BEGIN
         INTO found_rows USING these, rules.since;
         RETURN QUERY SELECT f.tenant_id, f.expectation_id, f.judged, coalesce(x.failing, f.failing), f.scores, NULL::bigint[], f.groups
             FROM unnest(found_rows) AS f
-            LEFT JOIN stormops.count_repeats(these, found_rows) AS x ON x.tenant_id = f.tenant_id AND x.expectation_id = f.expectation_id;
+            LEFT JOIN stormops_internal.count_repeats(these, found_rows) AS x ON x.tenant_id = f.tenant_id AND x.expectation_id = f.expectation_id;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.judge_rows(stormops.due_expectation[]) IS 'Of each expectation about rows in due: how many rows came since then, and how many of them fail; for drift their scores. Reads each table''s new rows once, and once more for a set of columns that should be unique where rows have the same hash of them.';
+COMMENT ON FUNCTION stormops_internal.judge_rows(stormops_internal.due_expectation[]) IS 'Of each expectation about rows in due: how many rows came since then, and how many of them fail; for drift their scores. Reads each table''s new rows once, and once more for a set of columns that should be unique where rows have the same hash of them.';
 
-CREATE FUNCTION stormops.count_repeats(these stormops.due_expectation[], found_rows stormops.judgement[]) RETURNS TABLE (
+CREATE FUNCTION stormops_internal.count_repeats(these stormops_internal.due_expectation[], found_rows stormops_internal.judgement[]) RETURNS TABLE (
     tenant_id uuid, expectation_id uuid, failing bigint
 )
     LANGUAGE plpgsql STABLE
@@ -143,14 +143,14 @@ BEGIN
                 GROUP BY s.tenant_id, s.expectation_id, %3$s
             )
             SELECT g.tenant_id, g.expectation_id, sum(g.n - 1)::bigint FROM groups AS g GROUP BY g.tenant_id, g.expectation_id
-            $query$, this.table_name, this.time_column, this.names, stormops.key_hash(this.table_name, this.columns))
+            $query$, this.table_name, this.time_column, this.names, stormops_internal.key_hash(this.table_name, this.columns))
         USING these, found_rows, this.columns, (SELECT min(d.since) FROM unnest(these) AS d);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.count_repeats(stormops.due_expectation[], stormops.judgement[]) IS 'Of judge_rows(): where rows of a table have the same hash, how many of them really share the columns'' values with another.';
+COMMENT ON FUNCTION stormops_internal.count_repeats(stormops_internal.due_expectation[], stormops_internal.judgement[]) IS 'Of judge_rows(): where rows of a table have the same hash, how many of them really share the columns'' values with another.';
 
-CREATE FUNCTION stormops.judge_counts(due stormops.due_expectation[]) RETURNS TABLE (
+CREATE FUNCTION stormops_internal.judge_counts(due stormops_internal.due_expectation[]) RETURNS TABLE (
     tenant_id uuid, expectation_id uuid, failed boolean, value double precision, evidence jsonb
 )
     LANGUAGE sql STABLE
@@ -186,4 +186,4 @@ CREATE FUNCTION stormops.judge_counts(due stormops.due_expectation[]) RETURNS TA
     LEFT JOIN days AS d ON d.tenant_id = m.tenant_id AND d.table_name = m.table_name
     GROUP BY m.tenant_id, m.expectation_id, m.rule, m.max_age, m.threshold, y.day
 $$;
-COMMENT ON FUNCTION stormops.judge_counts(stormops.due_expectation[]) IS 'Of each freshness and row_count expectation in due: whether it fails by the counters. NULL: there is nothing to compare with (no such weekday before).';
+COMMENT ON FUNCTION stormops_internal.judge_counts(stormops_internal.due_expectation[]) IS 'Of each freshness and row_count expectation in due: whether it fails by the counters. NULL: there is nothing to compare with (no such weekday before).';

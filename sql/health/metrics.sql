@@ -10,9 +10,9 @@ CREATE FUNCTION stormops.get_tenant_metrics(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    target uuid := CASE WHEN tenant_id IS NOT NULL AND stormops.may_monitor() THEN tenant_id ELSE stormops.target_tenant(tenant_id, false) END;
+    target uuid := CASE WHEN tenant_id IS NOT NULL AND stormops_internal.may_monitor() THEN tenant_id ELSE stormops_internal.target_tenant(tenant_id, false) END;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF days IS NULL OR days NOT BETWEEN 1 AND 60 THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'days must be 1 to 60', HINT = 'SELECT * FROM stormops.get_tenant_metrics(tenant_id, 7);';
@@ -34,22 +34,22 @@ BEGIN
         GROUP BY m.metric_name
     ) AS u;
     SELECT coalesce(jsonb_object_agg(c.table_name, c.total_rows), '{}') INTO "rows"
-    FROM stormops.tenant_row_counts() AS c WHERE c.tenant_id = target;
+    FROM stormops_internal.tenant_row_counts() AS c WHERE c.tenant_id = target;
     SELECT coalesce(sum(b.inserted), 0) INTO rows_added
     FROM (
         SELECT c.inserted FROM stormops.row_counts AS c WHERE c.tenant_id = target AND c.bucket >= date_trunc('day', now(), 'UTC') - make_interval(days => days)
         UNION ALL SELECT d.inserted FROM stormops.row_count_deltas AS d
         WHERE d.tenant_id = target AND d.happened_at >= date_trunc('day', now(), 'UTC') - make_interval(days => days)
     ) AS b;
-    SELECT to_jsonb(o) - 'tenant_id' INTO quality FROM stormops.quality_objective(target) AS o;
+    SELECT to_jsonb(o) - 'tenant_id' INTO quality FROM stormops_internal.quality_objective(target) AS o;
     SELECT count(*) INTO open_alerts FROM stormops.alerts AS a WHERE a.tenant_id = target AND a.resolved_at IS NULL;
     SELECT coalesce(jsonb_object_agg(l.call, jsonb_build_object('calls', l.calls, 'p50_ms', l.p50, 'p95_ms', l.p95, 'p99_ms', l.p99)), '{}')
-    INTO service_levels FROM stormops.service_levels(target, days) AS l;
+    INTO service_levels FROM stormops_internal.service_levels(target, days) AS l;
 END
 $$;
 COMMENT ON FUNCTION stormops.get_tenant_metrics(uuid, integer) IS 'How one tenant is served, over so many days (1 to 60), in one row: events (metered), model_calls (sum of model_call), storage (the last storage_mb; NULL if none), usage (events and total of each metric), rows (of each table now, by the counters), rows_added, quality (the objective over 24 hours; NULL if nothing was judged), open_alerts, service_levels (as service_levels()). For operators and monitors any tenant, for its admins their own. Errors: 0B000; 22004; 22023 days; 42501; P0002 no such tenant.';
 
-CREATE FUNCTION stormops.call_levels(
+CREATE FUNCTION stormops_internal.call_levels(
     scope uuid, days integer, OUT tenant_id uuid, OUT call text, OUT calls bigint, OUT p50 numeric, OUT p95 numeric, OUT p99 numeric
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -68,7 +68,7 @@ CREATE FUNCTION stormops.call_levels(
                 WHERE h.tenant_id = t.tenant_id AND h.table_name = n.table_name AND h.day >= (now() AT TIME ZONE 'UTC')::date - $2 OFFSET 0) AS h
             WHERE $1 IS NULL OR t.tenant_id = $1
             UNION ALL
-            SELECT t.tenant_id, n.call, stormops.duration_class(d.took_ms), 1
+            SELECT t.tenant_id, n.call, stormops_internal.duration_class(d.took_ms), 1
             FROM stormops.tenants AS t CROSS JOIN LATERAL (
                 SELECT d.table_name, d.took_ms FROM stormops.row_count_deltas AS d
                 WHERE d.tenant_id = t.tenant_id AND d.took_ms IS NOT NULL
@@ -86,15 +86,15 @@ CREATE FUNCTION stormops.call_levels(
         min(r.milliseconds) FILTER (WHERE r.up_to >= 0.95 * r.calls), min(r.milliseconds) FILTER (WHERE r.up_to >= 0.99 * r.calls)
     FROM ranked AS r GROUP BY r.tenant_id, r.call
 $$;
-COMMENT ON FUNCTION stormops.call_levels(uuid, integer) IS 'service_levels() of one tenant, or with NULL of all that the caller sees.';
+COMMENT ON FUNCTION stormops_internal.call_levels(uuid, integer) IS 'service_levels() of one tenant, or with NULL of all that the caller sees.';
 
-CREATE FUNCTION stormops.service_levels(
+CREATE FUNCTION stormops_internal.service_levels(
     tenant_id uuid, days integer, OUT call text, OUT calls bigint, OUT p50 numeric, OUT p95 numeric, OUT p99 numeric
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT l.call, l.calls, l.p50, l.p95, l.p99 FROM stormops.call_levels($1, $2) AS l WHERE $1 IS NOT NULL $$;
-COMMENT ON FUNCTION stormops.service_levels(uuid, integer) IS 'How long a tenant''s calls took that wrote something: p50, p95, p99 in milliseconds, each at most 12 % too high (classes of a histogram). Measured by the counters'' triggers from the start of the client''s statement to the end of its insertion, commit excluded: apply_policy, record_outcomes, create_experiment, assign_experiment, record_usage, add_user. Calls that fail or only read are not measured.';
+    AS $$ SELECT l.call, l.calls, l.p50, l.p95, l.p99 FROM stormops_internal.call_levels($1, $2) AS l WHERE $1 IS NOT NULL $$;
+COMMENT ON FUNCTION stormops_internal.service_levels(uuid, integer) IS 'How long a tenant''s calls took that wrote something: p50, p95, p99 in milliseconds, each at most 12 % too high (classes of a histogram). Measured by the counters'' triggers from the start of the client''s statement to the end of its insertion, commit excluded: apply_policy, record_outcomes, create_experiment, assign_experiment, record_usage, add_user. Calls that fail or only read are not measured.';
 
 CREATE FUNCTION stormops.slowest_calls(
     most integer DEFAULT 5, days integer DEFAULT 1,
@@ -110,9 +110,9 @@ BEGIN
             ERRCODE = CASE WHEN most IS NULL OR days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'most must be 1 to 1000 and days 1 to 60', HINT = 'SELECT * FROM stormops.slowest_calls(5, 7);';
     END IF;
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
-        SELECT l.tenant_id, l.call, l.calls, l.p50, l.p95, l.p99 FROM stormops.call_levels(NULL, days) AS l
+        SELECT l.tenant_id, l.call, l.calls, l.p50, l.p95, l.p99 FROM stormops_internal.call_levels(NULL, days) AS l
         ORDER BY l.p95 DESC, l.p99 DESC, l.calls DESC, l.tenant_id, l.call LIMIT most;
 END
 $$;

@@ -76,11 +76,11 @@ CREATE FUNCTION stormops.monitor_delivery(OUT pending_messages bigint, OUT dead_
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     SELECT count(*) FILTER (WHERE d.state = 'pending'), count(*) FILTER (WHERE d.state = 'dead'),
         coalesce(extract(epoch FROM now() - min(d.created_at) FILTER (WHERE d.state = 'pending')), 0)
     INTO pending_messages, dead_messages, oldest_pending_seconds
-    FROM stormops.alert_deliveries AS d WHERE d.state <> 'delivered';
+    FROM stormops_internal.alert_deliveries AS d WHERE d.state <> 'delivered';
 END
 $$;
 COMMENT ON FUNCTION stormops.monitor_delivery() IS 'Of monitoring_samples(): messages of alerts that are to be sent, that were given up, and the age of the oldest to be sent.';
@@ -93,8 +93,8 @@ CREATE FUNCTION stormops.monitor_metering(OUT unfolded_events bigint, OUT unfold
 DECLARE
     progress record;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    SELECT p.watermark, p.folded_at INTO progress FROM stormops.metering_progress AS p;
+    PERFORM stormops_internal.visit_all_tenants();
+    SELECT p.watermark, p.folded_at INTO progress FROM stormops_internal.metering_progress AS p;
     -- Bounded: a rollup that stands still for a week must not make every look at it slower.
     SELECT count(*), coalesce(extract(epoch FROM now() - greatest(progress.folded_at, min(e.recorded_at))), 0)
     INTO unfolded_events, unfolded_age_seconds

@@ -15,7 +15,7 @@ CREATE FUNCTION stormops.monitor_tenant_usage(OUT tenant_id uuid, OUT metric_nam
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         SELECT t.tenant_id, m.metric_name, coalesce(r.event_count, 0), coalesce(r.quantity, 0)
         FROM stormops.tenants AS t
@@ -35,7 +35,7 @@ CREATE FUNCTION stormops.monitor_tenant_storage(OUT tenant_id uuid, OUT bytes nu
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         SELECT t.tenant_id, r.quantity * 1048576
         FROM stormops.tenants AS t
@@ -56,9 +56,9 @@ CREATE FUNCTION stormops.monitor_tenant_quota(
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
-        SELECT u.tenant_id, u.metric_name, u.period, u.kind, u.share FROM stormops.quota_use(NULL) AS u;
+        SELECT u.tenant_id, u.metric_name, u.period, u.kind, u.share FROM stormops_internal.quota_use(NULL) AS u;
 END
 $$;
 COMMENT ON FUNCTION stormops.monitor_tenant_quota() IS 'Of monitoring_samples(): the share of each quota, the tenant''s own or its tier''s, that the current period (UTC) has used by the rollups; 1 and more: it is reached. Of a quota of nothing: 1 once anything is used.';
@@ -69,7 +69,7 @@ CREATE FUNCTION stormops.monitor_tenant_expectations(OUT tenant_id uuid, OUT act
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         SELECT t.tenant_id, count(e.expectation_id), count(e.expectation_id) FILTER (WHERE e.judged_status = 'failed')
         FROM stormops.tenants AS t LEFT JOIN stormops.expectations AS e ON e.tenant_id = t.tenant_id AND e.active
@@ -85,10 +85,10 @@ CREATE FUNCTION stormops.monitor_tenant_quality(OUT tenant_id uuid, OUT judged_r
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         SELECT o.tenant_id, o.rows_judged, o.failing_share
-        FROM stormops.quality_objective(NULL) AS o JOIN stormops.tenants AS t ON t.tenant_id = o.tenant_id
+        FROM stormops_internal.quality_objective(NULL) AS o JOIN stormops.tenants AS t ON t.tenant_id = o.tenant_id
         WHERE t.status <> 'closed';
 END
 $$;
@@ -102,10 +102,10 @@ CREATE FUNCTION stormops.monitor_tenant_service(
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         SELECT t.tenant_id, l.call, l.calls, l.p50 / 1000, l.p95 / 1000, l.p99 / 1000
-        FROM stormops.call_levels(NULL, 1) AS l JOIN stormops.tenants AS t ON t.tenant_id = l.tenant_id
+        FROM stormops_internal.call_levels(NULL, 1) AS l JOIN stormops.tenants AS t ON t.tenant_id = l.tenant_id
         WHERE t.status <> 'closed';
 END
 $$;
@@ -120,7 +120,7 @@ CREATE FUNCTION stormops.usage_by_day(
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF since IS NULL OR until IS NULL OR NOT isfinite(since) OR NOT isfinite(until) OR until < since OR until - since > interval '400 days' THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN num_nulls(since, until) > 0 THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'usage by day is shown for at most 400 days, from the earlier to the later',

@@ -1,16 +1,16 @@
 -- Pages to look at. What they show is gathered here; how it looks is Rust.
 
-CREATE FUNCTION stormops.draw_health_report(data jsonb) RETURNS text
+CREATE FUNCTION stormops_internal.draw_health_report(data jsonb) RETURNS text
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'draw_health_report_wrapper';
-COMMENT ON FUNCTION stormops.draw_health_report(jsonb) IS 'The page of a storm from health_report_data(). Error: 22023 not such data.';
+COMMENT ON FUNCTION stormops_internal.draw_health_report(jsonb) IS 'The page of a storm from health_report_data(). Error: 22023 not such data.';
 
-CREATE FUNCTION stormops.draw_platform_report(data jsonb) RETURNS text
+CREATE FUNCTION stormops_internal.draw_platform_report(data jsonb) RETURNS text
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'draw_platform_report_wrapper';
-COMMENT ON FUNCTION stormops.draw_platform_report(jsonb) IS 'The page of the installation from platform_report_data(). Error: 22023 not such data.';
+COMMENT ON FUNCTION stormops_internal.draw_platform_report(jsonb) IS 'The page of the installation from platform_report_data(). Error: 22023 not such data.';
 
 CREATE FUNCTION stormops.lift_over_time(
     storm_id uuid, most_points integer DEFAULT 60,
@@ -55,7 +55,7 @@ CREATE FUNCTION stormops.lift_over_time(
 $$;
 COMMENT ON FUNCTION stormops.lift_over_time(uuid, integer) IS 'The lift of a storm''s current run so far, by days since the decision: conversions up to then of all that were compared (compared_decisions()), and the interval that holds at every look. At most about most_points rows (2 and more), the last day among them; no row before the first conversion. Errors: 0B000.';
 
-CREATE FUNCTION stormops.report_issues(issues jsonb) RETURNS jsonb
+CREATE FUNCTION stormops_internal.report_issues(issues jsonb) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -63,9 +63,9 @@ CREATE FUNCTION stormops.report_issues(issues jsonb) RETURNS jsonb
         'since', coalesce(to_char((i.issue ->> 'since')::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), '')) ORDER BY i.n), '[]')
     FROM jsonb_array_elements($1) WITH ORDINALITY AS i (issue, n)
 $$;
-COMMENT ON FUNCTION stormops.report_issues(jsonb) IS 'The issues of a dashboard as a page tells them.';
+COMMENT ON FUNCTION stormops_internal.report_issues(jsonb) IS 'The issues of a dashboard as a page tells them.';
 
-CREATE FUNCTION stormops.health_report_data(storm_id uuid) RETURNS jsonb
+CREATE FUNCTION stormops_internal.health_report_data(storm_id uuid) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling large statements costs more than it saves
@@ -78,15 +78,15 @@ DECLARE
     low float8;
     high float8;
 BEGIN
-    SELECT d.* INTO storm FROM stormops.dashboard_of(storm_id) AS d;
+    SELECT d.* INTO storm FROM stormops_internal.dashboard_of(storm_id) AS d;
     SELECT jsonb_build_object('org_name', t.org_name, 'storm', storm.dashboard -> 'storm', 'storm_status', storm.dashboard -> 'storm_status',
         'made_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
-        'health_status', storm.dashboard -> 'health_status', 'issues', stormops.report_issues(storm.dashboard -> 'issues'),
+        'health_status', storm.dashboard -> 'health_status', 'issues', stormops_internal.report_issues(storm.dashboard -> 'issues'),
         'rates', storm.dashboard -> 'conversion')
     INTO report FROM stormops.tenants AS t WHERE t.tenant_id = stormops.current_tenant();
 
     IF stormops.n(storm.scores) > 0 THEN
-        SELECT r.* INTO reference FROM stormops.uplift_reference(storm_id, NULL, storm.model_version) AS r;
+        SELECT r.* INTO reference FROM stormops_internal.uplift_reference(storm_id, NULL, storm.model_version) AS r;
         -- The middle of both, so that one stray score does not squeeze all others into a bin.
         SELECT min(stormops.quantile(x.sketch, 0.001)), max(stormops.quantile(x.sketch, 0.999)) INTO low, high
         FROM (VALUES (storm.scores), (reference.scores)) AS x (sketch) WHERE stormops.n(x.sketch) > 0;
@@ -139,15 +139,15 @@ BEGIN
     RETURN report;
 END
 $$;
-COMMENT ON FUNCTION stormops.health_report_data(uuid) IS 'What health_report_html() shows, as a JSON object.';
+COMMENT ON FUNCTION stormops_internal.health_report_data(uuid) IS 'What health_report_html() shows, as a JSON object.';
 
 CREATE FUNCTION stormops.health_report_html(storm_id uuid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops.draw_health_report(stormops.health_report_data($1)) $$;
+    AS $$ SELECT stormops_internal.draw_health_report(stormops_internal.health_report_data($1)) $$;
 COMMENT ON FUNCTION stormops.health_report_html(uuid) IS 'A storm in one HTML page that needs nothing else: open issues with their runbook, treatment funnel, lift over time with its always-valid interval, score distribution against its reference, Qini curve, usage and bill. Light and dark, any width, every value escaped. psql: \o page.html, \pset format unaligned, \t. Errors: 0B000 no tenant, P0002 no such storm.';
 
-CREATE FUNCTION stormops.platform_report_data() RETURNS jsonb
+CREATE FUNCTION stormops_internal.platform_report_data() RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -158,13 +158,13 @@ DECLARE
 BEGIN
     SELECT h.* INTO health FROM stormops.get_system_health() AS h;
     -- Money is an operator's to see, not a monitor's.
-    IF stormops.is_operator() THEN
+    IF stormops_internal.is_operator() THEN
         SELECT coalesce(jsonb_object_agg(m.tenant_id, format('%s %s', m.currency, m.revenue)), '{}') INTO revenue
         FROM stormops.tenant_margins(month) AS m WHERE m.revenue IS NOT NULL;
     END IF;
     RETURN jsonb_build_object(
         'database', current_database(), 'made_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
-        'health_status', health.health_status, 'issues', stormops.report_issues(health.issues),
+        'health_status', health.health_status, 'issues', stormops_internal.report_issues(health.issues),
         'system', (
             SELECT jsonb_agg(jsonb_build_array(v.name, v.value) ORDER BY v.place) FROM (VALUES
                 (1, 'open alerts', format('%s, %s critical', health.open_alerts, health.critical_alerts)),
@@ -207,10 +207,10 @@ BEGIN
                 ORDER BY s.job), '[]') FROM stormops.schedules() AS s));
 END
 $$;
-COMMENT ON FUNCTION stormops.platform_report_data() IS 'What platform_report_html() shows, as a JSON object.';
+COMMENT ON FUNCTION stormops_internal.platform_report_data() IS 'What platform_report_html() shows, as a JSON object.';
 
 CREATE FUNCTION stormops.platform_report_html() RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops.draw_platform_report(stormops.platform_report_data()) $$;
+    AS $$ SELECT stormops_internal.draw_platform_report(stormops_internal.platform_report_data()) $$;
 COMMENT ON FUNCTION stormops.platform_report_html() IS 'The installation in one HTML page that needs nothing else: open issues with their runbook, the server, attest(), tenants with their open alerts, this month''s use and, for operators, revenue, schedules. No tenant''s rows. For operators and monitors; light and dark, any width, every value escaped. Error: 42501.';

@@ -1,13 +1,13 @@
 -- What runs on its own. With pg_cron these functions schedule it; without, any scheduler calls
 -- run_job(). Either way each run leaves its mark, so that one that did not come is noticed.
 
-CREATE FUNCTION stormops.next_run(schedule text, after timestamptz) RETURNS timestamptz
+CREATE FUNCTION stormops_internal.next_run(schedule text, after timestamptz) RETURNS timestamptz
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'next_run_wrapper';
-COMMENT ON FUNCTION stormops.next_run(text, timestamptz) IS 'When a cron expression of five fields (or @hourly, @daily, …) is due next, in UTC; NULL if pg_cron would not take it or it is never due.';
+COMMENT ON FUNCTION stormops_internal.next_run(text, timestamptz) IS 'When a cron expression of five fields (or @hourly, @daily, …) is due next, in UTC; NULL if pg_cron would not take it or it is never due.';
 
-CREATE FUNCTION stormops.known_job(job text) RETURNS record
+CREATE FUNCTION stormops_internal.known_job(job text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -25,7 +25,7 @@ BEGIN
     RETURN known;
 END
 $$;
-COMMENT ON FUNCTION stormops.known_job(text) IS 'A row of known_jobs(). Errors: 22004; 42704 no such job.';
+COMMENT ON FUNCTION stormops_internal.known_job(text) IS 'A row of known_jobs(). Errors: 22004; 42704 no such job.';
 
 CREATE FUNCTION stormops.note_schedule(job text, schedule text) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -33,20 +33,20 @@ CREATE FUNCTION stormops.note_schedule(job text, schedule text) RETURNS void
     AS $$
 #variable_conflict use_variable
 BEGIN
-    IF NOT stormops.is_operator() THEN
+    IF NOT stormops_internal.is_operator() THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator may schedule',
             HINT = 'A superuser grants that: SELECT stormops.grant_usage(role, ''operator'');';
     END IF;
     IF schedule IS NULL THEN
-        DELETE FROM stormops.scheduled_jobs AS s WHERE s.job = note_schedule.job;
+        DELETE FROM stormops_internal.scheduled_jobs AS s WHERE s.job = note_schedule.job;
         RETURN;
     END IF;
-    PERFORM stormops.known_job(job);
-    IF stormops.next_run(schedule, now()) IS NULL THEN
+    PERFORM stormops_internal.known_job(job);
+    IF stormops_internal.next_run(schedule, now()) IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('"%s" is not a schedule', left(schedule, 100)),
             HINT = 'Five fields, UTC: minute, hour, day of month, month, day of week; for example */15 * * * *.';
     END IF;
-    INSERT INTO stormops.scheduled_jobs AS s (job, schedule, scheduled_by) VALUES (job, schedule, stormops.calling_role())
+    INSERT INTO stormops_internal.scheduled_jobs AS s (job, schedule, scheduled_by) VALUES (job, schedule, stormops_internal.calling_role())
     ON CONFLICT ON CONSTRAINT scheduled_jobs_pkey DO UPDATE
     SET schedule = EXCLUDED.schedule, scheduled_at = now(), scheduled_by = EXCLUDED.scheduled_by;
 END
@@ -59,7 +59,7 @@ CREATE FUNCTION stormops.schedule_job(job text, schedule text DEFAULT NULL) RETU
     AS $$
 #variable_conflict use_variable
 DECLARE
-    this record := stormops.known_job(job);
+    this record := stormops_internal.known_job(job);
 BEGIN
     schedule := coalesce(schedule, this.schedule);
     PERFORM stormops.note_schedule(job, schedule);
@@ -121,16 +121,16 @@ CREATE FUNCTION stormops.schedules(
     AS $$
 #variable_conflict use_column
 BEGIN
-    IF NOT stormops.may_monitor() THEN
+    IF NOT stormops_internal.may_monitor() THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator or a monitor may see schedules',
             HINT = 'A superuser grants that: SELECT stormops.grant_usage(role, ''monitor'');';
     END IF;
     RETURN QUERY
         SELECT s.job, s.schedule, k.purpose, s.started_at, s.finished_at, coalesce(s.outcome, 'never ran'), s.detail, d.at, now() > d.at, s.scheduled_by
-        FROM stormops.scheduled_jobs AS s
+        FROM stormops_internal.scheduled_jobs AS s
         LEFT JOIN stormops.known_jobs() AS k ON k.job = s.job
         -- The run that is due next after the last one, and ten minutes for it to end.
-        CROSS JOIN LATERAL (SELECT stormops.next_run(s.schedule, greatest(s.scheduled_at, s.started_at)) + interval '10 minutes' AS at) AS d
+        CROSS JOIN LATERAL (SELECT stormops_internal.next_run(s.schedule, greatest(s.scheduled_at, s.started_at)) + interval '10 minutes' AS at) AS d
         ORDER BY s.job;
 END
 $$;
@@ -142,7 +142,7 @@ CREATE FUNCTION stormops.run_job(job text) RETURNS text
     AS $$
 #variable_conflict use_variable
 DECLARE
-    this record := stormops.known_job(job);
+    this record := stormops_internal.known_job(job);
     result text;
     message text;
     started timestamptz := clock_timestamp();
@@ -155,33 +155,33 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
         result := format('%s: %s', SQLSTATE, message);
-        PERFORM stormops.note_run(job, started, 'failed', result);
+        PERFORM stormops_internal.note_run(job, started, 'failed', result);
         RAISE WARNING USING MESSAGE = format('job %s failed: %s', job, result), HINT = 'SELECT * FROM stormops.runbook(''schedule_failed'');';
         RETURN result;
     END;
-    PERFORM stormops.note_run(job, started, 'ok', result);
+    PERFORM stormops_internal.note_run(job, started, 'ok', result);
     RETURN result;
 END
 $$;
 COMMENT ON FUNCTION stormops.run_job(text) IS 'Runs a job now and notes how it went; returns what it returned, or its error, with a warning, after all that the job did was taken back. For operators: it is what pg_cron calls, and what any other scheduler may. Does nothing on a standby. Errors: 22004; 42501; 42704 no such job.';
 
-CREATE FUNCTION stormops.note_run(job text, started_at timestamptz, outcome text, detail text) RETURNS void
+CREATE FUNCTION stormops_internal.note_run(job text, started_at timestamptz, outcome text, detail text) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
 BEGIN
-    IF NOT stormops.is_operator() THEN
+    IF NOT stormops_internal.is_operator() THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator may run jobs',
             HINT = 'A superuser grants that: SELECT stormops.grant_usage(role, ''operator'');';
     END IF;
-    UPDATE stormops.scheduled_jobs AS s
+    UPDATE stormops_internal.scheduled_jobs AS s
     SET started_at = note_run.started_at, finished_at = clock_timestamp(), outcome = note_run.outcome, detail = left(note_run.detail, 1000),
         failed_at = CASE WHEN note_run.outcome = 'failed' THEN now() ELSE s.failed_at END
     WHERE s.job = note_run.job;
 END
 $$;
-COMMENT ON FUNCTION stormops.note_run(text, timestamptz, text, text) IS 'Of run_job(): notes a run of a scheduled job. Error: 42501.';
+COMMENT ON FUNCTION stormops_internal.note_run(text, timestamptz, text, text) IS 'Of run_job(): notes a run of a scheduled job. Error: 42501.';
 
 CREATE FUNCTION stormops.forget_health(older_than interval DEFAULT '90 days') RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -190,22 +190,22 @@ CREATE FUNCTION stormops.forget_health(older_than interval DEFAULT '90 days') RE
 DECLARE
     gone bigint;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF older_than IS NULL OR older_than < interval '7 days' THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN older_than IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'measurements of the last seven days are kept', HINT = 'SELECT stormops.forget_health(''90 days'');';
     END IF;
     -- Whoever was told of an alert is told of its end for a week: see queue_alerts().
-    DELETE FROM stormops.alert_deliveries AS d WHERE d.created_at < now() - older_than AND NOT EXISTS (
+    DELETE FROM stormops_internal.alert_deliveries AS d WHERE d.created_at < now() - older_than AND NOT EXISTS (
         SELECT FROM stormops.alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE
         UNION ALL
-        SELECT FROM stormops.platform_alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE);
+        SELECT FROM stormops_internal.platform_alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE);
     WITH metrics AS (
         DELETE FROM stormops.data_quality_metrics AS m WHERE m.measured_at < now() - older_than RETURNING 1
     ), told AS (
         DELETE FROM stormops.alerts AS a WHERE a.resolved_at < now() - older_than RETURNING 1
     ), platform AS (
-        DELETE FROM stormops.platform_alerts AS a WHERE a.resolved_at < now() - older_than RETURNING 1
+        DELETE FROM stormops_internal.platform_alerts AS a WHERE a.resolved_at < now() - older_than RETURNING 1
     )
     SELECT (SELECT count(*) FROM metrics) + (SELECT count(*) FROM told) + (SELECT count(*) FROM platform) INTO gone;
     RETURN gone;

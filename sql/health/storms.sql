@@ -1,6 +1,6 @@
 -- What is wrong with a storm, by its scores and by what treating it came to; and which storms to look at again.
 
-CREATE FUNCTION stormops.score_measures(tenant_id uuid, scores stormops.score_sketch, model_version text) RETURNS jsonb
+CREATE FUNCTION stormops_internal.score_measures(tenant_id uuid, scores stormops.score_sketch, model_version text) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -22,9 +22,9 @@ BEGIN
         CROSS JOIN LATERAL stormops.drift_verdict(scores, k.sketch::stormops.score_sketch) AS v), '{}');
 END
 $$;
-COMMENT ON FUNCTION stormops.score_measures(uuid, stormops.score_sketch, text) IS 'What a storm''s scores are like, as JSON: describe(), mean_out_of_band (not 0.10 to 0.30), and against the tenant''s baseline "default" of their model, if there is one, drift_verdict().';
+COMMENT ON FUNCTION stormops_internal.score_measures(uuid, stormops.score_sketch, text) IS 'What a storm''s scores are like, as JSON: describe(), mean_out_of_band (not 0.10 to 0.30), and against the tenant''s baseline "default" of their model, if there is one, drift_verdict().';
 
-CREATE FUNCTION stormops.storm_issues(
+CREATE FUNCTION stormops_internal.storm_issues(
     storm_id uuid, uplift jsonb, lift jsonb, OUT issue text, OUT severity text, OUT subject text, OUT evidence jsonb
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -60,23 +60,23 @@ CREATE FUNCTION stormops.storm_issues(
         WHERE s.status = 'ok' AND (s.anomaly OR s.short)
     ) AS i
 $$;
-COMMENT ON FUNCTION stormops.storm_issues(uuid, jsonb, jsonb) IS 'What is wrong with a storm by its measures (storm_measures()).';
+COMMENT ON FUNCTION stormops_internal.storm_issues(uuid, jsonb, jsonb) IS 'What is wrong with a storm by its measures (storm_measures()).';
 
-CREATE FUNCTION stormops.due_bands(since timestamptz, places integer) RETURNS stormops.due_expectation[]
+CREATE FUNCTION stormops_internal.due_bands(since timestamptz, places integer) RETURNS stormops_internal.due_expectation[]
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     -- New scores whose mean lies in the band cannot take their storm out of it. With a baseline any may: no mean is in its band.
     SELECT coalesce(array_agg(ROW(t.tenant_id, NULL, 'lead_uplift', 'band', '{storm_id,uplift}', CASE WHEN b.kept THEN 1 ELSE 0.10 END,
-        CASE WHEN b.kept THEN -1 ELSE 0.30 END, NULL, NULL, $1, coalesce($2, 0) + 1)::stormops.due_expectation), '{}')
+        CASE WHEN b.kept THEN -1 ELSE 0.30 END, NULL, NULL, $1, coalesce($2, 0) + 1)::stormops_internal.due_expectation), '{}')
     FROM stormops.tenants AS t
     CROSS JOIN LATERAL (SELECT EXISTS (
         SELECT FROM stormops.uplift_baselines AS u WHERE u.tenant_id = t.tenant_id AND u.name = 'default') AS kept) AS b
     WHERE t.status = 'active'
 $$;
-COMMENT ON FUNCTION stormops.due_bands(timestamptz, integer) IS 'For judge_rows(), of each active tenant: the storms whose new scores lie outside 0.10 to 0.30 in the mean, or any new ones where a baseline "default" is kept. places: how many rules about lead_uplift are judged before.';
+COMMENT ON FUNCTION stormops_internal.due_bands(timestamptz, integer) IS 'For judge_rows(), of each active tenant: the storms whose new scores lie outside 0.10 to 0.30 in the mean, or any new ones where a baseline "default" is kept. places: how many rules about lead_uplift are judged before.';
 
-CREATE FUNCTION stormops.storms_to_watch(scope uuid, since timestamptz, scored uuid[]) RETURNS TABLE (tenant_id uuid, storm_id uuid, name text)
+CREATE FUNCTION stormops_internal.storms_to_watch(scope uuid, since timestamptz, scored uuid[]) RETURNS TABLE (tenant_id uuid, storm_id uuid, name text)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
@@ -97,9 +97,9 @@ CREATE FUNCTION stormops.storms_to_watch(scope uuid, since timestamptz, scored u
         OR (s.tenant_id, s.storm_id) IN (SELECT d.tenant_id, d.storm_id FROM decided AS d)
         OR (s.tenant_id, s.storm_id) IN (SELECT a.tenant_id, a.storm_id FROM alarmed AS a))
 $$;
-COMMENT ON FUNCTION stormops.storms_to_watch(uuid, timestamptz, uuid[]) IS 'The active storms of a tenant; with NULL, of all tenants those that may have changed since then: the scored ones (due_bands()), and those with a new run, new outcomes, an outcome window that ended, an open alert.';
+COMMENT ON FUNCTION stormops_internal.storms_to_watch(uuid, timestamptz, uuid[]) IS 'The active storms of a tenant; with NULL, of all tenants those that may have changed since then: the scored ones (due_bands()), and those with a new run, new outcomes, an outcome window that ended, an open alert.';
 
-CREATE FUNCTION stormops.storm_findings(scope uuid, since timestamptz, scored uuid[], OUT finding jsonb) RETURNS SETOF jsonb
+CREATE FUNCTION stormops_internal.storm_findings(scope uuid, since timestamptz, scored uuid[], OUT finding jsonb) RETURNS SETOF jsonb
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -107,12 +107,12 @@ CREATE FUNCTION stormops.storm_findings(scope uuid, since timestamptz, scored uu
         'severity', i.severity, 'failing', i.issue IS NOT NULL,
         'evidence', i.evidence || jsonb_build_object('storm_id', m.storm_id, 'storm', m.name))
     FROM (
-        SELECT s.tenant_id, s.storm_id, s.name, stormops.score_measures(s.tenant_id, c.scores, c.model_version) AS uplift,
-            to_jsonb(stormops.conversion_rates_of(s.tenant_id, s.storm_id)) AS lift
-        FROM stormops.storms_to_watch($1, $2, $3) AS s LEFT JOIN LATERAL stormops.latest_scores(s.tenant_id, s.storm_id) AS c ON true
+        SELECT s.tenant_id, s.storm_id, s.name, stormops_internal.score_measures(s.tenant_id, c.scores, c.model_version) AS uplift,
+            to_jsonb(stormops_internal.conversion_rates_of(s.tenant_id, s.storm_id)) AS lift
+        FROM stormops_internal.storms_to_watch($1, $2, $3) AS s LEFT JOIN LATERAL stormops_internal.latest_scores(s.tenant_id, s.storm_id) AS c ON true
         OFFSET 0 -- once for each storm
     ) AS m
     CROSS JOIN (VALUES ('uplift_drift'), ('low_lift'), ('no_control')) AS k (issue)
-    LEFT JOIN LATERAL stormops.storm_issues(m.storm_id, m.uplift, m.lift) AS i ON i.issue = k.issue
+    LEFT JOIN LATERAL stormops_internal.storm_issues(m.storm_id, m.uplift, m.lift) AS i ON i.issue = k.issue
 $$;
-COMMENT ON FUNCTION stormops.storm_findings(uuid, timestamptz, uuid[]) IS 'Of each of storms_to_watch(), for the alerts: whether its scores drift, its lift is low, it has no control.';
+COMMENT ON FUNCTION stormops_internal.storm_findings(uuid, timestamptz, uuid[]) IS 'Of each of storms_to_watch(), for the alerts: whether its scores drift, its lift is low, it has no control.';

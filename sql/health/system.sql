@@ -1,6 +1,6 @@
 -- What an operator asks at three in the morning.
 
-CREATE FUNCTION stormops.platform_counts(
+CREATE FUNCTION stormops_internal.platform_counts(
     OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT open_alerts bigint, OUT critical_alerts bigint,
     OUT unfolded_counts bigint, OUT objective_missed bigint, OUT partition_runway_days integer, OUT unpartitioned_rows boolean,
     OUT invoices_overdue bigint, OUT dead_messages bigint, OUT late_messages bigint
@@ -10,26 +10,26 @@ CREATE FUNCTION stormops.platform_counts(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     SELECT count(*) FILTER (WHERE t.status = 'active'), count(*) FILTER (WHERE t.status = 'suspended'), count(*) FILTER (WHERE t.status = 'closed')
     INTO active_tenants, suspended_tenants, closed_tenants FROM stormops.tenants AS t;
     SELECT count(*), count(*) FILTER (WHERE a.severity = 'critical') INTO open_alerts, critical_alerts
     FROM (
         SELECT t.severity FROM stormops.alerts AS t WHERE t.resolved_at IS NULL
-        UNION ALL SELECT p.severity FROM stormops.platform_alerts AS p WHERE p.resolved_at IS NULL
+        UNION ALL SELECT p.severity FROM stormops_internal.platform_alerts AS p WHERE p.resolved_at IS NULL
     ) AS a;
     SELECT count(*) INTO unfolded_counts FROM stormops.row_count_deltas;
-    SELECT count(*) INTO objective_missed FROM stormops.quality_objective(NULL) AS o WHERE NOT o.met;
+    SELECT count(*) INTO objective_missed FROM stormops_internal.quality_objective(NULL) AS o WHERE NOT o.met;
     SELECT (max(to_date(right(c.relname, 7), 'YYYY_MM')) + interval '1 month')::date - (now() AT TIME ZONE 'UTC')::date
     INTO partition_runway_days
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
     WHERE i.inhparent = to_regclass('stormops.policy_decisions_log') AND c.relname ~ '_\d{4}_\d{2}$';
-    SELECT EXISTS (SELECT FROM stormops.policy_decisions_log_default) INTO unpartitioned_rows;
+    SELECT EXISTS (SELECT FROM stormops_internal.policy_decisions_log_default) INTO unpartitioned_rows;
     -- Of routes that are still there: given up since yesterday, or made a quarter of an hour ago and not sent.
     SELECT count(*) FILTER (WHERE d.state = 'dead' AND d.last_attempt_at >= now() - interval '24 hours'),
         count(*) FILTER (WHERE d.state = 'pending' AND d.created_at < now() - interval '15 minutes')
     INTO dead_messages, late_messages
-    FROM stormops.alert_deliveries AS d JOIN stormops.alert_routes AS r ON r.route_id = d.route_id WHERE d.state <> 'delivered';
+    FROM stormops_internal.alert_deliveries AS d JOIN stormops_internal.alert_routes AS r ON r.route_id = d.route_id WHERE d.state <> 'delivered';
     -- Where invoices are written at all: months that ended more than a week ago and have no final one.
     SELECT count(DISTINCT (r.tenant_id, r.bucket)) INTO invoices_overdue
     FROM stormops.usage_rollups AS r
@@ -40,7 +40,7 @@ BEGIN
             WHERE i.tenant_id = r.tenant_id AND i.period = (r.bucket AT TIME ZONE 'UTC')::date AND i.kind = 'invoice' AND i.status = 'finalized');
 END
 $$;
-COMMENT ON FUNCTION stormops.platform_counts() IS 'Of get_system_health(): what only the tables'' owner sees.';
+COMMENT ON FUNCTION stormops_internal.platform_counts() IS 'Of get_system_health(): what only the tables'' owner sees.';
 
 CREATE FUNCTION stormops.get_system_health(
     slow boolean DEFAULT true,
@@ -66,11 +66,11 @@ DECLARE
     failed_jobs text;
     missed_jobs text;
 BEGIN
-    IF NOT stormops.may_monitor() THEN
+    IF NOT stormops_internal.may_monitor() THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator or a monitor may see the system''s health',
             HINT = 'A superuser grants that: SELECT stormops.grant_usage(role, ''monitor'');';
     END IF;
-    SELECT c.* INTO counts FROM stormops.platform_counts() AS c;
+    SELECT c.* INTO counts FROM stormops_internal.platform_counts() AS c;
     active_tenants := counts.active_tenants;
     suspended_tenants := counts.suspended_tenants;
     closed_tenants := counts.closed_tenants;
@@ -125,7 +125,7 @@ BEGIN
     SELECT count(*) INTO installation_failing FROM stormops.attest() AS a WHERE NOT a.pass AND a.severity IN ('critical', 'high');
 
     SELECT coalesce(jsonb_agg(jsonb_build_object('issue', i.issue, 'severity', i.severity, 'evidence', i.evidence,
-            'steps', to_jsonb(stormops.runbook_steps(i.issue))) ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.issue), '[]'),
+            'steps', to_jsonb(stormops_internal.runbook_steps(i.issue))) ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.issue), '[]'),
         CASE WHEN bool_or(i.severity = 'critical') THEN 'critical' WHEN bool_or(i.severity = 'warning') THEN 'degraded' ELSE 'healthy' END
     INTO issues, health_status
     FROM (VALUES
@@ -152,13 +152,13 @@ END
 $$;
 COMMENT ON FUNCTION stormops.get_system_health(boolean) IS 'The installation in one row (slow => false: without slow_statements and slow_calls, which look at every tenant''s calls): health_status and issues as in get_health_dashboard(); tenants by status; db_size_bytes; alerts of all tenants and the platform; objective_missed (tenants with 1 % of failing rows or more); oldest_transaction_seconds and oldest_xmin_age (transactions) of other sessions, prepared ones included; hidden_sessions whose transactions the role may not see (GRANT pg_monitor shows them; then replication_lag_bytes too, of the replica that is furthest behind; on a standby, where in_recovery is true, what it received and has not replayed, and replay_delay_seconds); retained_wal_bytes by slots; schedules; partition_runway_days until the decision log''s last partition ends; xid_age; cache_hit_ratio of this database, 0 to 1; unfolded_counts; slow_statements: the five slowest by mean, by database role, where pg_stat_statements is there, else NULL; slow_calls: slowest_calls(5, 1); invoices_overdue and installation_failing (attest()): NULL where that part is not installed. For operators and monitors. Error: 42501.';
 
-CREATE FUNCTION stormops.platform_findings(system_issues jsonb, OUT finding jsonb) RETURNS SETOF jsonb
+CREATE FUNCTION stormops_internal.platform_findings(system_issues jsonb, OUT finding jsonb) RETURNS SETOF jsonb
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT jsonb_build_object('tenant_id', NULL, 'key', b.issue, 'issue', b.issue, 'severity', i.issue ->> 'severity',
         'failing', i.issue IS NOT NULL, 'evidence', coalesce(i.issue -> 'evidence', '{}'))
-    FROM (SELECT DISTINCT r.issue FROM stormops.shipped_runbook() AS r) AS b
+    FROM (SELECT DISTINCT r.issue FROM stormops_internal.shipped_runbook() AS r) AS b
     LEFT JOIN LATERAL jsonb_array_elements($1) AS i (issue) ON i.issue ->> 'issue' = b.issue
     WHERE i.issue ->> 'severity' IS DISTINCT FROM 'info'
     UNION ALL
@@ -166,6 +166,6 @@ CREATE FUNCTION stormops.platform_findings(system_issues jsonb, OUT finding json
     SELECT jsonb_build_object('tenant_id', NULL, 'key', 'schema_drift:' || t.table_name, 'issue', 'schema_drift', 'severity', 'critical',
         'failing', d.changes <> '[]', 'evidence', jsonb_build_object('table', t.table_name, 'changes', d.changes))
     FROM stormops.counted_tables() AS t
-    CROSS JOIN LATERAL (SELECT jsonb_path_query_array(stormops.schema_drift(t.table_name), '$[*] ? (@.change != "added")') AS changes) AS d
+    CROSS JOIN LATERAL (SELECT jsonb_path_query_array(stormops_internal.schema_drift(t.table_name), '$[*] ? (@.change != "added")') AS changes) AS d
 $$;
-COMMENT ON FUNCTION stormops.platform_findings(jsonb) IS 'Of the platform itself, for its alerts: whether each issue of get_system_health() holds, and whether a table has drifted.';
+COMMENT ON FUNCTION stormops_internal.platform_findings(jsonb) IS 'Of the platform itself, for its alerts: whether each issue of get_system_health() holds, and whether a table has drifted.';

@@ -1,17 +1,17 @@
 -- The health of one table: how many rows, how fresh, how good the new ones are.
 
 
-CREATE FUNCTION stormops.read_columns(statements text) RETURNS TABLE (table_name text, column_name text, data_type text, not_null boolean)
+CREATE FUNCTION stormops_internal.read_columns(statements text) RETURNS TABLE (table_name text, column_name text, data_type text, not_null boolean)
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'read_columns_wrapper';
-COMMENT ON FUNCTION stormops.read_columns(text) IS 'The columns of the tables that these statements make, statements as they stand in the files of tables/.';
+COMMENT ON FUNCTION stormops_internal.read_columns(text) IS 'The columns of the tables that these statements make, statements as they stand in the files of tables/.';
 
-CREATE FUNCTION stormops.shipped_columns(OUT table_name text, OUT column_name text, OUT data_type text, OUT not_null boolean) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.shipped_columns(OUT table_name text, OUT column_name text, OUT data_type text, OUT not_null boolean) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT c.* FROM stormops.shipped_tables() AS s, stormops.read_columns(s.statements) AS c $$;
-COMMENT ON FUNCTION stormops.shipped_columns() IS 'The columns of the tables as shipped, read from the statements that install() runs.';
+    AS $$ SELECT c.* FROM stormops_internal.shipped_tables() AS s, stormops_internal.read_columns(s.statements) AS c $$;
+COMMENT ON FUNCTION stormops_internal.shipped_columns() IS 'The columns of the tables as shipped, read from the statements that install() runs.';
 
-CREATE FUNCTION stormops.schema_drift(table_name text) RETURNS jsonb
+CREATE FUNCTION stormops_internal.schema_drift(table_name text) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -24,7 +24,7 @@ CREATE FUNCTION stormops.schema_drift(table_name text) RETURNS jsonb
                 WHEN to_regtype(s.data_type) <> a.atttypid THEN format('%s instead of %s', format_type(a.atttypid, NULL), to_regtype(s.data_type))
                 WHEN s.not_null AND NOT a.attnotnull THEN 'may be NULL'
             END AS change
-        FROM (SELECT c.* FROM stormops.shipped_columns() AS c WHERE c.table_name = $1) AS s
+        FROM (SELECT c.* FROM stormops_internal.shipped_columns() AS c WHERE c.table_name = $1) AS s
         FULL JOIN (
             SELECT a.* FROM pg_attribute AS a
             WHERE a.attrelid = to_regclass(format('stormops.%I', $1)) AND a.attnum > 0 AND NOT a.attisdropped
@@ -32,9 +32,9 @@ CREATE FUNCTION stormops.schema_drift(table_name text) RETURNS jsonb
     ) AS d
     WHERE d.change IS NOT NULL
 $$;
-COMMENT ON FUNCTION stormops.schema_drift(text) IS 'How a table''s columns differ from those shipped, a JSON array of {column, change}: missing, added, another type, may be NULL. Empty: they do not.';
+COMMENT ON FUNCTION stormops_internal.schema_drift(text) IS 'How a table''s columns differ from those shipped, a JSON array of {column, change}: missing, added, another type, may be NULL. Empty: they do not.';
 
-CREATE FUNCTION stormops.row_quality(
+CREATE FUNCTION stormops_internal.row_quality(
     table_name text, since timestamptz,
     OUT judged bigint, OUT null_rates jsonb, OUT duplicates bigint, OUT orphans bigint, OUT out_of_range bigint
 )
@@ -44,7 +44,7 @@ CREATE FUNCTION stormops.row_quality(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    this record := stormops.counted_table(table_name);
+    this record := stormops_internal.counted_table(table_name);
     relation regclass := format('stormops.%I', this.table_name)::regclass;
     nulls text;
     parentless text;
@@ -83,7 +83,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.row_quality(text, timestamptz) IS 'What the rows that came since then are worth, one pass over them: share of NULL by column, rows whose natural key another one has, whose parent is missing, that break a CHECK or lie in the future. Errors: 0B000; 22004; 42704.';
+COMMENT ON FUNCTION stormops_internal.row_quality(text, timestamptz) IS 'What the rows that came since then are worth, one pass over them: share of NULL by column, rows whose natural key another one has, whose parent is missing, that break a CHECK or lie in the future. Errors: 0B000; 22004; 42704.';
 
 CREATE FUNCTION stormops.check_table_health(
     table_name text, look_back interval DEFAULT '24 hours',
@@ -98,7 +98,7 @@ CREATE FUNCTION stormops.check_table_health(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    this record := stormops.counted_table(table_name);
+    this record := stormops_internal.counted_table(table_name);
     quality record;
 BEGIN
     IF look_back IS NULL OR look_back <= interval '0' OR look_back > interval '10 years' THEN
@@ -108,11 +108,11 @@ BEGIN
             HINT = 'SELECT * FROM stormops.check_table_health(''lead_uplift'', ''7 days'');';
     END IF;
     "table" := this.table_name;
-    schema_drift := stormops.schema_drift(table_name);
-    IF stormops.has_tenant() THEN
+    schema_drift := stormops_internal.schema_drift(table_name);
+    IF stormops_internal.has_tenant() THEN
         SELECT c.total_rows, c.recent_rows_24h, c.last_at INTO total_rows, recent_rows_24h, last_row_at
-        FROM stormops.tenant_row_counts() AS c WHERE c.tenant_id = stormops.current_tenant() AND c.table_name = this.table_name;
-        SELECT q.* INTO quality FROM stormops.row_quality(table_name, now() - look_back) AS q;
+        FROM stormops_internal.tenant_row_counts() AS c WHERE c.tenant_id = stormops.current_tenant() AND c.table_name = this.table_name;
+        SELECT q.* INTO quality FROM stormops_internal.row_quality(table_name, now() - look_back) AS q;
         judged_rows := quality.judged;
         null_rates := quality.null_rates;
         duplicate_rows := quality.duplicates;
@@ -121,7 +121,7 @@ BEGIN
         out_of_range_rows := quality.out_of_range;
     ELSE
         SELECT u.* INTO total_rows, recent_rows_24h, last_row_at, size_bytes, dead_rows, last_vacuum, last_analyze
-        FROM stormops.table_upkeep(table_name) AS u;
+        FROM stormops_internal.table_upkeep(table_name) AS u;
     END IF;
     total_rows := coalesce(total_rows, 0);
     recent_rows_24h := coalesce(recent_rows_24h, 0);
@@ -137,7 +137,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.check_table_health(text, interval) IS 'The health of a table of counted_tables(), in one row. For the tenant in context: total_rows, recent_rows_24h (added since the beginning of the hour 24 hours ago), volume_drop (recent below 10 % of total), last_row_at and age, all from counters, whatever the table''s size; of the rows whose time lies within look_back (judged_rows): null_rates (share by column), duplicate_rows and duplicate_rate (by natural key), orphan_rows (no such parent), out_of_range_rows (break a CHECK or lie in the future); schema_drift as schema_drift(). For an operator or a monitor without a tenant: counts over all tenants, size_bytes, dead_rows, last_vacuum, last_analyze, and no row is looked at. status: critical (drift, orphans, out of range), empty, warning (volume_drop, more than 1 % duplicates), ok. Errors: 0B000; 22004; 22023; 42501; 42704 not a watched table.';
 
-CREATE FUNCTION stormops.table_upkeep(
+CREATE FUNCTION stormops_internal.table_upkeep(
     table_name text, OUT total_rows bigint, OUT recent_rows_24h bigint, OUT last_at timestamptz,
     OUT size_bytes bigint, OUT dead_rows bigint, OUT last_vacuum timestamptz, OUT last_analyze timestamptz
 )
@@ -146,16 +146,16 @@ CREATE FUNCTION stormops.table_upkeep(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    this record := stormops.counted_table(table_name);
+    this record := stormops_internal.counted_table(table_name);
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    IF NOT stormops.may_monitor() THEN
+    PERFORM stormops_internal.visit_all_tenants();
+    IF NOT stormops_internal.may_monitor() THEN
         PERFORM stormops.current_tenant(); -- an application without a tenant hears that, as everywhere
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator or a monitor may see all tenants'' tables',
             HINT = 'Set a tenant to see its own.';
     END IF;
     SELECT sum(c.total_rows), sum(c.recent_rows_24h), max(c.last_at) INTO total_rows, recent_rows_24h, last_at
-    FROM stormops.tenant_row_counts() AS c WHERE c.table_name = this.table_name;
+    FROM stormops_internal.tenant_row_counts() AS c WHERE c.table_name = this.table_name;
     SELECT sum(pg_total_relation_size(p.relid)), sum(s.n_dead_tup), max(greatest(s.last_vacuum, s.last_autovacuum)),
         max(greatest(s.last_analyze, s.last_autoanalyze))
     INTO size_bytes, dead_rows, last_vacuum, last_analyze
@@ -166,16 +166,16 @@ BEGIN
     LEFT JOIN pg_stat_all_tables AS s ON s.relid = p.relid;
 END
 $$;
-COMMENT ON FUNCTION stormops.table_upkeep(text) IS 'A table of all tenants: rows by the counters, and what an operator watches: size with indexes, dead rows, last vacuum and analyze of any partition. Errors: 22004; 42501; 42704.';
+COMMENT ON FUNCTION stormops_internal.table_upkeep(text) IS 'A table of all tenants: rows by the counters, and what an operator watches: size with indexes, dead rows, last vacuum and analyze of any partition. Errors: 22004; 42501; 42704.';
 
-CREATE FUNCTION stormops.has_tenant() RETURNS boolean
+CREATE FUNCTION stormops_internal.has_tenant() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT coalesce(current_setting('app.current_tenant', true), '') <> '' $$;
-COMMENT ON FUNCTION stormops.has_tenant() IS 'True if the context names a tenant, open or not.';
+COMMENT ON FUNCTION stormops_internal.has_tenant() IS 'True if the context names a tenant, open or not.';
 
-CREATE FUNCTION stormops.may_monitor() RETURNS boolean
+CREATE FUNCTION stormops_internal.may_monitor() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops.has_use('operator', 'monitor') $$;
-COMMENT ON FUNCTION stormops.may_monitor() IS 'True if the calling role is an operator, a monitor or a superuser.';
+    AS $$ SELECT stormops_internal.has_use('operator', 'monitor') $$;
+COMMENT ON FUNCTION stormops_internal.may_monitor() IS 'True if the calling role is an operator, a monitor or a superuser.';

@@ -1,6 +1,6 @@
 -- What late events change on closed months, and with that all lines of an invoice.
 
-CREATE FUNCTION stormops.counted_events(tenants uuid[], only_period date, OUT tenant_id uuid, OUT period date, OUT event_count numeric) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.counted_events(tenants uuid[], only_period date, OUT tenant_id uuid, OUT period date, OUT event_count numeric) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     SET enable_bitmapscan = off SET jit = off -- one row for each key
@@ -11,14 +11,14 @@ CREATE FUNCTION stormops.counted_events(tenants uuid[], only_period date, OUT te
     CROSS JOIN LATERAL (
         SELECT r.bucket, r.event_count FROM stormops.usage_rollups AS r
         WHERE r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'month' AND r.dimensions = '{}'
-            AND r.bucket >= coalesce(stormops.month_start($2), '-infinity') AND r.bucket <= coalesce(stormops.month_start($2), 'infinity') OFFSET 0
+            AND r.bucket >= coalesce(stormops_internal.month_start($2), '-infinity') AND r.bucket <= coalesce(stormops_internal.month_start($2), 'infinity') OFFSET 0
     ) AS r
     WHERE m.tenant_id = ANY ($1)
     GROUP BY m.tenant_id, r.bucket
 $$;
-COMMENT ON FUNCTION stormops.counted_events(uuid[], date) IS 'How many events of each month, or of one, the rollups hold, all metrics together.';
+COMMENT ON FUNCTION stormops_internal.counted_events(uuid[], date) IS 'How many events of each month, or of one, the rollups hold, all metrics together.';
 
-CREATE FUNCTION stormops.adjustments(
+CREATE FUNCTION stormops_internal.adjustments(
     tenants uuid[], period date, usage_seq bigint, as_of timestamptz,
     OUT tenant_id uuid, OUT adjusts uuid, OUT metric_name text, OUT unit text, OUT from_time timestamptz, OUT to_time timestamptz,
     OUT rule text, OUT quantity numeric, OUT amount numeric
@@ -30,7 +30,7 @@ CREATE FUNCTION stormops.adjustments(
     WITH closed AS MATERIALIZED (
         SELECT i.*
         FROM stormops.invoices AS i
-        LEFT JOIN stormops.counted_events((
+        LEFT JOIN stormops_internal.counted_events((
             SELECT array_agg(DISTINCT i.tenant_id) FROM stormops.invoices AS i
             WHERE $3 IS NULL AND i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2 AND i.status = 'finalized'
         ), NULL) AS c ON c.tenant_id = i.tenant_id AND c.period = i.period
@@ -41,8 +41,8 @@ CREATE FUNCTION stormops.adjustments(
                 ELSE EXISTS (
                     SELECT FROM stormops.metrics AS m
                     JOIN stormops.tenant_usage AS u ON u.tenant_id = m.tenant_id AND u.metric_name = m.metric_name
-                    WHERE m.tenant_id = i.tenant_id AND u.recorded_at >= stormops.month_start(i.period)
-                        AND u.recorded_at < stormops.month_start((i.period + interval '1 month')::date)
+                    WHERE m.tenant_id = i.tenant_id AND u.recorded_at >= stormops_internal.month_start(i.period)
+                        AND u.recorded_at < stormops_internal.month_start((i.period + interval '1 month')::date)
                         AND u.usage_seq > i.usage_seq AND u.usage_seq <= $3)
             END
     ), due AS (
@@ -72,9 +72,9 @@ CREATE FUNCTION stormops.adjustments(
     FROM difference AS d JOIN closed AS i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id
     WHERE d.quantity <> 0 OR d.amount <> 0
 $$;
-COMMENT ON FUNCTION stormops.adjustments(uuid[], date, bigint, timestamptz) IS 'What late events change on the invoices that were closed as_of: the month rated again at its own prices, less what was billed for it so far. usage_seq as in rate().';
+COMMENT ON FUNCTION stormops_internal.adjustments(uuid[], date, bigint, timestamptz) IS 'What late events change on the invoices that were closed as_of: the month rated again at its own prices, less what was billed for it so far. usage_seq as in rate().';
 
-CREATE FUNCTION stormops.due_lines(
+CREATE FUNCTION stormops_internal.due_lines(
     tenants uuid[], books text[], period date, usage_seq bigint, as_of timestamptz,
     OUT tenant_id uuid, OUT line integer, OUT kind text, OUT metric_name text, OUT unit text, OUT from_time timestamptz, OUT to_time timestamptz,
     OUT tier text, OUT rule text, OUT quantity numeric, OUT unit_price numeric, OUT amount numeric, OUT price_id uuid, OUT adjusts uuid
@@ -92,7 +92,7 @@ CREATE FUNCTION stormops.due_lines(
         FROM stormops.rate($1, array_fill($3, ARRAY[cardinality($1)]), $2, $4) AS r
         UNION ALL
         SELECT a.tenant_id, 0, 'adjustment', a.metric_name, a.unit, a.from_time, a.to_time, NULL, a.rule, a.quantity, NULL, a.amount, NULL, a.adjusts
-        FROM stormops.adjustments($1, $3, $4, $5) AS a
+        FROM stormops_internal.adjustments($1, $3, $4, $5) AS a
     ) AS l
 $$;
-COMMENT ON FUNCTION stormops.due_lines(uuid[], text[], date, bigint, timestamptz) IS 'All lines of the month''s invoice of each tenant by its book: rate(), then adjustments().';
+COMMENT ON FUNCTION stormops_internal.due_lines(uuid[], text[], date, bigint, timestamptz) IS 'All lines of the month''s invoice of each tenant by its book: rate(), then adjustments().';

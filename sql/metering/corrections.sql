@@ -9,11 +9,11 @@ DECLARE
     invoice record;
     fault text;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.needs_read_committed();
-    PERFORM stormops.given_reason($2);
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.needs_read_committed();
+    PERFORM stormops_internal.given_reason($2);
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
-    SELECT * INTO invoice FROM stormops.existing_invoice($1, true);
+    SELECT * INTO invoice FROM stormops_internal.existing_invoice($1, true);
     PERFORM FROM stormops.tenants AS t WHERE t.tenant_id = invoice.tenant_id FOR NO KEY UPDATE;
     fault := CASE
         WHEN invoice.kind <> 'invoice' OR invoice.status <> 'finalized' THEN 'only a finalized invoice can be voided'
@@ -28,14 +28,14 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = fault,
             HINT = 'credit_invoice(invoice_id, amount, reason) corrects it; of invoices that adjust each other void the latest first.';
     END IF;
-    UPDATE stormops.invoices AS i SET status = 'void', reason = $2, voided_at = clock_timestamp(), voided_by = stormops.calling_role()
+    UPDATE stormops.invoices AS i SET status = 'void', reason = $2, voided_at = clock_timestamp(), voided_by = stormops_internal.calling_role()
     WHERE i.tenant_id = invoice.tenant_id AND i.invoice_id = $1
     RETURNING i.invoice_number, i.voided_at INTO invoice_number, voided_at;
 END
 $$;
 COMMENT ON FUNCTION stormops.void_invoice(uuid, text) IS 'Declares a finalized invoice not due; it keeps its number and its lines, and its month may be invoiced anew. Returns invoice_number, voided_at. For operators. Errors: 22004, 22023 no reason; 25000 not READ COMMITTED; P0002 no such invoice; 55000 not final, credited, or adjusted by a later one.';
 
-CREATE FUNCTION stormops.given_reason(reason text) RETURNS void
+CREATE FUNCTION stormops_internal.given_reason(reason text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -47,7 +47,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.given_reason(text) IS 'Errors 22004, 22023 unless there is a reason of 1 to 500 characters.';
+COMMENT ON FUNCTION stormops_internal.given_reason(text) IS 'Errors 22004, 22023 unless there is a reason of 1 to 500 characters.';
 
 CREATE FUNCTION stormops.credit_invoice(
     invoice_id uuid, amount numeric, reason text, OUT credit_note_id uuid, OUT invoice_number bigint, OUT total numeric, OUT left_to_credit numeric
@@ -60,11 +60,11 @@ DECLARE
     invoice stormops.invoices;
     credited numeric;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.needs_read_committed();
-    PERFORM stormops.given_reason($3);
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.needs_read_committed();
+    PERFORM stormops_internal.given_reason($3);
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
-    PERFORM stormops.existing_invoice($1, true);
+    PERFORM stormops_internal.existing_invoice($1, true);
     SELECT i.* INTO invoice FROM stormops.tenants AS t JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id WHERE i.invoice_id = $1;
     IF invoice.kind <> 'invoice' OR invoice.status <> 'finalized' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'only a finalized invoice can be credited',
@@ -82,13 +82,13 @@ BEGIN
     INSERT INTO stormops.invoices AS i (tenant_id, kind, period, org_name, price_book, currency, minor_unit, total, usage_seq, event_count,
         corrects, reason, generated_at, generated_by)
     VALUES (invoice.tenant_id, 'credit_note', invoice.period, invoice.org_name, invoice.price_book, invoice.currency, invoice.minor_unit,
-        total, invoice.usage_seq, 0, $1, $3, clock_timestamp(), stormops.calling_role())
+        total, invoice.usage_seq, 0, $1, $3, clock_timestamp(), stormops_internal.calling_role())
     RETURNING i.invoice_id INTO credit_note_id;
     INSERT INTO stormops.invoice_lines (tenant_id, invoice_id, line, kind, metric_name, from_time, to_time, rule, quantity, unit_price, amount)
-    VALUES (invoice.tenant_id, credit_note_id, 1, 'credit', 'credit', stormops.month_start(invoice.period),
-        stormops.month_start((invoice.period + interval '1 month')::date), format('credit to invoice %s', invoice.invoice_number),
+    VALUES (invoice.tenant_id, credit_note_id, 1, 'credit', 'credit', stormops_internal.month_start(invoice.period),
+        stormops_internal.month_start((invoice.period + interval '1 month')::date), format('credit to invoice %s', invoice.invoice_number),
         -1, -total, total);
-    SELECT n.invoice_number INTO invoice_number FROM stormops.take_number(invoice.tenant_id, credit_note_id) AS n;
+    SELECT n.invoice_number INTO invoice_number FROM stormops_internal.take_number(invoice.tenant_id, credit_note_id) AS n;
 END
 $$;
 COMMENT ON FUNCTION stormops.credit_invoice(uuid, numeric, text) IS 'Issues a final credit note over a part of a finalized invoice, or over all that is left of it. Returns credit_note_id, its number in the invoices'' series, total (negative) and left_to_credit. For operators. Errors: 22004, 22023 no reason, amount not above 0, above what is left, or finer than the currency; 25000 not READ COMMITTED; P0002 no such invoice; 55000 not final.';

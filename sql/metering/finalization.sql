@@ -1,6 +1,6 @@
 -- What is final stays: triggers that hold for everybody, numbers without a gap.
 
-CREATE FUNCTION stormops.guard_invoice() RETURNS trigger
+CREATE FUNCTION stormops_internal.guard_invoice() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -24,9 +24,9 @@ BEGIN
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END
 $$;
-COMMENT ON FUNCTION stormops.guard_invoice() IS 'Trigger: draft, then finalized, then perhaps void; nothing else changes once it is finalized, whoever tries. Error: 55000.';
+COMMENT ON FUNCTION stormops_internal.guard_invoice() IS 'Trigger: draft, then finalized, then perhaps void; nothing else changes once it is finalized, whoever tries. Error: 55000.';
 
-CREATE FUNCTION stormops.guard_invoice_lines() RETURNS trigger
+CREATE FUNCTION stormops_internal.guard_invoice_lines() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -49,9 +49,9 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.guard_invoice_lines() IS 'Trigger: lines come, change and go with a draft only, whoever tries. Error: 55000.';
+COMMENT ON FUNCTION stormops_internal.guard_invoice_lines() IS 'Trigger: lines come, change and go with a draft only, whoever tries. Error: 55000.';
 
-CREATE FUNCTION stormops.existing_invoice(
+CREATE FUNCTION stormops_internal.existing_invoice(
     invoice_id uuid, for_update boolean, OUT tenant_id uuid, OUT kind text, OUT period date, OUT status text, OUT total numeric
 )
     LANGUAGE plpgsql VOLATILE
@@ -72,23 +72,23 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.existing_invoice(uuid, boolean) IS 'The invoice of an id, locked if it is to be changed. Error: P0002 there is none.';
+COMMENT ON FUNCTION stormops_internal.existing_invoice(uuid, boolean) IS 'The invoice of an id, locked if it is to be changed. Error: P0002 there is none.';
 
-CREATE FUNCTION stormops.take_number(tenant_id uuid, invoice_id uuid, OUT invoice_number bigint, OUT finalized_at timestamptz)
+CREATE FUNCTION stormops_internal.take_number(tenant_id uuid, invoice_id uuid, OUT invoice_number bigint, OUT finalized_at timestamptz)
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
     -- Whoever else finalizes waits at this row until we commit, or takes the number that we gave back.
     WITH next AS (
-        UPDATE stormops.invoice_numbers AS n SET last_number = n.last_number + 1 WHERE n.series = 'invoice' RETURNING n.last_number
+        UPDATE stormops_internal.invoice_numbers AS n SET last_number = n.last_number + 1 WHERE n.series = 'invoice' RETURNING n.last_number
     )
     UPDATE stormops.invoices AS i
-    SET status = 'finalized', invoice_number = n.last_number, finalized_at = clock_timestamp(), finalized_by = stormops.calling_role()
+    SET status = 'finalized', invoice_number = n.last_number, finalized_at = clock_timestamp(), finalized_by = stormops_internal.calling_role()
     FROM next AS n
     WHERE i.tenant_id = $1 AND i.invoice_id = $2
     RETURNING i.invoice_number, i.finalized_at
 $$;
-COMMENT ON FUNCTION stormops.take_number(uuid, uuid) IS 'Finalizes a draft with the next number of the installation.';
+COMMENT ON FUNCTION stormops_internal.take_number(uuid, uuid) IS 'Finalizes a draft with the next number of the installation.';
 
 CREATE FUNCTION stormops.finalize_invoice(invoice_id uuid, OUT invoice_number bigint, OUT finalized_at timestamptz)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -99,11 +99,11 @@ DECLARE
     invoice record;
     stale text;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.needs_read_committed();
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.needs_read_committed();
     -- Waits for a run that refreshes drafts, and for a price that is being set.
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
-    SELECT * INTO invoice FROM stormops.existing_invoice($1, true);
+    SELECT * INTO invoice FROM stormops_internal.existing_invoice($1, true);
     IF invoice.status <> 'draft' THEN
         IF invoice.status = 'finalized' THEN
             SELECT i.invoice_number, i.finalized_at INTO invoice_number, finalized_at FROM stormops.invoices AS i
@@ -121,10 +121,10 @@ BEGIN
             WHERE o.tenant_id = i.tenant_id AND o.kind = 'invoice' AND greatest(o.finalized_at, o.voided_at) >= i.generated_at)
             THEN 'another invoice of the tenant was finalized or voided since this one was drafted'
         WHEN EXISTS (
-            SELECT FROM stormops.prices AS p WHERE p.price_book = i.price_book AND p.created_at >= i.generated_at
-                AND p.valid_from < stormops.month_start((i.period + interval '1 month')::date))
+            SELECT FROM stormops_internal.prices AS p WHERE p.price_book = i.price_book AND p.created_at >= i.generated_at
+                AND p.valid_from < stormops_internal.month_start((i.period + interval '1 month')::date))
             THEN 'a price of the month was set since this one was drafted'
-        WHEN i.price_book <> (SELECT a.price_book FROM stormops.assigned_books(i.tenant_id) AS a)
+        WHEN i.price_book <> (SELECT a.price_book FROM stormops_internal.assigned_books(i.tenant_id) AS a)
             THEN 'the tenant pays by another price book than that of the draft'
     END INTO stale
     FROM stormops.invoices AS i WHERE i.tenant_id = invoice.tenant_id AND i.invoice_id = $1;
@@ -132,7 +132,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = stale,
             HINT = 'SELECT * FROM stormops.generate_invoice(tenant_id, period); refreshes the draft.';
     END IF;
-    SELECT n.* INTO invoice_number, finalized_at FROM stormops.take_number(invoice.tenant_id, $1) AS n;
+    SELECT n.* INTO invoice_number, finalized_at FROM stormops_internal.take_number(invoice.tenant_id, $1) AS n;
 END
 $$;
 COMMENT ON FUNCTION stormops.finalize_invoice(uuid) IS 'Makes a draft final, with the next number of the installation: no gap, since a rolled back call gives its number back. One that is final already is returned as it is. Returns invoice_number, finalized_at. For operators. Errors: 25000 not READ COMMITTED; P0002 no such invoice; 55000 void, or the draft is older than another invoice''s step, a price of the month or the tenant''s price book.';

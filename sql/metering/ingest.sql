@@ -1,6 +1,6 @@
 -- How events come in: by record_usage(), record_usages() and plain INSERT, under the same rules.
 
-CREATE FUNCTION stormops.usage_fault(metric_name text, value numeric, dimensions jsonb, idempotency_key text, at timestamptz) RETURNS text
+CREATE FUNCTION stormops_internal.usage_fault(metric_name text, value numeric, dimensions jsonb, idempotency_key text, at timestamptz) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
     SELECT CASE
@@ -16,9 +16,9 @@ CREATE FUNCTION stormops.usage_fault(metric_name text, value numeric, dimensions
         WHEN $5 < '2000-01-01 00:00:00+00' THEN 'at lies before 2000'
     END
 $$;
-COMMENT ON FUNCTION stormops.usage_fault(text, numeric, jsonb, text, timestamptz) IS 'What is wrong with an event by itself; NULL: nothing.';
+COMMENT ON FUNCTION stormops_internal.usage_fault(text, numeric, jsonb, text, timestamptz) IS 'What is wrong with an event by itself; NULL: nothing.';
 
-CREATE FUNCTION stormops.refuse_usage(fault text, place bigint DEFAULT NULL) RETURNS void
+CREATE FUNCTION stormops_internal.refuse_usage(fault text, place bigint DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -32,12 +32,12 @@ BEGIN
             ELSE 'SELECT * FROM stormops.record_usage(''model_call'', 1, ''{"model": "v1"}'', idempotency_key => ''call-17'');' END;
 END
 $$;
-COMMENT ON FUNCTION stormops.refuse_usage(text, bigint) IS 'Errors: 22004, 22023, 23505 a key used for another event.';
+COMMENT ON FUNCTION stormops_internal.refuse_usage(text, bigint) IS 'Errors: 22004, 22023, 23505 a key used for another event.';
 
-CREATE FUNCTION stormops.usage_writer() RETURNS uuid
+CREATE FUNCTION stormops_internal.usage_writer() RETURNS uuid
     LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
     AS $$ SELECT CASE WHEN stormops.may_write('viewer') THEN stormops.current_tenant() END $$;
-COMMENT ON FUNCTION stormops.usage_writer() IS 'The tenant in context, for which everybody in it may record usage, though not everybody reads: so what records writes outside row security, for this tenant. Errors as may_write().';
+COMMENT ON FUNCTION stormops_internal.usage_writer() IS 'The tenant in context, for which everybody in it may record usage, though not everybody reads: so what records writes outside row security, for this tenant. Errors as may_write().';
 
 CREATE FUNCTION stormops.record_usage(
     metric_name text, value numeric, dimensions jsonb DEFAULT '{}', idempotency_key text DEFAULT NULL,
@@ -48,14 +48,14 @@ CREATE FUNCTION stormops.record_usage(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    tenant uuid := stormops.usage_writer();
-    fault text := stormops.usage_fault(metric_name, value, dimensions, idempotency_key, at);
+    tenant uuid := stormops_internal.usage_writer();
+    fault text := stormops_internal.usage_fault(metric_name, value, dimensions, idempotency_key, at);
     earlier record;
 BEGIN
     IF fault IS NOT NULL THEN
-        PERFORM stormops.refuse_usage(fault);
+        PERFORM stormops_internal.refuse_usage(fault);
     END IF;
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     usage_id := stormops.new_id();
     status := 'recorded';
     dimensions := coalesce(dimensions, '{}');
@@ -68,7 +68,7 @@ BEGIN
             SELECT k.* INTO earlier FROM stormops.usage_keys AS k
             WHERE k.tenant_id = tenant AND k.idempotency_key = record_usage.idempotency_key;
             IF (earlier.metric_name, earlier.metric_value) IS DISTINCT FROM (metric_name, value) THEN
-                PERFORM stormops.refuse_usage('idempotency_key was used for another event');
+                PERFORM stormops_internal.refuse_usage('idempotency_key was used for another event');
             END IF;
             usage_id := earlier.usage_id;
             status := 'duplicate';
@@ -81,7 +81,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.record_usage(text, numeric, jsonb, text, timestamptz) IS 'Records one event of the tenant in context, as part of the transaction. value: 0 to 1e15, at most 20 decimal places, in the metric''s unit; dimensions: a JSON object of at most 8 kB; at: when it was used, from 2000 to five minutes ahead. Returns usage_id and status: recorded, or duplicate (the key came before with the same metric and value: not counted again; usage_id is the first''s). Errors: 0B000 no tenant; 22004; 22023 out of range, metric not declared, before the time from which events are kept; 23505 a key used for another metric or value; 53400 hard quota; 55000 suspended or closed.';
 
-CREATE FUNCTION stormops.given_usage(
+CREATE FUNCTION stormops_internal.given_usage(
     events jsonb, OUT metric_name text, OUT value numeric, OUT dimensions jsonb, OUT idempotency_key text, OUT at timestamptz, OUT place bigint
 ) RETURNS SETOF record
     LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
@@ -91,10 +91,10 @@ CREATE FUNCTION stormops.given_usage(
         metric_name text, value numeric, dimensions jsonb, idempotency_key text, at timestamptz
     )) WITH ORDINALITY AS o (metric_name, value, dimensions, idempotency_key, at, place)
     -- The first one that is wrong is refused here, so that no element is looked at twice.
-    WHERE CASE WHEN stormops.usage_fault(o.metric_name, o.value, o.dimensions, o.idempotency_key, o.at) IS NULL THEN true
-        ELSE stormops.refuse_usage(stormops.usage_fault(o.metric_name, o.value, o.dimensions, o.idempotency_key, o.at), o.place) IS NULL END
+    WHERE CASE WHEN stormops_internal.usage_fault(o.metric_name, o.value, o.dimensions, o.idempotency_key, o.at) IS NULL THEN true
+        ELSE stormops_internal.refuse_usage(stormops_internal.usage_fault(o.metric_name, o.value, o.dimensions, o.idempotency_key, o.at), o.place) IS NULL END
 $$;
-COMMENT ON FUNCTION stormops.given_usage(jsonb) IS 'The events of an array, with what they leave out. Errors: 22004, 22023 an element is not valid.';
+COMMENT ON FUNCTION stormops_internal.given_usage(jsonb) IS 'The events of an array, with what they leave out. Errors: 22004, 22023 an element is not valid.';
 
 CREATE FUNCTION stormops.record_usages(events jsonb, OUT recorded bigint, OUT duplicates bigint)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -102,7 +102,7 @@ CREATE FUNCTION stormops.record_usages(events jsonb, OUT recorded bigint, OUT du
     SET jit = off
     AS $$
 DECLARE
-    tenant uuid := stormops.usage_writer();
+    tenant uuid := stormops_internal.usage_writer();
     place bigint;
     hint text;
 BEGIN
@@ -112,11 +112,11 @@ BEGIN
             MESSAGE = 'events must be a JSON array',
             HINT = 'Each element: {"metric_name": "model_call", "value": 1, "dimensions": {}, "idempotency_key": …, "at": …}.';
     END IF;
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     BEGIN
         -- As if no key had come before, which costs a third less. The keys first: a batch that is sent again fails at its first.
         WITH given AS MATERIALIZED (
-            SELECT g.*, stormops.new_id() AS usage_id FROM stormops.given_usage(events) AS g
+            SELECT g.*, stormops.new_id() AS usage_id FROM stormops_internal.given_usage(events) AS g
         ), claimed AS (
             INSERT INTO stormops.usage_keys (tenant_id, idempotency_key, usage_id, metric_name, metric_value, recorded_at)
             SELECT tenant, g.idempotency_key, g.usage_id, g.metric_name, g.value, g.at
@@ -137,10 +137,10 @@ BEGIN
             IF hint <> '' THEN
                 RAISE;
             END IF;
-            PERFORM stormops.refuse_usage(left(SQLERRM, 200)); -- what is no event at all, in the server's words
+            PERFORM stormops_internal.refuse_usage(left(SQLERRM, 200)); -- what is no event at all, in the server's words
     END;
     WITH given AS MATERIALIZED (
-        SELECT g.*, stormops.new_id() AS usage_id FROM stormops.given_usage(events) AS g
+        SELECT g.*, stormops.new_id() AS usage_id FROM stormops_internal.given_usage(events) AS g
     ), claimed AS (
         INSERT INTO stormops.usage_keys AS k (tenant_id, idempotency_key, usage_id, metric_name, metric_value, recorded_at)
         SELECT tenant, g.idempotency_key, g.usage_id, g.metric_name, g.value, g.at
@@ -162,7 +162,7 @@ BEGIN
     WHERE (k.metric_name, k.metric_value) IS DISTINCT FROM (o.metric_name, o.value)
     ORDER BY o.place LIMIT 1;
     IF FOUND THEN
-        PERFORM stormops.refuse_usage('idempotency_key was used for another event', place);
+        PERFORM stormops_internal.refuse_usage('idempotency_key was used for another event', place);
     END IF;
 END
 $$;

@@ -12,14 +12,14 @@ DECLARE
     owed record;
     first_month date;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    SELECT e.* INTO owed FROM stormops.existing_invoice($1, false) AS e;
+    PERFORM stormops_internal.visit_all_tenants();
+    SELECT e.* INTO owed FROM stormops_internal.existing_invoice($1, false) AS e;
     SELECT n.* INTO i FROM stormops.invoices AS n WHERE n.tenant_id = owed.tenant_id AND n.invoice_id = $1;
     -- Those of a month that it adjusts prove it as its own do.
     SELECT least(i.period, min(a.period)) INTO first_month
     FROM stormops.invoice_lines AS l JOIN stormops.invoices AS a ON a.tenant_id = l.tenant_id AND a.invoice_id = l.adjusts
     WHERE l.tenant_id = i.tenant_id AND l.invoice_id = $1;
-    IF stormops.month_start(first_month) < (SELECT p.kept_from FROM stormops.metering_progress AS p) THEN
+    IF stormops_internal.month_start(first_month) < (SELECT p.kept_from FROM stormops_internal.metering_progress AS p) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('the raw events of %s were dropped', to_char(first_month, 'YYYY-MM')),
             HINT = 'Verify an invoice before stormops.drop_usage_before() takes what proves it.';
@@ -28,8 +28,8 @@ BEGIN
     SELECT count(*) INTO events
     FROM stormops.metrics AS m
     JOIN stormops.tenant_usage AS u ON u.tenant_id = m.tenant_id AND u.metric_name = m.metric_name
-    WHERE m.tenant_id = i.tenant_id AND u.recorded_at >= stormops.month_start(i.period)
-        AND u.recorded_at < stormops.month_start((i.period + interval '1 month')::date) AND u.usage_seq <= i.usage_seq;
+    WHERE m.tenant_id = i.tenant_id AND u.recorded_at >= stormops_internal.month_start(i.period)
+        AND u.recorded_at < stormops_internal.month_start((i.period + interval '1 month')::date) AND u.usage_seq <= i.usage_seq;
     IF i.kind = 'credit_note' THEN
         SELECT CASE WHEN count(*) <> 1 OR sum(l.amount) <> i.total THEN 1 END, 'the line of the credit note is not its total'
         INTO first_difference, what FROM stormops.invoice_lines AS l WHERE l.tenant_id = i.tenant_id AND l.invoice_id = $1;
@@ -42,7 +42,7 @@ BEGIN
         END
         INTO first_difference, what
         FROM (SELECT l.* FROM stormops.invoice_lines AS l WHERE l.tenant_id = i.tenant_id AND l.invoice_id = $1) AS l
-        FULL JOIN stormops.due_lines(ARRAY[i.tenant_id], ARRAY[i.price_book], i.period, i.usage_seq, i.generated_at) AS d USING (line)
+        FULL JOIN stormops_internal.due_lines(ARRAY[i.tenant_id], ARRAY[i.price_book], i.period, i.usage_seq, i.generated_at) AS d USING (line)
         WHERE (l.kind, l.metric_name, l.unit, l.from_time, l.to_time, l.tier, l.rule, l.quantity, l.unit_price, l.amount, l.price_id, l.adjusts)
             IS DISTINCT FROM
             (d.kind, d.metric_name, d.unit, d.from_time, d.to_time, d.tier, d.rule, d.quantity, d.unit_price, d.amount, d.price_id, d.adjusts)
@@ -74,29 +74,29 @@ CREATE FUNCTION stormops.rate_again(
     AS $$
 #variable_conflict use_column
 DECLARE
-    month date := stormops.billing_period(period);
-    new_book stormops.price_books;
+    month date := stormops_internal.billing_period(period);
+    new_book stormops_internal.price_books;
     tenants uuid[];
     books text[];
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    SELECT b.* INTO new_book FROM stormops.price_books AS b WHERE b.price_book = $2;
+    PERFORM stormops_internal.visit_all_tenants();
+    SELECT b.* INTO new_book FROM stormops_internal.price_books AS b WHERE b.price_book = $2;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('price book "%s" does not exist', left($2, 50)),
             HINT = 'SELECT stormops.create_price_book(''trial_prices'', ''USD''); then set its prices.';
     END IF;
     SELECT coalesce(array_agg(t.tenant_id), '{}'), coalesce(array_agg(coalesce(i.price_book, a.price_book)), '{}') INTO tenants, books
     FROM stormops.tenants AS t
-    JOIN stormops.assigned_books(NULL) AS a ON a.tenant_id = t.tenant_id
+    JOIN stormops_internal.assigned_books(NULL) AS a ON a.tenant_id = t.tenant_id
     LEFT JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id AND i.period = month AND i.kind = 'invoice' AND i.status <> 'void'
-    WHERE t.created_at < stormops.month_start((month + interval '1 month')::date)
-        AND (t.status <> 'closed' OR t.status_changed_at > stormops.month_start(month));
+    WHERE t.created_at < stormops_internal.month_start((month + interval '1 month')::date)
+        AND (t.status <> 'closed' OR t.status_changed_at > stormops_internal.month_start(month));
     RETURN QUERY
         SELECT t.tenant_id, t.org_name, b.currency, coalesce(o.total, 0), new_book.currency, coalesce(n.total, 0),
             CASE WHEN b.currency = new_book.currency THEN coalesce(n.total, 0) - coalesce(o.total, 0) END
         FROM unnest(tenants, books) AS a (tenant_id, price_book)
         JOIN stormops.tenants AS t ON t.tenant_id = a.tenant_id
-        JOIN stormops.price_books AS b ON b.price_book = a.price_book
+        JOIN stormops_internal.price_books AS b ON b.price_book = a.price_book
         LEFT JOIN (
             SELECT r.tenant_id, sum(r.amount) AS total
             FROM stormops.rate(tenants, array_fill(month, ARRAY[cardinality(tenants)]), books, NULL) AS r GROUP BY r.tenant_id

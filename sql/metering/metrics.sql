@@ -28,9 +28,9 @@ CREATE FUNCTION stormops.declare_metric(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    target uuid := stormops.target_tenant(tenant_id, true);
+    target uuid := stormops_internal.target_tenant(tenant_id, true);
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF metric_name IS NULL OR unit IS NULL OR aggregation IS NULL OR rollup_dimensions IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'metric, unit and aggregation must be given',
             HINT = 'SELECT stormops.declare_metric(''photo'', ''file'', ''SUM'');';
@@ -60,7 +60,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.declare_metric(text, text, text, text, text[], uuid) IS 'Declares a metric of a tenant, for good. aggregation: SUM, COUNT, MAX, LATEST, UNIQUE (over unique_dimension); rollup_dimensions: up to four dimensions to keep rollups by. tenant_id: NULL for the one in context; an operator names any. Returns true, or false if it was declared alike before. Errors: 22004; 22023; 42501 not an admin; 42710 declared otherwise; 55000 suspended; P0002.';
 
-CREATE FUNCTION stormops.needs_read_committed() RETURNS void
+CREATE FUNCTION stormops_internal.needs_read_committed() RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -72,9 +72,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.needs_read_committed() IS 'Error 25000 in another isolation level.';
+COMMENT ON FUNCTION stormops_internal.needs_read_committed() IS 'Error 25000 in another isolation level.';
 
-CREATE FUNCTION stormops.undeclared_metric(tenant_id uuid, metric_name text) RETURNS void
+CREATE FUNCTION stormops_internal.undeclared_metric(tenant_id uuid, metric_name text) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -89,7 +89,7 @@ BEGIN
         RETURN;
     END IF;
     IF metric_name !~ '^[a-z][a-z0-9_.]{0,62}$' OR NOT EXISTS (
-        SELECT FROM stormops.tenants AS t JOIN stormops.tier_settings AS s ON s.tier = t.tier
+        SELECT FROM stormops.tenants AS t JOIN stormops_internal.tier_settings AS s ON s.tier = t.tier
         WHERE t.tenant_id = undeclared_metric.tenant_id AND s.auto_declare
     ) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('metric "%s" is not declared', left(metric_name, 63)),
@@ -99,4 +99,4 @@ BEGIN
     ON CONFLICT ON CONSTRAINT metrics_pkey DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION stormops.undeclared_metric(uuid, text) IS 'Declares the metric of an event: one of default_metrics() as it stands there, another as a SUM where the tenant''s tier allows it (tier_settings.auto_declare). Error: 22023.';
+COMMENT ON FUNCTION stormops_internal.undeclared_metric(uuid, text) IS 'Declares the metric of an event: one of default_metrics() as it stands there, another as a SUM where the tenant''s tier allows it (tier_settings.auto_declare). Error: 22023.';

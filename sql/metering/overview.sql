@@ -1,12 +1,12 @@
 -- What the operator sees of all tenants: sums of usage and money, no tenant's rows.
 
-CREATE FUNCTION stormops.forecast_days(daily double precision[], days_left integer, confidence double precision DEFAULT 0.9) RETURNS TABLE (
+CREATE FUNCTION stormops_internal.forecast_days(daily double precision[], days_left integer, confidence double precision DEFAULT 0.9) RETURNS TABLE (
     expected double precision, low double precision, high double precision, n integer, method text
 )
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'forecast_days_wrapper';
-COMMENT ON FUNCTION stormops.forecast_days(double precision[], integer, double precision) IS 'What the days left will bring, from the totals of complete days, oldest first: expected, and the prediction interval low to high; n; method: weekday means from two weeks of days on, else the daily mean. Independent days of one variance around their mean, Student''s t. Low and high are NULL of a single day. Error: 22023.';
+COMMENT ON FUNCTION stormops_internal.forecast_days(double precision[], integer, double precision) IS 'What the days left will bring, from the totals of complete days, oldest first: expected, and the prediction interval low to high; n; method: weekday means from two weeks of days on, else the daily mean. Independent days of one variance around their mean, Student''s t. Low and high are NULL of a single day. Error: 22023.';
 
 CREATE FUNCTION stormops.usage_overview(
     period text, OUT tenant_id uuid, OUT org_name text, OUT tier text, OUT status text, OUT metric_name text, OUT unit text,
@@ -17,9 +17,9 @@ CREATE FUNCTION stormops.usage_overview(
     AS $$
 #variable_conflict use_column
 DECLARE
-    month date := stormops.billing_period(period);
+    month date := stormops_internal.billing_period(period);
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         SELECT t.tenant_id, t.org_name, t.tier, t.status, m.metric_name, m.unit, coalesce(r.quantity, 0), coalesce(r.event_count, 0),
             coalesce(b.quantity, 0), round(100 * (coalesce(r.quantity, 0) - b.quantity) / nullif(b.quantity, 0), 1)
@@ -28,11 +28,11 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT r.quantity, r.event_count FROM stormops.usage_rollups AS r
             WHERE r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'month'
-                AND r.bucket = stormops.month_start(month) AND r.dimensions = '{}' OFFSET 0) AS r ON true
+                AND r.bucket = stormops_internal.month_start(month) AND r.dimensions = '{}' OFFSET 0) AS r ON true
         LEFT JOIN LATERAL (
             SELECT r.quantity FROM stormops.usage_rollups AS r
             WHERE r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'month'
-                AND r.bucket = stormops.month_start((month - interval '1 month')::date) AND r.dimensions = '{}' OFFSET 0) AS b ON true
+                AND r.bucket = stormops_internal.month_start((month - interval '1 month')::date) AND r.dimensions = '{}' OFFSET 0) AS b ON true
         WHERE r.event_count > 0 OR b.quantity > 0
         ORDER BY t.org_name, t.tenant_id, m.metric_name;
 END
@@ -49,21 +49,21 @@ CREATE FUNCTION stormops.tenant_margins(
     AS $$
 #variable_conflict use_column
 DECLARE
-    month date := stormops.billing_period(period);
-    costs stormops.price_books;
+    month date := stormops_internal.billing_period(period);
+    costs stormops_internal.price_books;
     tenants uuid[];
     books text[];
     months date[];
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    SELECT b.* INTO costs FROM stormops.price_books AS b WHERE b.price_book = $2;
+    PERFORM stormops_internal.visit_all_tenants();
+    SELECT b.* INTO costs FROM stormops_internal.price_books AS b WHERE b.price_book = $2;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('price book "%s" does not exist', left($2, 50)),
             HINT = 'SELECT stormops.set_price(''storage_mb'', ''per_unit'', 0.02, price_book => ''cost'');';
     END IF;
     SELECT coalesce(array_agg(t.tenant_id), '{}'), coalesce(array_agg(a.price_book), '{}'), coalesce(array_agg(month), '{}') INTO tenants, books, months
-    FROM stormops.tenants AS t JOIN stormops.assigned_books(NULL) AS a ON a.tenant_id = t.tenant_id
-    WHERE t.created_at < stormops.month_start((month + interval '1 month')::date);
+    FROM stormops.tenants AS t JOIN stormops_internal.assigned_books(NULL) AS a ON a.tenant_id = t.tenant_id
+    WHERE t.created_at < stormops_internal.month_start((month + interval '1 month')::date);
     RETURN QUERY
         WITH invoiced AS (
             SELECT i.tenant_id, i.period, min(i.currency) AS currency, sum(i.total) AS total, bool_and(i.status = 'finalized') AS final
@@ -81,7 +81,7 @@ BEGIN
                 coalesce(s.total, 0) AS cost, p.total AS previous
             FROM unnest(tenants, books) AS a (tenant_id, price_book)
             JOIN stormops.tenants AS t ON t.tenant_id = a.tenant_id
-            JOIN stormops.price_books AS b ON b.price_book = a.price_book
+            JOIN stormops_internal.price_books AS b ON b.price_book = a.price_book
             LEFT JOIN invoiced AS i ON i.tenant_id = a.tenant_id AND i.period = month
             LEFT JOIN invoiced AS p ON p.tenant_id = a.tenant_id AND p.period < month
             LEFT JOIN rated AS r ON r.tenant_id = a.tenant_id
@@ -91,7 +91,7 @@ BEGIN
             round(100 * m.margin / nullif(s.revenue, 0), 1), s.previous, (
                 SELECT r.quantity FROM stormops.usage_rollups AS r
                 WHERE r.tenant_id = s.tenant_id AND r.metric_name = 'storage_mb' AND r.grain = 'month'
-                    AND r.bucket = stormops.month_start(month) AND r.dimensions = '{}')
+                    AND r.bucket = stormops_internal.month_start(month) AND r.dimensions = '{}')
         FROM sums AS s
         CROSS JOIN LATERAL (SELECT CASE WHEN s.currency = costs.currency THEN s.revenue - s.cost END AS margin) AS m
         ORDER BY m.margin, s.org_name, s.tenant_id;
@@ -131,7 +131,7 @@ DECLARE
     month date;
     days_left integer;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF as_of IS NULL OR NOT isfinite(as_of) OR confidence IS NULL OR NOT (confidence > 0 AND confidence < 1) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a forecast takes a moment and a confidence between 0 and 1',
             HINT = 'SELECT * FROM stormops.forecast_usage(now(), 0.9);';
@@ -155,10 +155,10 @@ BEGIN
                 SELECT s.day::date AS day, r.quantity, min(s.day) FILTER (WHERE r.quantity IS NOT NULL) OVER () AS first_day
                 FROM generate_series((today - 56)::timestamp, today::timestamp, interval '1 day') AS s (day)
                 LEFT JOIN stormops.usage_rollups AS r ON r.tenant_id = m.tenant_id AND r.metric_name = m.metric_name AND r.grain = 'day'
-                    AND r.dimensions = '{}' AND r.bucket = timezone('UTC', s.day) AND r.bucket >= stormops.month_start(today - 56)
+                    AND r.dimensions = '{}' AND r.bucket = timezone('UTC', s.day) AND r.bucket >= stormops_internal.month_start(today - 56)
             ) AS d
         ) AS h
-        CROSS JOIN LATERAL stormops.forecast_days(h.daily, days_left, confidence) AS f
+        CROSS JOIN LATERAL stormops_internal.forecast_days(h.daily, days_left, confidence) AS f
         WHERE h.daily IS NOT NULL
         ORDER BY t.org_name, t.tenant_id, m.metric_name;
 END

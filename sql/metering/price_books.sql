@@ -35,8 +35,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'name or description of the price book is not valid',
             HINT = 'A name is a small letter, then up to 49 small letters, digits and underscores; a description has up to 500 characters.';
     END IF;
-    INSERT INTO stormops.price_books AS b (price_book, currency, minor_unit, description, created_by)
-    VALUES (price_book, currency, minor_unit, description, stormops.calling_role())
+    INSERT INTO stormops_internal.price_books AS b (price_book, currency, minor_unit, description, created_by)
+    VALUES (price_book, currency, minor_unit, description, stormops_internal.calling_role())
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = format('price book "%s" already exists', price_book),
@@ -46,7 +46,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.create_price_book(text, text, text) IS 'Makes an empty price book in a currency of ISO 4217. Returns its minor unit, the digits after the point. For operators. Errors: 22023 unknown currency, name not valid; 23505 it exists.';
 
-CREATE FUNCTION stormops.assigned_books(only_tenant uuid, OUT tenant_id uuid, OUT price_book text) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.assigned_books(only_tenant uuid, OUT tenant_id uuid, OUT price_book text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -59,7 +59,7 @@ CREATE FUNCTION stormops.assigned_books(only_tenant uuid, OUT tenant_id uuid, OU
     ) AS a ON a.tenant_id = t.tenant_id
     WHERE $1 IS NULL OR t.tenant_id = $1
 $$;
-COMMENT ON FUNCTION stormops.assigned_books(uuid) IS 'The price book of a tenant, or of each.';
+COMMENT ON FUNCTION stormops_internal.assigned_books(uuid) IS 'The price book of a tenant, or of each.';
 
 CREATE FUNCTION stormops.set_price_book(tenant_id uuid, price_book text) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -67,10 +67,10 @@ CREATE FUNCTION stormops.set_price_book(tenant_id uuid, price_book text) RETURNS
     AS $$
 #variable_conflict use_variable
 DECLARE
-    new_currency text := (SELECT b.currency FROM stormops.price_books AS b WHERE b.price_book = set_price_book.price_book);
+    new_currency text := (SELECT b.currency FROM stormops_internal.price_books AS b WHERE b.price_book = set_price_book.price_book);
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.needs_read_committed();
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.needs_read_committed();
     IF new_currency IS NULL OR NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = set_price_book.tenant_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'no such tenant or price book',
             HINT = 'SELECT * FROM stormops.list_tenants(); SELECT stormops.create_price_book(…);';
@@ -81,7 +81,7 @@ BEGIN
             HINT = 'What late events change on them could not be billed. Use a book of the same currency.';
     END IF;
     INSERT INTO stormops.price_book_assignments (tenant_id, price_book, assigned_by)
-    VALUES (tenant_id, price_book, stormops.calling_role());
+    VALUES (tenant_id, price_book, stormops_internal.calling_role());
 END
 $$;
 COMMENT ON FUNCTION stormops.set_price_book(uuid, text) IS 'By which book a tenant is invoiced from now on; what is finalized stays, and a draft is generated anew. For operators. Errors: 25000 not READ COMMITTED; P0002 no such tenant or book; 55000 it has invoices in another currency.';

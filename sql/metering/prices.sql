@@ -1,6 +1,6 @@
 -- Prices: written by operators only, and never changed afterwards.
 
-CREATE FUNCTION stormops.guard_price() RETURNS trigger
+CREATE FUNCTION stormops_internal.guard_price() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -13,10 +13,10 @@ BEGIN
             HINT = 'SELECT stormops.set_price(…); the new price closes the old one.';
     END IF;
     -- One writer at a time, so that two prices set at the same moment see each other.
-    PERFORM stormops.needs_read_committed();
-    PERFORM pg_advisory_xact_lock(hashtext('stormops.prices'));
+    PERFORM stormops_internal.needs_read_committed();
+    PERFORM pg_advisory_xact_lock(hashtext('stormops_internal.prices'));
     IF EXISTS (
-        SELECT FROM stormops.prices AS p
+        SELECT FROM stormops_internal.prices AS p
         WHERE p.price_book = NEW.price_book AND p.metric_name = NEW.metric_name AND p.price_id <> NEW.price_id
             AND p.for_tenant IS NOT DISTINCT FROM NEW.for_tenant AND p.tier IS NOT DISTINCT FROM NEW.tier
             AND tstzrange(p.valid_from, p.valid_to) && tstzrange(NEW.valid_from, NEW.valid_to)
@@ -28,7 +28,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION stormops.guard_price() IS 'Trigger: no two prices for the same at the same time, none changed but for its end, none deleted, whoever tries. Errors: 23P01, 25000, 55000.';
+COMMENT ON FUNCTION stormops_internal.guard_price() IS 'Trigger: no two prices for the same at the same time, none changed but for its end, none deleted, whoever tries. Errors: 23P01, 25000, 55000.';
 
 CREATE FUNCTION stormops.set_price(
     metric_name text, model text, unit_price numeric DEFAULT NULL, bands jsonb DEFAULT NULL, package_size numeric DEFAULT NULL,
@@ -45,8 +45,8 @@ DECLARE
     fault text;
     closed date;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.needs_read_committed();
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.needs_read_committed();
     -- A whole hour, since usage is kept by the hour.
     valid_from := coalesce(valid_from, date_trunc('hour', now(), 'UTC') + interval '1 hour');
     IF bands IS NOT NULL AND unit_price IS NULL AND jsonb_typeof(bands) = 'array' THEN
@@ -81,7 +81,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'price is not valid: ' || fault,
             HINT = 'SELECT stormops.set_price(''model_call'', ''graduated'', bands => ''[{"up_to": 1000, "unit_price": 0.01}, {"unit_price": 0.005}]'');';
     END IF;
-    IF NOT EXISTS (SELECT FROM stormops.price_books AS b WHERE b.price_book = set_price.price_book) THEN
+    IF NOT EXISTS (SELECT FROM stormops_internal.price_books AS b WHERE b.price_book = set_price.price_book) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('price book "%s" does not exist', left(price_book, 50)),
             HINT = 'SELECT stormops.create_price_book(''default_eur'', ''EUR'');';
     END IF;
@@ -98,17 +98,17 @@ BEGIN
             MESSAGE = format('%s is invoiced by this price book', to_char(closed, 'YYYY-MM')),
             HINT = 'Set the price from a later hour on; credit_invoice() corrects what was invoiced.';
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtext('stormops.prices'));
-    UPDATE stormops.prices AS p SET valid_to = valid_from
+    PERFORM pg_advisory_xact_lock(hashtext('stormops_internal.prices'));
+    UPDATE stormops_internal.prices AS p SET valid_to = valid_from
     WHERE p.price_book = set_price.price_book AND p.metric_name = set_price.metric_name
         AND p.for_tenant IS NOT DISTINCT FROM set_price.tenant_id AND p.tier IS NOT DISTINCT FROM set_price.tier
         AND p.valid_from < set_price.valid_from AND p.valid_to IS NULL
     RETURNING p.price_id INTO supersedes;
-    INSERT INTO stormops.prices AS p (price_book, for_tenant, tier, metric_name, model, unit_prices, up_to, package_size,
+    INSERT INTO stormops_internal.prices AS p (price_book, for_tenant, tier, metric_name, model, unit_prices, up_to, package_size,
         included_quantity, valid_from, valid_to, created_at, created_by)
     -- The time under the lock, not that of the transaction's begin: drafts from before it are told by it.
     VALUES (price_book, tenant_id, tier, metric_name, model, unit_prices, up_to, package_size,
-        included_quantity, valid_from, valid_to, clock_timestamp(), stormops.calling_role())
+        included_quantity, valid_from, valid_to, clock_timestamp(), stormops_internal.calling_role())
     RETURNING p.price_id INTO price_id;
 END
 $$;
@@ -124,7 +124,7 @@ CREATE FUNCTION stormops.prices(
     AS $$
     SELECT p.price_id, p.metric_name, p.model, p.tier, p.for_tenant, p.unit_prices, p.up_to, p.package_size, p.included_quantity,
         b.currency, p.valid_from, p.valid_to, p.created_by
-    FROM stormops.price_books AS b JOIN stormops.prices AS p ON p.price_book = b.price_book
+    FROM stormops_internal.price_books AS b JOIN stormops_internal.prices AS p ON p.price_book = b.price_book
     WHERE b.price_book = $1
     ORDER BY p.metric_name, p.tier NULLS FIRST, p.for_tenant NULLS FIRST, p.valid_from
 $$;
@@ -140,23 +140,23 @@ CREATE FUNCTION stormops.tenant_prices(
     AS $$
 #variable_conflict use_column
 DECLARE
-    target uuid := stormops.target_tenant($1, false);
+    target uuid := stormops_internal.target_tenant($1, false);
     book text;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.existing_tenant(target);
-    SELECT a.price_book INTO book FROM stormops.assigned_books(target) AS a;
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.existing_tenant(target);
+    SELECT a.price_book INTO book FROM stormops_internal.assigned_books(target) AS a;
     RETURN QUERY
         SELECT p.metric_name, p.model, p.unit_prices, p.up_to, p.package_size, p.included_quantity, b.currency,
             coalesce(CASE WHEN p.for_tenant IS NOT NULL THEN 'tenant' END, p.tier), p.valid_from, p.valid_to
         FROM (
             SELECT DISTINCT ON (p.metric_name) p.*
-            FROM stormops.tier_history(ARRAY[target]) AS t
-            JOIN stormops.prices AS p ON p.price_book = book AND coalesce(p.for_tenant, target) = target AND coalesce(p.tier, t.tier) = t.tier
+            FROM stormops_internal.tier_history(ARRAY[target]) AS t
+            JOIN stormops_internal.prices AS p ON p.price_book = book AND coalesce(p.for_tenant, target) = target AND coalesce(p.tier, t.tier) = t.tier
             WHERE t.from_time <= at AND t.to_time > at AND p.valid_from <= at AND coalesce(p.valid_to, 'infinity') > at
             ORDER BY p.metric_name, p.for_tenant NULLS LAST, p.tier NULLS LAST
         ) AS p
-        JOIN stormops.price_books AS b ON b.price_book = p.price_book
+        JOIN stormops_internal.price_books AS b ON b.price_book = p.price_book
         ORDER BY p.metric_name;
 END
 $$;

@@ -11,16 +11,16 @@ CREATE FUNCTION stormops.verify_rollups(
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         WITH event AS (
             SELECT e.tenant_id, e.metric_name, m.aggregation, e.metric_value, e.recorded_at, e.usage_id,
                 date_trunc('hour', e.recorded_at, 'UTC') AS hour, date_trunc('day', e.recorded_at, 'UTC') AS day,
                 date_trunc('month', e.recorded_at, 'UTC') AS month,
-                stormops.event_labels(e.dimensions, m.rollup_dimensions) AS dimensions, e.dimensions ->> m.unique_dimension AS label
+                stormops_internal.event_labels(e.dimensions, m.rollup_dimensions) AS dimensions, e.dimensions ->> m.unique_dimension AS label
             FROM stormops.tenant_usage AS e
             JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
-            WHERE e.usage_seq <= (SELECT p.watermark FROM stormops.metering_progress AS p)
+            WHERE e.usage_seq <= (SELECT p.watermark FROM stormops_internal.metering_progress AS p)
         ), raw AS (
             SELECT e.tenant_id, e.metric_name, e.hour, e.day, e.month, e.dimensions,
                 CASE e.aggregation WHEN 'SUM' THEN sum(e.metric_value) WHEN 'COUNT' THEN count(*) ELSE max(e.metric_value) END AS quantity,
@@ -48,7 +48,7 @@ BEGIN
         ), rolled AS (
             SELECT r.tenant_id, r.metric_name, r.grain, r.bucket, r.dimensions, r.quantity, r.event_count AS n
             FROM stormops.usage_rollups AS r
-            WHERE r.bucket >= (SELECT p.kept_from FROM stormops.metering_progress AS p)
+            WHERE r.bucket >= (SELECT p.kept_from FROM stormops_internal.metering_progress AS p)
         )
         SELECT tenant_id, metric_name, grain, bucket, dimensions, l.quantity, w.quantity, l.n, w.n
         FROM rolled AS l

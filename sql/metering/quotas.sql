@@ -1,10 +1,10 @@
 -- Quotas: set by operators, by tenant or by tier; hard ones hold at the write.
 
-CREATE FUNCTION stormops.lock_quotas(relation oid, tenant_id uuid, metric_name text, changes boolean) RETURNS void
+CREATE FUNCTION stormops_internal.lock_quotas(relation oid, tenant_id uuid, metric_name text, changes boolean) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'lock_quotas_wrapper';
-COMMENT ON FUNCTION stormops.lock_quotas(oid, uuid, text, boolean) IS 'Takes the locks of a metric of a tenant (NULL: of every tenant) to the end of the transaction: shared to meter it, or alone to change its quota. The table makes them StormOps'' own.';
+COMMENT ON FUNCTION stormops_internal.lock_quotas(oid, uuid, text, boolean) IS 'Takes the locks of a metric of a tenant (NULL: of every tenant) to the end of the transaction: shared to meter it, or alone to change its quota. The table makes them StormOps'' own.';
 
-CREATE FUNCTION stormops.effective_quotas(
+CREATE FUNCTION stormops_internal.effective_quotas(
     tenant_id uuid, metric_name text, OUT period text, OUT kind text, OUT quota numeric, OUT aggregation text
 ) RETURNS SETOF record
     LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
@@ -17,29 +17,29 @@ CREATE FUNCTION stormops.effective_quotas(
         UNION ALL
         SELECT d.period, d.kind, d.quota
         FROM stormops.tenants AS t
-        JOIN stormops.tier_quotas AS d ON d.tier = t.tier AND d.metric_name = $2
+        JOIN stormops_internal.tier_quotas AS d ON d.tier = t.tier AND d.metric_name = $2
         WHERE t.tenant_id = $1 AND NOT EXISTS (
             SELECT FROM stormops.quotas AS own
             WHERE own.tenant_id = $1 AND own.metric_name = $2 AND own.period = d.period)
     ) AS q
     WHERE m.tenant_id = $1 AND m.metric_name = $2
 $$;
-COMMENT ON FUNCTION stormops.effective_quotas(uuid, text) IS 'The quotas of a tenant''s metric: its own, else its tier''s, for each period. quota NULL: no limit.';
+COMMENT ON FUNCTION stormops_internal.effective_quotas(uuid, text) IS 'The quotas of a tenant''s metric: its own, else its tier''s, for each period. quota NULL: no limit.';
 
-CREATE FUNCTION stormops.every_quota(OUT tenant_id uuid, OUT metric_name text, OUT period text, OUT kind text, OUT quota numeric) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.every_quota(OUT tenant_id uuid, OUT metric_name text, OUT period text, OUT kind text, OUT quota numeric) RETURNS SETOF record
     LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
     AS $$
     SELECT own.tenant_id, own.metric_name, own.period, own.kind, own.quota FROM stormops.quotas AS own
     UNION ALL
     SELECT t.tenant_id, d.metric_name, d.period, d.kind, d.quota
-    FROM stormops.tier_quotas AS d JOIN stormops.tenants AS t ON t.tier = d.tier
+    FROM stormops_internal.tier_quotas AS d JOIN stormops.tenants AS t ON t.tier = d.tier
     WHERE NOT EXISTS (
         SELECT FROM stormops.quotas AS own
         WHERE own.tenant_id = t.tenant_id AND own.metric_name = d.metric_name AND own.period = d.period)
 $$;
-COMMENT ON FUNCTION stormops.every_quota() IS 'The quotas of every tenant''s metrics: its own, else its tier''s, for each period. quota NULL: no limit.';
+COMMENT ON FUNCTION stormops_internal.every_quota() IS 'The quotas of every tenant''s metrics: its own, else its tier''s, for each period. quota NULL: no limit.';
 
-CREATE FUNCTION stormops.quota_is_valid(metric_name text, quota numeric, period text, kind text, aggregations text[]) RETURNS void
+CREATE FUNCTION stormops_internal.quota_is_valid(metric_name text, quota numeric, period text, kind text, aggregations text[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -59,7 +59,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.quota_is_valid(text, numeric, text, text, text[]) IS 'Errors: 22004, 22023.';
+COMMENT ON FUNCTION stormops_internal.quota_is_valid(text, numeric, text, text, text[]) IS 'Errors: 22004, 22023.';
 
 CREATE FUNCTION stormops.set_quota(
     tenant_id uuid, metric_name text, quota numeric, period text DEFAULT 'month', kind text DEFAULT 'hard'
@@ -71,8 +71,8 @@ CREATE FUNCTION stormops.set_quota(
 DECLARE
     aggregation text;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.quota_is_valid(metric_name, quota, period, kind, '{}');
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, '{}');
     SELECT m.aggregation INTO aggregation FROM stormops.metrics AS m
     WHERE m.tenant_id = set_quota.tenant_id AND m.metric_name = set_quota.metric_name;
     IF NOT FOUND THEN
@@ -80,11 +80,11 @@ BEGIN
             MESSAGE = format('tenant %s has no metric "%s"', coalesce(tenant_id::text, 'NULL'), left(metric_name, 63)),
             HINT = 'SELECT stormops.declare_metric(metric_name, unit, tenant_id => …);';
     END IF;
-    PERFORM stormops.quota_is_valid(metric_name, quota, period, kind, ARRAY[aggregation]);
+    PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, ARRAY[aggregation]);
     -- Waits for the transactions that have metered it and do not know of this.
-    PERFORM stormops.lock_quotas('stormops.quotas'::regclass, tenant_id, metric_name, true);
+    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass, tenant_id, metric_name, true);
     INSERT INTO stormops.quotas AS q (tenant_id, metric_name, period, kind, quota, set_by)
-    VALUES (tenant_id, metric_name, period, kind, quota, stormops.calling_role())
+    VALUES (tenant_id, metric_name, period, kind, quota, stormops_internal.calling_role())
     ON CONFLICT ON CONSTRAINT quotas_pkey DO UPDATE
         SET kind = excluded.kind, quota = excluded.quota, set_at = excluded.set_at, set_by = excluded.set_by;
     -- Counted afresh by the next to write, since nobody may have counted so far.
@@ -104,20 +104,20 @@ CREATE FUNCTION stormops.set_tier_quota(
 DECLARE
     aggregations text[];
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.quota_is_valid(metric_name, quota, period, kind, '{}');
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, '{}');
     IF tier IS NULL OR tier NOT IN ('trial', 'standard', 'enterprise') OR metric_name !~ '^[a-z][a-z0-9_.]{0,62}$' THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN tier IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = format('unknown tier "%s", or no name of a metric', left(tier, 50)), HINT = 'A tier is trial, standard or enterprise.';
     END IF;
     -- As set_quota(), for every tenant.
-    PERFORM stormops.lock_quotas('stormops.quotas'::regclass, NULL, metric_name, true);
+    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass, NULL, metric_name, true);
     SELECT array_agg(m.aggregation) INTO aggregations
     FROM stormops.metrics AS m
     JOIN stormops.tenants AS t ON t.tenant_id = m.tenant_id
     WHERE t.tier = set_tier_quota.tier AND m.metric_name = set_tier_quota.metric_name;
-    PERFORM stormops.quota_is_valid(metric_name, quota, period, kind, aggregations);
-    INSERT INTO stormops.tier_quotas AS q (tier, metric_name, period, kind, quota)
+    PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, aggregations);
+    INSERT INTO stormops_internal.tier_quotas AS q (tier, metric_name, period, kind, quota)
     VALUES (tier, metric_name, period, kind, quota)
     ON CONFLICT ON CONSTRAINT tier_quotas_pkey DO UPDATE SET kind = excluded.kind, quota = excluded.quota;
     DELETE FROM stormops.quota_counters AS c
@@ -141,20 +141,20 @@ CREATE FUNCTION stormops.check_quota(
 #variable_conflict use_column
 DECLARE
     -- Any user of the tenant may ask what is left.
-    target uuid := CASE WHEN tenant_id IS NULL THEN stormops.current_tenant() ELSE stormops.target_tenant(tenant_id, false) END;
+    target uuid := CASE WHEN tenant_id IS NULL THEN stormops.current_tenant() ELSE stormops_internal.target_tenant(tenant_id, false) END;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF NOT EXISTS (SELECT FROM stormops.metrics AS m WHERE m.tenant_id = target AND m.metric_name = $1) THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN $1 IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
             MESSAGE = format('metric "%s" is not declared', left($1, 63)), HINT = 'TABLE stormops.metrics; shows this tenant''s.';
     END IF;
     RETURN QUERY
         SELECT e.period, e.kind, e.quota, u.quantity, greatest(e.quota - u.quantity, 0),
-            round(100 * u.quantity / nullif(e.quota, 0), 1), stormops.next_period(e.period, s.starts)
-        FROM stormops.effective_quotas(target, $1) AS e
+            round(100 * u.quantity / nullif(e.quota, 0), 1), stormops_internal.next_period(e.period, s.starts)
+        FROM stormops_internal.effective_quotas(target, $1) AS e
         CROSS JOIN LATERAL (SELECT date_trunc(e.period, now(), 'UTC') AS starts) AS s
         CROSS JOIN LATERAL (
-            SELECT coalesce((SELECT p.quantity FROM stormops.period_usage(target, $1, e.period, s.starts) AS p), 0) AS quantity
+            SELECT coalesce((SELECT p.quantity FROM stormops_internal.period_usage(target, $1, e.period, s.starts) AS p), 0) AS quantity
         ) AS u
         ORDER BY e.period;
 END
@@ -167,7 +167,7 @@ CREATE FUNCTION stormops.expire_trials(OUT tenant_id uuid, OUT trial_ends_at tim
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         WITH expired AS (
             UPDATE stormops.tenants AS t SET status = 'suspended', status_changed_at = now()
@@ -175,7 +175,7 @@ BEGIN
             RETURNING t.tenant_id, t.trial_ends_at
         ), logged AS (
             INSERT INTO stormops.tenant_events (tenant_id, action, from_status, to_status, reason, actor)
-            SELECT e.tenant_id, 'suspend', 'active', 'suspended', 'trial expired', stormops.calling_role() FROM expired AS e
+            SELECT e.tenant_id, 'suspend', 'active', 'suspended', 'trial expired', stormops_internal.calling_role() FROM expired AS e
         )
         SELECT e.tenant_id, e.trial_ends_at FROM expired AS e ORDER BY e.trial_ends_at, e.tenant_id;
 END

@@ -1,7 +1,7 @@
 -- From quantities to amounts. A set of tenants and months is rated in one statement: by the rollups for an invoice, by the
 -- raw events for its proof. Nothing here writes.
 
-CREATE FUNCTION stormops.round_half_even(amount numeric, digits integer) RETURNS numeric
+CREATE FUNCTION stormops_internal.round_half_even(amount numeric, digits integer) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
     SELECT CASE
@@ -12,9 +12,9 @@ CREATE FUNCTION stormops.round_half_even(amount numeric, digits integer) RETURNS
         ELSE pg_catalog.round($1, $2)
     END
 $$;
-COMMENT ON FUNCTION stormops.round_half_even(numeric, integer) IS 'The amount to so many digits after the point, a half to the even neighbour (IEEE 754, ISO 80000-1 rule A).';
+COMMENT ON FUNCTION stormops_internal.round_half_even(numeric, integer) IS 'The amount to so many digits after the point, a half to the even neighbour (IEEE 754, ISO 80000-1 rule A).';
 
-CREATE FUNCTION stormops.billing_period(period text) RETURNS date
+CREATE FUNCTION stormops_internal.billing_period(period text) RETURNS date
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -26,14 +26,14 @@ BEGIN
     RETURN make_date(left(period, 4)::integer, substr(period, 6, 2)::integer, 1);
 END
 $$;
-COMMENT ON FUNCTION stormops.billing_period(text) IS 'First day of the month that YYYY-MM or YYYY-MM-01 names, from 2000 on. Error: 22023.';
+COMMENT ON FUNCTION stormops_internal.billing_period(text) IS 'First day of the month that YYYY-MM or YYYY-MM-01 names, from 2000 on. Error: 22023.';
 
-CREATE FUNCTION stormops.month_start(period date) RETURNS timestamptz
+CREATE FUNCTION stormops_internal.month_start(period date) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$ SELECT pg_catalog.timezone('UTC', $1::pg_catalog.timestamp) $$;
-COMMENT ON FUNCTION stormops.month_start(date) IS 'The first moment of a day, UTC.';
+COMMENT ON FUNCTION stormops_internal.month_start(date) IS 'The first moment of a day, UTC.';
 
-CREATE FUNCTION stormops.tier_history(
+CREATE FUNCTION stormops_internal.tier_history(
     tenants uuid[], OUT tenant_id uuid, OUT tier text, OUT from_time timestamptz, OUT to_time timestamptz
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -53,9 +53,9 @@ CREATE FUNCTION stormops.tier_history(
     SELECT t.tenant_id, t.tier, '-infinity', 'infinity' FROM stormops.tenants AS t
     WHERE t.tenant_id = ANY ($1) AND t.tenant_id NOT IN (SELECT c.tenant_id FROM change AS c)
 $$;
-COMMENT ON FUNCTION stormops.tier_history(uuid[]) IS 'Which tier each tenant had when, by whole hours UTC: a change counts from the beginning of its hour.';
+COMMENT ON FUNCTION stormops_internal.tier_history(uuid[]) IS 'Which tier each tenant had when, by whole hours UTC: a change counts from the beginning of its hour.';
 
-CREATE FUNCTION stormops.active_history(
+CREATE FUNCTION stormops_internal.active_history(
     tenants uuid[], OUT tenant_id uuid, OUT from_time timestamptz, OUT to_time timestamptz
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -75,9 +75,9 @@ CREATE FUNCTION stormops.active_history(
     ) AS s
     WHERE s.status = 'active'
 $$;
-COMMENT ON FUNCTION stormops.active_history(uuid[]) IS 'When each tenant was active: from provisioning until it was closed, without suspensions.';
+COMMENT ON FUNCTION stormops_internal.active_history(uuid[]) IS 'When each tenant was active: from provisioning until it was closed, without suspensions.';
 
-CREATE FUNCTION stormops.price_segments(
+CREATE FUNCTION stormops_internal.price_segments(
     tenants uuid[], periods date[], books text[],
     OUT tenant_id uuid, OUT period date, OUT metric_name text, OUT price_id uuid, OUT from_time timestamptz, OUT to_time timestamptz
 ) RETURNS SETOF record
@@ -88,12 +88,12 @@ CREATE FUNCTION stormops.price_segments(
     SET enable_nestloop = off SET jit = off
     AS $$
     WITH asked AS MATERIALIZED (
-        SELECT a.*, stormops.month_start(a.period) AS from_time, stormops.month_start((a.period + interval '1 month')::date) AS to_time
+        SELECT a.*, stormops_internal.month_start(a.period) AS from_time, stormops_internal.month_start((a.period + interval '1 month')::date) AS to_time
         FROM unnest($1, $2, $3) AS a (tenant_id, period, price_book)
     ), tier AS MATERIALIZED (
-        SELECT h.* FROM stormops.tier_history($1) AS h
+        SELECT h.* FROM stormops_internal.tier_history($1) AS h
     ), price AS MATERIALIZED (
-        SELECT p.*, p.for_tenant IS NOT NULL OR p.tier IS NOT NULL AS special FROM stormops.prices AS p WHERE p.price_book = ANY ($3)
+        SELECT p.*, p.for_tenant IS NOT NULL OR p.tier IS NOT NULL AS special FROM stormops_internal.prices AS p WHERE p.price_book = ANY ($3)
     ), cut AS (
         SELECT a.tenant_id, a.period, a.price_book, a.to_time AS end_time, a.from_time FROM asked AS a
         UNION
@@ -137,4 +137,4 @@ CREATE FUNCTION stormops.price_segments(
     FROM run AS r
     GROUP BY r.tenant_id, r.period, r.metric_name, r.number
 $$;
-COMMENT ON FUNCTION stormops.price_segments(uuid[], date[], text[]) IS 'Which price held for each metric in which part of the month, for every tenant, month and price book (arrays of one length).';
+COMMENT ON FUNCTION stormops_internal.price_segments(uuid[], date[], text[]) IS 'Which price held for each metric in which part of the month, for every tenant, month and price book (arrays of one length).';

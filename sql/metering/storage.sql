@@ -1,6 +1,6 @@
 -- What a tenant's rows take, metered as storage_mb.
 
-CREATE FUNCTION stormops.storage_by_tenant(OUT tenant_id uuid, OUT bytes numeric) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.storage_by_tenant(OUT tenant_id uuid, OUT bytes numeric) RETURNS SETOF record
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -10,17 +10,17 @@ DECLARE
 BEGIN
     -- One statement over all tables that hold tenants' rows, each partition for itself.
     SELECT string_agg(format(
-        'SELECT tenant_id, pg_total_relation_size(%L::regclass) * sum(r.n) / sum(sum(r.n)) OVER () AS bytes'
-        ' FROM (SELECT t.tenant_id, pg_column_size(t)::numeric AS n FROM stormops.%I AS t) AS r GROUP BY tenant_id',
-        c.oid::regclass, c.relname), ' UNION ALL ')
+        'SELECT tenant_id, pg_total_relation_size(%1$L::regclass) * sum(r.n) / sum(sum(r.n)) OVER () AS bytes'
+        ' FROM (SELECT t.tenant_id, pg_column_size(t)::numeric AS n FROM %1$s AS t) AS r GROUP BY tenant_id',
+        c.oid::regclass), ' UNION ALL ')
     INTO every_table
     FROM pg_class AS c
     JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
-    WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind = 'r';
+    WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind = 'r';
     RETURN QUERY EXECUTE format('SELECT tenant_id, sum(bytes) FROM (%s) AS s GROUP BY tenant_id', every_table);
 END
 $$;
-COMMENT ON FUNCTION stormops.storage_by_tenant() IS 'Bytes that each tenant''s rows take on disk. Of every table or partition the tenant has the share that pg_column_size() of its rows, out-of-line values included, has in that of all rows; times pg_total_relation_size(), that is heap, TOAST, indexes, free space and maps. So the sum over tenants is the size of the tables that have rows. Reads every row.';
+COMMENT ON FUNCTION stormops_internal.storage_by_tenant() IS 'Bytes that each tenant''s rows take on disk. Of every table or partition the tenant has the share that pg_column_size() of its rows, out-of-line values included, has in that of all rows; times pg_total_relation_size(), that is heap, TOAST, indexes, free space and maps. So the sum over tenants is the size of the tables that have rows. Reads every row.';
 
 CREATE FUNCTION stormops.measure_storage(OUT tenant_id uuid, OUT storage_mb numeric, OUT recorded boolean) RETURNS SETOF record
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -30,11 +30,11 @@ CREATE FUNCTION stormops.measure_storage(OUT tenant_id uuid, OUT storage_mb nume
 DECLARE
     key text := 'stormops:storage_mb:' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD');
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         WITH measured AS MATERIALIZED (
             SELECT s.tenant_id, round(s.bytes / 1048576, 6) AS storage_mb, stormops.new_id() AS usage_id
-            FROM stormops.storage_by_tenant() AS s
+            FROM stormops_internal.storage_by_tenant() AS s
             JOIN stormops.tenants AS t ON t.tenant_id = s.tenant_id
             WHERE t.status <> 'closed'
         ), claimed AS (

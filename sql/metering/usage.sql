@@ -1,6 +1,6 @@
 -- Usage as tenants and operators read it: rollups, and what is not rolled up yet.
 
-CREATE FUNCTION stormops.current_usage(
+CREATE FUNCTION stormops_internal.current_usage(
     tenant_id uuid, of_metric text, grain text, starts timestamptz, ends timestamptz,
     OUT metric_name text, OUT aggregation text, OUT bucket timestamptz, OUT quantity numeric, OUT event_count bigint
 ) RETURNS SETOF record
@@ -30,7 +30,7 @@ CREATE FUNCTION stormops.current_usage(
         JOIN stormops.metrics AS m ON m.tenant_id = $1 AND m.metric_name = e.metric_name
         WHERE e.tenant_id = $1 AND e.metric_name = ANY ((SELECT n.names FROM named AS n)::text[])
             AND e.recorded_at >= $4 AND e.recorded_at < $5
-            AND e.usage_seq > (SELECT p.watermark FROM stormops.metering_progress AS p)
+            AND e.usage_seq > (SELECT p.watermark FROM stormops_internal.metering_progress AS p)
         GROUP BY 1, 2, 3
     )
     SELECT metric_name, aggregation, bucket,
@@ -45,18 +45,18 @@ CREATE FUNCTION stormops.current_usage(
     FROM rolled AS r
     FULL JOIN fresh AS f USING (metric_name, aggregation, bucket)
 $$;
-COMMENT ON FUNCTION stormops.current_usage(uuid, text, text, timestamptz, timestamptz) IS 'A tenant''s usage by hour, day or month that starts in [starts, ends), of one metric or all (NULL), with what is not rolled up yet. Columns as in usage_rollups.';
+COMMENT ON FUNCTION stormops_internal.current_usage(uuid, text, text, timestamptz, timestamptz) IS 'A tenant''s usage by hour, day or month that starts in [starts, ends), of one metric or all (NULL), with what is not rolled up yet. Columns as in usage_rollups.';
 
-CREATE FUNCTION stormops.period_usage(
+CREATE FUNCTION stormops_internal.period_usage(
     tenant_id uuid, metric_name text, grain text, starts timestamptz, OUT quantity numeric, OUT event_count bigint
 )
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT u.quantity, u.event_count
-    FROM stormops.current_usage($1, $2, $3, $4, stormops.next_period($3, $4)) AS u
+    FROM stormops_internal.current_usage($1, $2, $3, $4, stormops_internal.next_period($3, $4)) AS u
 $$;
-COMMENT ON FUNCTION stormops.period_usage(uuid, text, text, timestamptz) IS 'A metric''s usage in the hour, day or month (UTC) that starts then; NULL: none.';
+COMMENT ON FUNCTION stormops_internal.period_usage(uuid, text, text, timestamptz) IS 'A metric''s usage in the hour, day or month (UTC) that starts then; NULL: none.';
 
 CREATE FUNCTION stormops.get_tenant_usage(
     tenant_id uuid DEFAULT NULL, days integer DEFAULT 30,
@@ -67,11 +67,11 @@ CREATE FUNCTION stormops.get_tenant_usage(
     AS $$
 #variable_conflict use_column
 DECLARE
-    target uuid := stormops.target_tenant(tenant_id, false);
+    target uuid := stormops_internal.target_tenant(tenant_id, false);
     starts timestamptz;
-    ends timestamptz := stormops.next_period('day', date_trunc('day', now() + interval '5 minutes', 'UTC'));
+    ends timestamptz := stormops_internal.next_period('day', date_trunc('day', now() + interval '5 minutes', 'UTC'));
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF days IS NULL OR days NOT BETWEEN 1 AND 3660 THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'days must be 1 to 3660', HINT = 'SELECT * FROM stormops.get_tenant_usage(tenant_id, 30);';
@@ -94,7 +94,7 @@ BEGIN
                         UNION
                         SELECT sha256(convert_to(e.dimensions ->> m.unique_dimension, 'UTF8')) FROM stormops.tenant_usage AS e
                         WHERE e.tenant_id = target AND e.metric_name = m.metric_name AND e.recorded_at >= starts AND e.recorded_at < ends
-                            AND e.usage_seq > (SELECT p.watermark FROM stormops.metering_progress AS p)
+                            AND e.usage_seq > (SELECT p.watermark FROM stormops_internal.metering_progress AS p)
                             AND e.dimensions ->> m.unique_dimension IS NOT NULL
                     ) AS d)
                 ELSE sum(u.quantity)
@@ -102,7 +102,7 @@ BEGIN
             sum(u.event_count)::bigint,
             jsonb_agg(jsonb_build_object('day', to_char(u.bucket AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'quantity', u.quantity, 'count', u.event_count)
                 ORDER BY u.bucket)
-        FROM stormops.current_usage(target, NULL, 'day', starts, ends) AS u
+        FROM stormops_internal.current_usage(target, NULL, 'day', starts, ends) AS u
         JOIN stormops.metrics AS m ON m.tenant_id = target AND m.metric_name = u.metric_name
         GROUP BY m.metric_name, m.unit, m.aggregation, m.unique_dimension
         ORDER BY m.metric_name;

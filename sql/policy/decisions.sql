@@ -1,8 +1,8 @@
 -- Whom to treat after a storm. The decision is one set: policy_decisions(storm, parameters).
 
-CREATE FUNCTION stormops.attitude(confidence double precision) RETURNS double precision
+CREATE FUNCTION stormops_internal.attitude(confidence double precision) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'attitude_sql_wrapper';
-COMMENT ON FUNCTION stormops.attitude(double precision) IS 'z, the (1 - confidence) quantile of the standard normal distribution: with uplift ~ N(score, sd), P(uplift > b) >= confidence where score + z * sd >= b. NULL outside (0, 1).';
+COMMENT ON FUNCTION stormops_internal.attitude(double precision) IS 'z, the (1 - confidence) quantile of the standard normal distribution: with uplift ~ N(score, sd), P(uplift > b) >= confidence where score + z * sd >= b. NULL outside (0, 1).';
 
 CREATE FUNCTION stormops.draw(tenant_id uuid, storm_id uuid, property_id uuid, purpose text) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'draw_sql_wrapper';
@@ -45,14 +45,14 @@ BEGIN
     -- Exploring with too small a probability would give weights above 50 to whoever values the
     -- log later: where there is exploration, the least propensity of treating is 0.02.
     RETURN jsonb_strip_nulls(to_jsonb(chosen) - 'tenant_id') || jsonb_build_object(
-        'z', stormops.attitude(chosen.confidence),
+        'z', stormops_internal.attitude(chosen.confidence),
         'exploration', CASE WHEN chosen.exploration > 0 THEN greatest(chosen.exploration, 0.02 / (1 - chosen.holdout)) ELSE 0 END
     );
 END
 $$;
 COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
 
-CREATE FUNCTION stormops.policy_candidates(
+CREATE FUNCTION stormops_internal.policy_candidates(
     storm_id uuid, parameters jsonb,
     OUT property_id uuid, OUT do_not_contact boolean, OUT score double precision, OUT score_sd double precision,
     OUT model_version text, OUT cost double precision, OUT value double precision, OUT wanted boolean
@@ -81,7 +81,7 @@ CREATE FUNCTION stormops.policy_candidates(
         WHERE p.status = 'active' AND u.next_property IS DISTINCT FROM u.property_id -- the latest score
     ) AS s
 $$;
-COMMENT ON FUNCTION stormops.policy_candidates(uuid, jsonb) IS 'The storm''s active properties with their latest score: value of treating each, and wanted: P(value > 0) >= confidence and a score not below zero. Writes nothing.';
+COMMENT ON FUNCTION stormops_internal.policy_candidates(uuid, jsonb) IS 'The storm''s active properties with their latest score: value of treating each, and wanted: P(value > 0) >= confidence and a score not below zero. Writes nothing.';
 
 CREATE FUNCTION stormops.policy_decisions(
     storm_id uuid, parameters jsonb,
@@ -94,14 +94,14 @@ CREATE FUNCTION stormops.policy_decisions(
     WITH free AS (
         SELECT c.*, c.wanted AS chosen, (SELECT ($2 ->> 'exploration')::float8) AS flip_rate,
             stormops.draw(stormops.current_tenant(), $1, c.property_id, 'explore') < (SELECT ($2 ->> 'exploration')::float8) AS flip
-        FROM stormops.policy_candidates($1, $2) AS c
+        FROM stormops_internal.policy_candidates($1, $2) AS c
         WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NULL
     ),
     -- Under a limit the best by value per cost are chosen until it is reached: the fractional
     -- knapsack (Goldenberg et al. 2020, arXiv 2008.06293). Equal ones stand in the order of a draw.
     ranked AS (
         SELECT c.*, row_number() OVER best AS place, sum(round(coalesce(c.cost, 0) * 100)) OVER best AS spent -- in whole cents, which a double adds up exactly
-        FROM stormops.policy_candidates($1, $2) AS c
+        FROM stormops_internal.policy_candidates($1, $2) AS c
         WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NOT NULL
         WINDOW best AS (
             ORDER BY c.wanted AND NOT c.do_not_contact DESC, c.value / nullif(coalesce(c.cost, 1), 0) DESC NULLS FIRST, c.value DESC,

@@ -1,6 +1,6 @@
 -- What came of the decisions, and the upkeep of their log.
 
-CREATE FUNCTION stormops.judge_outcomes(
+CREATE FUNCTION stormops_internal.judge_outcomes(
     storm_id uuid, outcomes jsonb,
     OUT place bigint, OUT property_id uuid, OUT run_id uuid, OUT converted boolean, OUT value numeric,
     OUT occurred_at timestamptz, OUT late boolean, OUT idempotency_key text, OUT fault text
@@ -45,7 +45,7 @@ CREATE FUNCTION stormops.judge_outcomes(
         END
     FROM placed AS p
 $$;
-COMMENT ON FUNCTION stormops.judge_outcomes(uuid, jsonb) IS 'Finds for each outcome the run it belongs to, whether it is late, and what is wrong with it, whatever is recorded already.';
+COMMENT ON FUNCTION stormops_internal.judge_outcomes(uuid, jsonb) IS 'Finds for each outcome the run it belongs to, whether it is late, and what is wrong with it, whatever is recorded already.';
 
 CREATE FUNCTION stormops.record_outcomes(
     storm_id uuid, outcomes jsonb, OUT recorded bigint, OUT duplicates bigint, OUT late bigint
@@ -68,13 +68,13 @@ BEGIN
             HINT = 'Each element: {"property_id": …, "converted": true, "value": 12500, "occurred_at": …, "idempotency_key": …}.';
     END IF;
     SELECT j.place, j.property_id, j.fault INTO wrong
-    FROM stormops.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
+    FROM stormops_internal.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
     IF NOT FOUND THEN
         WITH written AS (
             INSERT INTO stormops.policy_outcomes AS o
                 (storm_id, property_id, run_id, converted, value, occurred_at, late, idempotency_key)
             SELECT storm_id, j.property_id, j.run_id, j.converted, j.value, j.occurred_at, j.late, j.idempotency_key
-            FROM stormops.judge_outcomes(storm_id, outcomes) AS j
+            FROM stormops_internal.judge_outcomes(storm_id, outcomes) AS j
             ON CONFLICT (tenant_id, idempotency_key) DO NOTHING
             RETURNING o.late
         )
@@ -83,7 +83,7 @@ BEGIN
         FROM written AS w;
         -- A key that was there already, from another session a moment ago too, must have meant the same.
         SELECT j.place, j.property_id, 'idempotency_key was used for another outcome' AS fault INTO wrong
-        FROM stormops.judge_outcomes(storm_id, outcomes) AS j
+        FROM stormops_internal.judge_outcomes(storm_id, outcomes) AS j
         JOIN stormops.policy_outcomes AS o ON o.tenant_id = stormops.current_tenant() AND o.idempotency_key = j.idempotency_key
         WHERE duplicates > 0 AND (o.storm_id, o.property_id, o.converted, o.value) IS DISTINCT FROM (storm_id, j.property_id, j.converted, j.value)
         ORDER BY j.place LIMIT 1;
@@ -124,7 +124,7 @@ DECLARE
     next_id uuid;
     made integer := 0;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF months_ahead IS NULL OR months_ahead NOT BETWEEN 0 AND 120 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'months ahead must be 0 to 120',
             HINT = 'SELECT stormops.maintain_partitions(3);';
@@ -135,39 +135,39 @@ BEGIN
         SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => m))::date
         FROM generate_series(0, months_ahead) AS m
         UNION
-        SELECT date_trunc('month', to_timestamp(stormops.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date
-        FROM stormops.policy_decisions_log_default AS d
+        SELECT date_trunc('month', to_timestamp(stormops_internal.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date
+        FROM stormops_internal.policy_decisions_log_default AS d
     LOOP
-        CONTINUE WHEN to_regclass('stormops.' || stormops.decisions_partition(month)) IS NOT NULL;
-        first_id := stormops.first_id_of(month);
-        next_id := stormops.first_id_of((month + interval '1 month')::date);
-        EXECUTE format('CREATE TABLE stormops.%I (LIKE stormops.policy_decisions_log INCLUDING ALL)', stormops.decisions_partition(month));
+        CONTINUE WHEN to_regclass('stormops_internal.' || stormops_internal.decisions_partition(month)) IS NOT NULL;
+        first_id := stormops_internal.first_id_of(month);
+        next_id := stormops_internal.first_id_of((month + interval '1 month')::date);
+        EXECUTE format('CREATE TABLE stormops_internal.%I (LIKE stormops.policy_decisions_log INCLUDING ALL)', stormops_internal.decisions_partition(month));
         -- What the month already has lies in the default partition.
-        EXECUTE format('WITH moved AS (DELETE FROM stormops.policy_decisions_log_default WHERE run_id >= %L AND run_id < %L RETURNING *)'
-            ' INSERT INTO stormops.%I SELECT * FROM moved', first_id, next_id, stormops.decisions_partition(month));
-        EXECUTE format('ALTER TABLE stormops.policy_decisions_log ATTACH PARTITION stormops.%I FOR VALUES FROM (%L) TO (%L)',
-            stormops.decisions_partition(month), first_id, next_id);
-        EXECUTE format('ALTER TABLE stormops.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', stormops.decisions_partition(month));
-        EXECUTE format('COMMENT ON TABLE stormops.%I IS %L', stormops.decisions_partition(month),
+        EXECUTE format('WITH moved AS (DELETE FROM stormops_internal.policy_decisions_log_default WHERE run_id >= %L AND run_id < %L RETURNING *)'
+            ' INSERT INTO stormops_internal.%I SELECT * FROM moved', first_id, next_id, stormops_internal.decisions_partition(month));
+        EXECUTE format('ALTER TABLE stormops.policy_decisions_log ATTACH PARTITION stormops_internal.%I FOR VALUES FROM (%L) TO (%L)',
+            stormops_internal.decisions_partition(month), first_id, next_id);
+        EXECUTE format('ALTER TABLE stormops_internal.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', stormops_internal.decisions_partition(month));
+        EXECUTE format('COMMENT ON TABLE stormops_internal.%I IS %L', stormops_internal.decisions_partition(month),
             format('Decisions of the runs of %s (UTC).', to_char(month, 'YYYY-MM')));
         made := made + 1;
     END LOOP;
-    RETURN made + stormops.maintain_usage_partitions(months_ahead);
+    RETURN made + stormops_internal.maintain_usage_partitions(months_ahead);
 END
 $$;
 COMMENT ON FUNCTION stormops.maintain_partitions(integer) IS 'Makes the partitions of the decision log and of tenant_usage for this month, for so many ahead and for whatever their default partitions have, and moves that there. Returns how many it made. Run it monthly; a missing partition loses nothing. Error: 22023.';
 
-CREATE FUNCTION stormops.decisions_partition(month date) RETURNS text
+CREATE FUNCTION stormops_internal.decisions_partition(month date) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT 'policy_decisions_log_' || to_char($1, 'YYYY_MM') $$;
-COMMENT ON FUNCTION stormops.decisions_partition(date) IS 'Name of a month''s partition of the decision log.';
+COMMENT ON FUNCTION stormops_internal.decisions_partition(date) IS 'Name of a month''s partition of the decision log.';
 
-CREATE FUNCTION stormops.first_id_of(month date) RETURNS uuid
+CREATE FUNCTION stormops_internal.first_id_of(month date) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops.first_id_at((extract(epoch FROM $1::timestamp) * 1000)::bigint) $$;
-COMMENT ON FUNCTION stormops.first_id_of(date) IS 'The smallest UUID of version 7 of a month, UTC.';
+    AS $$ SELECT stormops_internal.first_id_at((extract(epoch FROM $1::timestamp) * 1000)::bigint) $$;
+COMMENT ON FUNCTION stormops_internal.first_id_of(date) IS 'The smallest UUID of version 7 of a month, UTC.';
 
 CREATE FUNCTION stormops.drop_decisions_before(month date) RETURNS text[]
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -178,7 +178,7 @@ DECLARE
     dropped text[] := '{}';
     bound date;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF month IS NULL OR month > now() - interval '1 month' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'decisions of the last month are kept',
             HINT = 'SELECT stormops.drop_decisions_before((now() - interval ''7 years'')::date);';
@@ -191,18 +191,18 @@ BEGIN
             AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month
         ORDER BY c.relname
     LOOP
-        PERFORM stormops.uncount_partition('policy_decisions_log', partition);
-        EXECUTE format('DROP TABLE stormops.%I', partition);
+        PERFORM stormops_internal.uncount_partition('policy_decisions_log', partition);
+        EXECUTE format('DROP TABLE stormops_internal.%I', partition);
         dropped := dropped || partition::text;
         bound := (to_date(right(partition, 7), 'YYYY_MM') + interval '1 month')::date;
     END LOOP;
     -- Whose decisions went is in each tenant's log, so that it can tell them from decisions that somebody took away.
-    PERFORM stormops.log_event(r.tenant_id, 'drop_decisions', NULL, bound::text,
+    PERFORM stormops_internal.log_event(r.tenant_id, 'drop_decisions', NULL, bound::text,
         format('%s decisions of %s runs', sum(r.decisions), count(*)))
     FROM (
         SELECT d.tenant_id, d.decisions FROM stormops.policy_run_digests AS d
-        WHERE d.run_id < stormops.first_id_of(bound)
-            AND stormops.decisions_partition((to_timestamp(stormops.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date) = ANY (dropped)
+        WHERE d.run_id < stormops_internal.first_id_of(bound)
+            AND stormops_internal.decisions_partition((to_timestamp(stormops_internal.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date) = ANY (dropped)
     ) AS r
     GROUP BY r.tenant_id
     ORDER BY r.tenant_id;

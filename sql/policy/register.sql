@@ -23,22 +23,22 @@ INSERT INTO pg_temp.tenant_views (view_name) VALUES
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
-    ('default_policy_modes()', '{app,trusted_app,operator}'),
-    ('apply_policy(uuid,text,boolean)', '{app,trusted_app}'),
-    ('preview_policy(uuid,text)', '{app,trusted_app}'),
-    ('policy_parameters(text)', '{app,trusted_app}'),
-    ('policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
-    ('policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
-    ('decidable_storm(uuid)', '{app,trusted_app}'),
-    ('no_scores(uuid)', '{app,trusted_app}'),
-    ('policy_tally(jsonb)', '{app,trusted_app}'),
-    ('decision_counts(text,text,double precision)', '{app,trusted_app}'),
-    ('attitude(double precision)', '{app,trusted_app}'),
-    ('draw(uuid,uuid,uuid,text)', '{app,trusted_app}'),
-    ('record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),
-    ('record_outcomes(uuid,jsonb)', '{app,trusted_app}'),
-    ('maintain_partitions(integer)', '{operator}'),
-    ('drop_decisions_before(date)', '{operator}');
+    ('stormops.default_policy_modes()', '{app,trusted_app,operator}'),
+    ('stormops.apply_policy(uuid,text,boolean)', '{app,trusted_app}'),
+    ('stormops.preview_policy(uuid,text)', '{app,trusted_app}'),
+    ('stormops.policy_parameters(text)', '{app,trusted_app}'),
+    ('stormops.policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.decidable_storm(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.no_scores(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.policy_tally(jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.decision_counts(text,text,double precision)', '{app,trusted_app}'),
+    ('stormops_internal.attitude(double precision)', '{app,trusted_app}'),
+    ('stormops.draw(uuid,uuid,uuid,text)', '{app,trusted_app}'),
+    ('stormops.record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),
+    ('stormops.record_outcomes(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops.maintain_partitions(integer)', '{operator}'),
+    ('stormops.drop_decisions_before(date)', '{operator}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES

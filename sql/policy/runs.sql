@@ -1,12 +1,12 @@
 -- A policy run: the decisions of policy_decisions(), counted by preview_policy() and written down by
 -- apply_policy().
 
-CREATE FUNCTION stormops.decidable_storm(storm_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.decidable_storm(storm_id uuid) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
+    PERFORM stormops_internal.existing_storm(storm_id);
     PERFORM FROM stormops.storms AS s
     WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = decidable_storm.storm_id AND s.status = 'closed';
     IF FOUND THEN
@@ -15,9 +15,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.decidable_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant, 55000 closed.';
+COMMENT ON FUNCTION stormops_internal.decidable_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant, 55000 closed.';
 
-CREATE FUNCTION stormops.no_scores(storm_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.no_scores(storm_id uuid) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -28,9 +28,9 @@ BEGIN
         HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) … first.';
 END
 $$;
-COMMENT ON FUNCTION stormops.no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
+COMMENT ON FUNCTION stormops_internal.no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
 
-CREATE FUNCTION stormops.policy_tally(
+CREATE FUNCTION stormops_internal.policy_tally(
     counts jsonb,
     OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint, OUT reasons jsonb, OUT expected_value numeric
 )
@@ -47,7 +47,7 @@ CREATE FUNCTION stormops.policy_tally(
         FROM jsonb_to_recordset($1) AS g (decision text, reason text, n bigint, value numeric)
     ) AS t
 $$;
-COMMENT ON FUNCTION stormops.policy_tally(jsonb) IS 'Folds what decision_counts() gives into one row.';
+COMMENT ON FUNCTION stormops_internal.policy_tally(jsonb) IS 'Folds what decision_counts() gives into one row.';
 
 CREATE FUNCTION stormops.preview_policy(
     storm_id uuid, policy_mode text DEFAULT 'moderate',
@@ -64,14 +64,14 @@ DECLARE
     parameters jsonb;
     counts jsonb;
 BEGIN
-    PERFORM stormops.decidable_storm(storm_id);
+    PERFORM stormops_internal.decidable_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
-    SELECT stormops.decision_counts(d.decision, d.reason, d.value) INTO counts
+    SELECT stormops_internal.decision_counts(d.decision, d.reason, d.value) INTO counts
     FROM stormops.policy_decisions(storm_id, parameters) AS d;
     IF counts IS NULL THEN
-        PERFORM stormops.no_scores(storm_id);
+        PERFORM stormops_internal.no_scores(storm_id);
     END IF;
-    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops.policy_tally(counts) AS t;
+    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops_internal.policy_tally(counts) AS t;
     SELECT r.run_id INTO supersedes FROM stormops.policy_runs AS r
     WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = preview_policy.storm_id AND r.superseded_at IS NULL;
 END
@@ -106,7 +106,7 @@ BEGIN
     -- Two runs of one storm stand in line here, and the second finds what the first has written. An
     -- update, since a mere lock would let a REPEATABLE READ transaction go on with what it saw before.
     UPDATE stormops.storms AS s SET status = s.status WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id;
-    PERFORM stormops.decidable_storm(storm_id);
+    PERFORM stormops_internal.decidable_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
     -- A transaction that began earlier and waited is the later decision all the same.
     decided_at := greatest(decided_at, (
@@ -129,11 +129,11 @@ BEGIN
         d.decision, d.reason, policy_mode, d.model_version
     FROM stormops.policy_decisions(storm_id, parameters) AS d;
     IF NOT FOUND THEN
-        PERFORM stormops.no_scores(storm_id);
+        PERFORM stormops_internal.no_scores(storm_id);
     END IF;
     -- Sealed and counted in one pass over what is in the log now.
-    SELECT d.* INTO written FROM stormops.decisions_digest(tenant, run_id) AS d;
-    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops.policy_tally(written.counts) AS t;
+    SELECT d.* INTO written FROM stormops_internal.decisions_digest(tenant, run_id) AS d;
+    SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops_internal.policy_tally(written.counts) AS t;
 
     UPDATE stormops.policy_runs AS r SET superseded_at = decided_at WHERE r.tenant_id = tenant AND r.run_id = supersedes;
     INSERT INTO stormops.policy_runs (
@@ -141,7 +141,7 @@ BEGIN
         treat, hold, excluded, reasons, expected_value, supersedes
     )
     VALUES (
-        tenant, run_id, storm_id, policy_mode, parameters, decided_at, stormops.calling_role(), stormops.current_user_id(),
+        tenant, run_id, storm_id, policy_mode, parameters, decided_at, stormops_internal.calling_role(), stormops.current_user_id(),
         treat, hold, excluded, reasons, expected_value, supersedes
     );
     INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints)

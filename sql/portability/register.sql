@@ -2,4 +2,4 @@
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
-    ('export_tenant_data(uuid)', '{app,trusted_app,operator}');
+    ('stormops.export_tenant_data(uuid)', '{app,trusted_app,operator}');

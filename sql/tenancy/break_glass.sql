@@ -12,7 +12,7 @@ CREATE FUNCTION stormops.open_break_glass(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF num_nulls(tenant_id, reason, ticket, lifetime) > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'tenant, reason, ticket and lifetime must not be null',
             HINT = 'SELECT * FROM stormops.open_break_glass(tenant_id, ''storm shows no scores'', ''SUP-4711'');';
@@ -28,9 +28,9 @@ BEGIN
     END IF;
     expires_at := clock_timestamp() + lifetime;
     INSERT INTO stormops.break_glass_grants AS g (tenant_id, opened_by, expires_at, reason, ticket)
-    VALUES (tenant_id, stormops.calling_role(), expires_at, btrim(reason), btrim(ticket))
+    VALUES (tenant_id, stormops_internal.calling_role(), expires_at, btrim(reason), btrim(ticket))
     RETURNING g.grant_id INTO grant_id;
-    PERFORM stormops.log_event(tenant_id, 'open_break_glass', NULL, NULL,
+    PERFORM stormops_internal.log_event(tenant_id, 'open_break_glass', NULL, NULL,
         format('%s (ticket %s, until %s)', btrim(reason), btrim(ticket), to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')));
 END
 $$;
@@ -44,7 +44,7 @@ CREATE FUNCTION stormops.close_break_glass(grant_id uuid) RETURNS void
 DECLARE
     tenant uuid;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     UPDATE stormops.break_glass_grants AS g SET closed_at = clock_timestamp()
     WHERE g.grant_id = close_break_glass.grant_id AND g.closed_at IS NULL AND g.expires_at > clock_timestamp()
     RETURNING g.tenant_id INTO tenant;
@@ -52,7 +52,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'no such open break-glass grant',
             HINT = 'SELECT * FROM stormops.break_glass_grants();';
     END IF;
-    PERFORM stormops.log_event(tenant, 'close_break_glass', NULL, NULL, format('grant %s', grant_id));
+    PERFORM stormops_internal.log_event(tenant, 'close_break_glass', NULL, NULL, format('grant %s', grant_id));
 END
 $$;
 COMMENT ON FUNCTION stormops.close_break_glass(uuid) IS 'Ends a grant, whoever opened it, from the next statement of a transaction that uses it. For operators. Error: P0002 no such open grant.';
@@ -66,7 +66,7 @@ CREATE FUNCTION stormops.break_glass_grants(
     AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         SELECT g.grant_id, g.tenant_id, t.org_name, g.opened_by, g.reason, g.ticket,
             g.closed_at IS NULL AND g.expires_at > clock_timestamp(), g.opened_at, g.expires_at, g.closed_at

@@ -24,32 +24,32 @@ CREATE FUNCTION stormops.may_write(least_role text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'stormops_may_write';
 COMMENT ON FUNCTION stormops.may_write(text) IS 'As may_read(), in a tenant that is active. Errors as current_user_id(); 55000 if the tenant is suspended.';
 
-CREATE FUNCTION stormops.has_use(VARIADIC kinds text[]) RETURNS boolean
+CREATE FUNCTION stormops_internal.has_use(VARIADIC kinds text[]) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT r.rolsuper OR EXISTS (
-        SELECT FROM stormops.usage_grants AS g
+        SELECT FROM stormops_internal.usage_grants AS g
         JOIN pg_roles AS granted ON granted.oid = g.grantee
         WHERE g.kind = ANY ($1) AND pg_has_role(r.oid, granted.oid, 'USAGE')
     )
-    FROM pg_roles AS r WHERE r.rolname = stormops.calling_role()
+    FROM pg_roles AS r WHERE r.rolname = stormops_internal.calling_role()
 $$;
-COMMENT ON FUNCTION stormops.has_use(text[]) IS 'True if the calling role was granted use of one of these kinds, or is a superuser.';
+COMMENT ON FUNCTION stormops_internal.has_use(text[]) IS 'True if the calling role was granted use of one of these kinds, or is a superuser.';
 
-CREATE FUNCTION stormops.is_operator() RETURNS boolean
+CREATE FUNCTION stormops_internal.is_operator() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops.has_use('operator') $$;
-COMMENT ON FUNCTION stormops.is_operator() IS 'True if the calling role is an operator or a superuser.';
+    AS $$ SELECT stormops_internal.has_use('operator') $$;
+COMMENT ON FUNCTION stormops_internal.is_operator() IS 'True if the calling role is an operator or a superuser.';
 
-CREATE FUNCTION stormops.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid
+CREATE FUNCTION stormops_internal.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
 BEGIN
-    IF tenant_id IS NOT NULL AND stormops.is_operator() THEN
+    IF tenant_id IS NOT NULL AND stormops_internal.is_operator() THEN
         RETURN tenant_id;
     END IF;
     IF tenant_id IS NOT NULL AND tenant_id IS DISTINCT FROM stormops.current_tenant() THEN
@@ -63,4 +63,4 @@ BEGIN
     RETURN stormops.current_tenant();
 END
 $$;
-COMMENT ON FUNCTION stormops.target_tenant(uuid, boolean) IS 'The tenant that a call concerns: the named one for an operator, else the one in context, for its admins. Errors: 42501; 55000 if it writes and the tenant is suspended.';
+COMMENT ON FUNCTION stormops_internal.target_tenant(uuid, boolean) IS 'The tenant that a call concerns: the named one for an operator, else the one in context, for its admins. Errors: 42501; 55000 if it writes and the tenant is suspended.';

@@ -10,22 +10,22 @@ CREATE FUNCTION stormops.install() RETURNS void
 DECLARE
     t record;
 BEGIN
-    PERFORM stormops.adopt_tables();
-    FOR t IN SELECT s.statements FROM stormops.shipped_tables() AS s ORDER BY s.place LOOP
+    PERFORM stormops_internal.adopt_tables();
+    FOR t IN SELECT s.statements FROM stormops_internal.shipped_tables() AS s ORDER BY s.place LOOP
         EXECUTE t.statements;
     END LOOP;
-    PERFORM stormops.secure_tables();
+    PERFORM stormops_internal.secure_tables();
     PERFORM stormops.maintain_partitions();
-    PERFORM stormops.release_tables();
+    PERFORM stormops_internal.release_tables();
     PERFORM stormops.renew_grants();
-    PERFORM stormops.disown_grants();
-    PERFORM stormops.count_tables();
-    PERFORM stormops.adopt_log();
+    PERFORM stormops_internal.disown_grants();
+    PERFORM stormops_internal.count_tables();
+    PERFORM stormops_internal.adopt_log();
 END
 $$;
 COMMENT ON FUNCTION stormops.install() IS 'Makes what is missing of StormOps'' tables, adopts those that are there, and restores policies, defaults and triggers; keeps every row. Runs as part of CREATE EXTENSION and ALTER EXTENSION UPDATE; for superusers.';
 
-CREATE FUNCTION stormops.adopt_tables() RETURNS void
+CREATE FUNCTION stormops_internal.adopt_tables() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -35,7 +35,7 @@ BEGIN
     FOR t IN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
         FROM pg_class AS c
-        WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+        WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v')
             AND pg_get_userbyid(c.relowner) = 'stormops_owner'
     LOOP
         EXECUTE format('ALTER EXTENSION stormops ADD %s %s', t.kind, t.name);
@@ -45,9 +45,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.adopt_tables() IS 'Makes tables that are there already (after DROP EXTENSION ... CASCADE) members while install() runs: a CREATE EXTENSION may skip only what it owns.';
+COMMENT ON FUNCTION stormops_internal.adopt_tables() IS 'Makes tables that are there already (after DROP EXTENSION ... CASCADE) members while install() runs: a CREATE EXTENSION may skip only what it owns.';
 
-CREATE FUNCTION stormops.secure_tables() RETURNS void
+CREATE FUNCTION stormops_internal.secure_tables() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -69,11 +69,11 @@ BEGIN
                a.attnum IS NOT NULL AS of_tenant
         FROM pg_class AS cl
         LEFT JOIN pg_attribute AS a ON a.attrelid = cl.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
-        WHERE cl.relnamespace = 'stormops'::regnamespace
+        WHERE cl.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)
             AND cl.relkind IN ('r', 'p', 'v')
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
-                 OR cl.relname IN (SELECT i.table_name FROM stormops.installation_tables() AS i)
-                 OR cl.relispartition OR cl.relname IN (SELECT v.view_name FROM stormops.tenant_views() AS v))
+                 OR cl.relname IN (SELECT i.table_name FROM stormops_internal.installation_tables() AS i)
+                 OR cl.relispartition OR cl.relname IN (SELECT v.view_name FROM stormops_internal.tenant_views() AS v))
         ORDER BY cl.relispartition, a.attnum IS NOT NULL, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);
@@ -83,14 +83,14 @@ BEGIN
         CONTINUE WHEN NOT t.of_tenant;
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', t.name);
         CONTINUE WHEN t.relispartition;
-        PERFORM stormops.secure_table(t.oid);
+        PERFORM stormops_internal.secure_table(t.oid);
     END LOOP;
-    PERFORM stormops.secure_table(p.relation) FROM stormops.protected() AS p JOIN pg_class AS cl ON cl.oid = p.relation;
+    PERFORM stormops_internal.secure_table(p.relation) FROM stormops_internal.protected() AS p JOIN pg_class AS cl ON cl.oid = p.relation;
 END
 $$;
-COMMENT ON FUNCTION stormops.secure_tables() IS 'Makes every table of StormOps its owner''s and forces it under row security, with the policies and defaults that DROP EXTENSION ... CASCADE takes away.';
+COMMENT ON FUNCTION stormops_internal.secure_tables() IS 'Makes every table of StormOps its owner''s and forces it under row security, with the policies and defaults that DROP EXTENSION ... CASCADE takes away.';
 
-CREATE FUNCTION stormops.release_tables() RETURNS void
+CREATE FUNCTION stormops_internal.release_tables() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -107,9 +107,9 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.release_tables() IS 'Takes the tables out of the extension: they belong to the database, and live through its dump, and through DROP EXTENSION.';
+COMMENT ON FUNCTION stormops_internal.release_tables() IS 'Takes the tables out of the extension: they belong to the database, and live through its dump, and through DROP EXTENSION.';
 
-CREATE FUNCTION stormops.disown_grants() RETURNS void
+CREATE FUNCTION stormops_internal.disown_grants() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -124,7 +124,7 @@ BEGIN
         LEFT JOIN pg_proc AS p ON i.classoid = 'pg_proc'::regclass AND p.oid = i.objoid
         LEFT JOIN pg_class AS c ON i.classoid = 'pg_class'::regclass AND c.oid = i.objoid
         LEFT JOIN pg_namespace AS n ON n.oid = coalesce(p.pronamespace, c.relnamespace, CASE WHEN i.classoid = 'pg_namespace'::regclass THEN i.objoid END)
-        WHERE n.nspname = 'stormops'
+        WHERE n.nspname IN ('stormops', 'stormops_internal')
     LOOP
         kept := ARRAY(
             SELECT a.item FROM unnest(f.initprivs) AS a (item)
@@ -145,4 +145,4 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.disown_grants() IS 'What the script of an extension grants, pg_dump takes for a part of the extension, and leaves to the next CREATE EXTENSION; that one runs before usage_grants has its rows. So what roles with use were granted is to be dumped like a grant that was made later.';
+COMMENT ON FUNCTION stormops_internal.disown_grants() IS 'What the script of an extension grants, pg_dump takes for a part of the extension, and leaves to the next CREATE EXTENSION; that one runs before usage_grants has its rows. So what roles with use were granted is to be dumped like a grant that was made later.';

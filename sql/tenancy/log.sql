@@ -6,7 +6,7 @@ CREATE FUNCTION stormops.log_digest(fields VARIADIC bytea[]) RETURNS bytea
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'log_digest_wrapper';
 COMMENT ON FUNCTION stormops.log_digest(bytea[]) IS 'SHA-256 over fields, each after its length in four bytes (the most significant first; ffffffff stands for NULL): the canonical form of the log.';
 
-CREATE FUNCTION stormops.event_digests(tenant_id uuid, only_event uuid DEFAULT NULL, OUT event_id uuid, OUT digest bytea) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.event_digests(tenant_id uuid, only_event uuid DEFAULT NULL, OUT event_id uuid, OUT digest bytea) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -17,9 +17,9 @@ CREATE FUNCTION stormops.event_digests(tenant_id uuid, only_event uuid DEFAULT N
     FROM stormops.tenant_events AS e
     WHERE e.tenant_id = $1 AND ($2 IS NULL OR e.event_id = $2)
 $$;
-COMMENT ON FUNCTION stormops.event_digests(uuid, uuid) IS 'For each of a tenant''s events, or for one, the SHA-256 of its canonical form.';
+COMMENT ON FUNCTION stormops_internal.event_digests(uuid, uuid) IS 'For each of a tenant''s events, or for one, the SHA-256 of its canonical form.';
 
-CREATE FUNCTION stormops.run_digests(tenant_id uuid, only_run uuid DEFAULT NULL, OUT run_id uuid, OUT digest bytea) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.run_digests(tenant_id uuid, only_run uuid DEFAULT NULL, OUT run_id uuid, OUT digest bytea) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -33,17 +33,17 @@ CREATE FUNCTION stormops.run_digests(tenant_id uuid, only_run uuid DEFAULT NULL,
     LEFT JOIN stormops.policy_run_digests AS d ON d.tenant_id = r.tenant_id AND d.run_id = r.run_id
     WHERE r.tenant_id = $1 AND ($2 IS NULL OR r.run_id = $2)
 $$;
-COMMENT ON FUNCTION stormops.run_digests(uuid, uuid) IS 'For each of a tenant''s policy runs, or for one, the SHA-256 of the canonical form of its rows in policy_runs and policy_run_digests. superseded_at, which changes later, is not in it: verify_log() derives it from the runs that supersede.';
+COMMENT ON FUNCTION stormops_internal.run_digests(uuid, uuid) IS 'For each of a tenant''s policy runs, or for one, the SHA-256 of the canonical form of its rows in policy_runs and policy_run_digests. superseded_at, which changes later, is not in it: verify_log() derives it from the runs that supersede.';
 
-CREATE FUNCTION stormops.entry_hash(hash_before bytea, tenant_id uuid, log text, entry bigint, subject_id uuid, adopted boolean, content bytea) RETURNS bytea
+CREATE FUNCTION stormops_internal.entry_hash(hash_before bytea, tenant_id uuid, log text, entry bigint, subject_id uuid, adopted boolean, content bytea) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT stormops.log_digest($1, uuid_send($2), convert_to($3, 'UTF8'), int8send($4), uuid_send($5), boolsend($6), $7)
 $$;
-COMMENT ON FUNCTION stormops.entry_hash(bytea, uuid, text, bigint, uuid, boolean, bytea) IS 'The hash of an entry of tenant_log: SHA-256 of the hash before it (NULL for the first) and of what it says.';
+COMMENT ON FUNCTION stormops_internal.entry_hash(bytea, uuid, text, bigint, uuid, boolean, bytea) IS 'The hash of an entry of tenant_log: SHA-256 of the hash before it (NULL for the first) and of what it says.';
 
-CREATE FUNCTION stormops.append_entry(tenant_id uuid, log text, subject_id uuid, content bytea, adopted boolean DEFAULT false) RETURNS void
+CREATE FUNCTION stormops_internal.append_entry(tenant_id uuid, log text, subject_id uuid, content bytea, adopted boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -59,7 +59,7 @@ BEGIN
         -- One that another transaction is about to enter is awaited, and then stands behind it.
         INSERT INTO stormops.tenant_log (tenant_id, log, entry, subject_id, adopted, content, hash)
         SELECT tenant_id, log, coalesce(l.entry, 0) + 1, subject_id, adopted, content,
-            stormops.entry_hash(l.hash, tenant_id, log, coalesce(l.entry, 0) + 1, subject_id, adopted, content)
+            stormops_internal.entry_hash(l.hash, tenant_id, log, coalesce(l.entry, 0) + 1, subject_id, adopted, content)
         FROM (SELECT) AS one
         LEFT JOIN (
             SELECT b.entry, b.hash FROM stormops.tenant_log AS b
@@ -71,35 +71,35 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.append_entry(uuid, text, uuid, bytea, boolean) IS 'Appends an entry to a chain of a tenant. Under REPEATABLE READ: 40001 if another transaction appended since.';
+COMMENT ON FUNCTION stormops_internal.append_entry(uuid, text, uuid, bytea, boolean) IS 'Appends an entry to a chain of a tenant. Under REPEATABLE READ: 40001 if another transaction appended since.';
 
-CREATE FUNCTION stormops.enter_event() RETURNS trigger
+CREATE FUNCTION stormops_internal.enter_event() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.append_entry(NEW.tenant_id, 'events', d.event_id, d.digest)
-    FROM stormops.event_digests(NEW.tenant_id, NEW.event_id) AS d;
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.append_entry(NEW.tenant_id, 'events', d.event_id, d.digest)
+    FROM stormops_internal.event_digests(NEW.tenant_id, NEW.event_id) AS d;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.enter_event() IS 'Trigger: enters a new event in tenant_log, at the end of the transaction.';
+COMMENT ON FUNCTION stormops_internal.enter_event() IS 'Trigger: enters a new event in tenant_log, at the end of the transaction.';
 
-CREATE FUNCTION stormops.enter_run() RETURNS trigger
+CREATE FUNCTION stormops_internal.enter_run() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.append_entry(NEW.tenant_id, 'runs', d.run_id, d.digest)
-    FROM stormops.run_digests(NEW.tenant_id, NEW.run_id) AS d;
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.append_entry(NEW.tenant_id, 'runs', d.run_id, d.digest)
+    FROM stormops_internal.run_digests(NEW.tenant_id, NEW.run_id) AS d;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.enter_run() IS 'Trigger: enters a new run with the digest of its decisions in tenant_log, at the end of the transaction.';
+COMMENT ON FUNCTION stormops_internal.enter_run() IS 'Trigger: enters a new run with the digest of its decisions in tenant_log, at the end of the transaction.';
 
-CREATE FUNCTION stormops.adopt_log() RETURNS void
+CREATE FUNCTION stormops_internal.adopt_log() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -111,22 +111,22 @@ DECLARE
 BEGIN
     INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints)
     SELECT p.tenant_id, p.run_id, d.decisions, d.digest, d.fingerprints
-    FROM stormops.policy_runs AS p CROSS JOIN LATERAL stormops.decisions_digest(p.tenant_id, p.run_id) AS d
+    FROM stormops.policy_runs AS p CROSS JOIN LATERAL stormops_internal.decisions_digest(p.tenant_id, p.run_id) AS d
     WHERE p.tenant_id = ANY (unlogged)
     ON CONFLICT (tenant_id, run_id) DO NOTHING;
     FOR r IN
         SELECT u.tenant_id, s.log, s.subject_id, s.digest
         FROM unnest(unlogged) AS u (tenant_id) CROSS JOIN LATERAL (
-            SELECT 'events' AS log, e.event_id AS subject_id, e.digest FROM stormops.event_digests(u.tenant_id) AS e
+            SELECT 'events' AS log, e.event_id AS subject_id, e.digest FROM stormops_internal.event_digests(u.tenant_id) AS e
             UNION ALL
-            SELECT 'runs', d.run_id, d.digest FROM stormops.run_digests(u.tenant_id) AS d
+            SELECT 'runs', d.run_id, d.digest FROM stormops_internal.run_digests(u.tenant_id) AS d
         ) AS s
         ORDER BY u.tenant_id, s.log, s.subject_id
     LOOP
-        PERFORM stormops.append_entry(r.tenant_id, r.log, r.subject_id, r.digest, true);
+        PERFORM stormops_internal.append_entry(r.tenant_id, r.log, r.subject_id, r.digest, true);
     END LOOP;
     SET CONSTRAINTS stormops.enter_run IMMEDIATE;
     SET CONSTRAINTS stormops.enter_run DEFERRED;
 END
 $$;
-COMMENT ON FUNCTION stormops.adopt_log() IS 'Enters in the log, once, in the order of time and marked as adopted, what a tenant had before there was one. Not for a tenant that has a log, so that installing anew never vouches for a row that somebody slipped in.';
+COMMENT ON FUNCTION stormops_internal.adopt_log() IS 'Enters in the log, once, in the order of time and marked as adopted, what a tenant had before there was one. Not for a tenant that has a log, so that installing anew never vouches for a row that somebody slipped in.';

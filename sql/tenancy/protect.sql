@@ -1,6 +1,6 @@
 -- A table of the database's own people under the same regime as StormOps' tables.
 
-CREATE FUNCTION stormops.unsafe_keys(relation oid, OUT object text, OUT why text) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.unsafe_keys(relation oid, OUT object text, OUT why text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -27,13 +27,13 @@ CREATE FUNCTION stormops.unsafe_keys(relation oid, OUT object text, OUT why text
     JOIN tenant AS p ON p.attrelid = k.confrelid -- a table without tenants' rows may be shared
     WHERE k.contype = 'f' AND $1 IN (k.conrelid, k.confrelid) AND k.conparentid = 0
         -- Into the tables of the installation no tenant writes.
-        AND k.conrelid NOT IN (SELECT r.oid FROM pg_class AS r WHERE r.relnamespace = 'stormops'::regnamespace AND r.relname IN (SELECT i.table_name FROM stormops.installation_tables() AS i))
+        AND k.conrelid NOT IN (SELECT r.oid FROM pg_class AS r WHERE r.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND r.relname IN (SELECT i.table_name FROM stormops_internal.installation_tables() AS i))
         AND (k.conkey[1] IS DISTINCT FROM c.attnum OR k.confkey[1] <> p.attnum OR NOT k.convalidated
             OR k.confdeltype NOT IN ('a', 'r') OR k.confupdtype NOT IN ('a', 'r'))
 $$;
-COMMENT ON FUNCTION stormops.unsafe_keys(oid) IS 'The indexes, keys and references of a table through which a tenant could meet another tenant''s row, and what is wrong with each.';
+COMMENT ON FUNCTION stormops_internal.unsafe_keys(oid) IS 'The indexes, keys and references of a table through which a tenant could meet another tenant''s row, and what is wrong with each.';
 
-CREATE FUNCTION stormops.unfit_table(relation oid, OUT object text, OUT why text) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.unfit_table(relation oid, OUT object text, OUT why text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -41,7 +41,7 @@ CREATE FUNCTION stormops.unfit_table(relation oid, OUT object text, OUT why text
     SELECT 'the relation', 'is no table, or a partition of one' FROM c WHERE c.relkind NOT IN ('r', 'p') OR c.relispartition
     UNION ALL
     SELECT 'the table', 'is a system table, or one of StormOps'' own'
-    FROM c WHERE c.oid < 16384 OR c.relnamespace IN ('stormops'::regnamespace, 'pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    FROM c WHERE c.oid < 16384 OR c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace, 'pg_catalog'::regnamespace, 'information_schema'::regnamespace)
     UNION ALL
     SELECT 'the table', 'is temporary' FROM c WHERE c.relpersistence = 't'
     UNION ALL
@@ -65,9 +65,9 @@ CREATE FUNCTION stormops.unfit_table(relation oid, OUT object text, OUT why text
     SELECT format('policy %s', p.polname), 'is permissive, and would be ORed to the tenant''s'
     FROM c JOIN pg_policy AS p ON p.polrelid = c.oid WHERE p.polpermissive AND p.polname <> 'tenant'
     UNION ALL
-    SELECT k.object, k.why FROM stormops.unsafe_keys($1) AS k
+    SELECT k.object, k.why FROM stormops_internal.unsafe_keys($1) AS k
 $$;
-COMMENT ON FUNCTION stormops.unfit_table(oid) IS 'What must be changed in a table before protect() takes it.';
+COMMENT ON FUNCTION stormops_internal.unfit_table(oid) IS 'What must be changed in a table before protect() takes it.';
 
 CREATE FUNCTION stormops.protect(
     relation regclass,
@@ -94,7 +94,7 @@ BEGIN
             HINT = 'An object of SELECT, INSERT, UPDATE and DELETE to viewer, field_user, crew_chief or admin; one that is left out or null nobody may.';
     END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
-    SELECT string_agg(format('%s %s', f.object, f.why), '; ' ORDER BY f.object, f.why) INTO faults FROM stormops.unfit_table(relation) AS f;
+    SELECT string_agg(format('%s %s', f.object, f.why), '; ' ORDER BY f.object, f.why) INTO faults FROM stormops_internal.unfit_table(relation) AS f;
     IF faults IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('table %s cannot be protected as it is', relation),
@@ -107,7 +107,7 @@ BEGIN
     ) THEN
         EXECUTE format('ALTER TABLE %s ADD FOREIGN KEY (tenant_id) REFERENCES stormops.tenants', relation);
     END IF;
-    INSERT INTO stormops.protected_tables AS t (relation, least_roles, owner_before)
+    INSERT INTO stormops_internal.protected_tables AS t (relation, least_roles, owner_before)
     SELECT c.oid, jsonb_strip_nulls(least_roles), c.relowner FROM pg_class AS c WHERE c.oid = relation
     ON CONFLICT ON CONSTRAINT protected_tables_pkey DO UPDATE SET least_roles = EXCLUDED.least_roles, protected_at = now(), protected_by = current_user;
     EXECUTE format('GRANT USAGE ON SCHEMA %s TO stormops_owner', (SELECT c.relnamespace::regnamespace FROM pg_class AS c WHERE c.oid = relation));
@@ -117,7 +117,7 @@ BEGIN
     -- Only what renew_grants() then gives: no TRUNCATE, which no policy sees, and nothing on a partition.
     FOR p IN
         SELECT DISTINCT r.relation::regclass AS name, coalesce(quote_ident(pg_get_userbyid(nullif(g.grantee, 0))), 'PUBLIC') AS grantee
-        FROM stormops.tenant_relations() AS r
+        FROM stormops_internal.tenant_relations() AS r
         JOIN pg_class AS c ON c.oid = r.relation
         CROSS JOIN LATERAL (
             SELECT a.grantee FROM aclexplode(c.relacl) AS a
@@ -127,7 +127,7 @@ BEGIN
     LOOP
         EXECUTE format('REVOKE ALL ON TABLE %s FROM %s', p.name, p.grantee);
     END LOOP;
-    PERFORM stormops.secure_table(relation);
+    PERFORM stormops_internal.secure_table(relation);
     PERFORM stormops.renew_grants();
 END
 $$;
@@ -142,12 +142,12 @@ DECLARE
     p record;
     owner_before oid;
 BEGIN
-    DELETE FROM stormops.protected_tables AS t WHERE t.relation = unprotect.relation RETURNING t.owner_before INTO owner_before;
+    DELETE FROM stormops_internal.protected_tables AS t WHERE t.relation = unprotect.relation RETURNING t.owner_before INTO owner_before;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('table %s is not protected', relation),
-            HINT = 'SELECT * FROM stormops.protected_tables;';
+            HINT = 'SELECT * FROM stormops_internal.protected_tables;';
     END IF;
-    FOR p IN SELECT r.oid, r.rolname FROM stormops.granted_roles() AS u JOIN pg_roles AS r ON r.oid = u.grantee LOOP
+    FOR p IN SELECT r.oid, r.rolname FROM stormops_internal.granted_roles() AS u JOIN pg_roles AS r ON r.oid = u.grantee LOOP
         EXECUTE format('REVOKE ALL ON TABLE %s FROM %I', relation, p.rolname);
     END LOOP;
     FOR p IN

@@ -1,6 +1,6 @@
 -- What the domains say of themselves in register.sql, brought together.
 
-CREATE FUNCTION stormops.write_registers() RETURNS void
+CREATE FUNCTION stormops_internal.write_registers() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $write$
@@ -9,7 +9,8 @@ DECLARE
     rows text;
 BEGIN
     FOR r IN
-        SELECT c.relname AS name, obj_description(c.oid, 'pg_class') AS says, a.columns, a.arguments, a.row_text
+        SELECT CASE WHEN c.relname IN ('role_matrix', 'counted_tables', 'known_jobs') THEN 'stormops' ELSE 'stormops_internal' END AS schema,
+            c.relname AS name, obj_description(c.oid, 'pg_class') AS says, a.columns, a.arguments, a.row_text
         FROM pg_class AS c
         CROSS JOIN LATERAL (
             SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns,
@@ -22,13 +23,13 @@ BEGIN
     LOOP
         EXECUTE format('SELECT string_agg(''('' || %s || '')'', E'',\n        '' ORDER BY t.ctid) FROM pg_temp.%I AS t', r.row_text, r.name) INTO rows;
         -- The arguments are those of one column or of several, and a function says which.
-        EXECUTE format('CREATE OR REPLACE FUNCTION stormops.%I(%s) RETURNS SETOF %s LANGUAGE sql IMMUTABLE PARALLEL SAFE'
-            ' SET search_path = pg_catalog, pg_temp AS %L', r.name, r.arguments,
+        EXECUTE format('CREATE OR REPLACE FUNCTION %I.%I(%s) RETURNS SETOF %s LANGUAGE sql IMMUTABLE PARALLEL SAFE'
+            ' SET search_path = pg_catalog, pg_temp AS %L', r.schema, r.name, r.arguments,
             CASE WHEN r.arguments LIKE '%, OUT %' THEN 'record' ELSE 'text' END,
             format(E'\n    SELECT r.* FROM (VALUES\n        %s\n    ) AS r (%s)\n', rows, r.columns));
-        EXECUTE format('COMMENT ON FUNCTION stormops.%I() IS %L', r.name, r.says);
+        EXECUTE format('COMMENT ON FUNCTION %I.%I() IS %L', r.schema, r.name, r.says);
         EXECUTE format('DROP TABLE pg_temp.%I', r.name);
     END LOOP;
 END
 $write$;
-COMMENT ON FUNCTION stormops.write_registers() IS 'Makes of the rows of each register a function that gives them: they are then constants, part of what was shipped. Of the install script and of every upgrade script.';
+COMMENT ON FUNCTION stormops_internal.write_registers() IS 'Makes of the rows of each register a function that gives them: they are then constants, part of what was shipped. Of the install script and of every upgrade script.';

@@ -31,7 +31,7 @@ BEGIN
             HINT = 'Grant use to an ordinary role.';
     END IF;
     PERFORM stormops.revoke_usage(role_name);
-    INSERT INTO stormops.usage_grants (grantee, kind) VALUES (grantee.oid, kind);
+    INSERT INTO stormops_internal.usage_grants (grantee, kind) VALUES (grantee.oid, kind);
     PERFORM stormops.renew_grants();
 END
 $$;
@@ -46,9 +46,9 @@ DECLARE
     p record;
 BEGIN
     FOR g IN
-        SELECT r.oid, r.rolname AS role_name, u.kind FROM stormops.usage_grants AS u JOIN pg_roles AS r ON r.oid = u.grantee
+        SELECT r.oid, r.rolname AS role_name, u.kind FROM stormops_internal.usage_grants AS u JOIN pg_roles AS r ON r.oid = u.grantee
     LOOP
-        EXECUTE format('GRANT USAGE ON SCHEMA stormops TO %I', g.role_name);
+        EXECUTE format('GRANT USAGE ON SCHEMA stormops, stormops_internal TO %I', g.role_name);
         -- So that a statement as the application writes it, INSERT INTO storms, finds the table.
         IF NOT EXISTS (
             SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
@@ -57,23 +57,23 @@ BEGIN
         ) THEN
             EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = "$user", public, stormops', g.role_name, current_database());
         END IF;
-        FOR p IN SELECT f.signature FROM stormops.granted_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
-            EXECUTE format('GRANT EXECUTE ON FUNCTION stormops.%s TO %I', p.signature, g.role_name);
+        FOR p IN SELECT f.signature FROM stormops_internal.granted_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', p.signature, g.role_name);
         END LOOP;
         CONTINUE WHEN g.kind = 'monitor';
         -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
         FOR p IN
             SELECT m.command, m.relation::regclass AS name,
                 (SELECT string_agg(quote_ident(k), ', ') FROM unnest(m.columns) AS k) AS columns
-            FROM stormops.table_matrix() AS m
+            FROM stormops_internal.table_matrix() AS m
             WHERE m.through IS NULL AND m.least_role IS NOT NULL AND (g.kind <> 'operator' OR m.command = 'SELECT')
         LOOP
             EXECUTE format('GRANT %s %s ON %s TO %I', p.command, '(' || p.columns || ')', p.name, g.role_name);
         END LOOP;
-        FOR p IN SELECT DISTINCT c.relnamespace::regnamespace AS name FROM stormops.protected() AS t JOIN pg_class AS c ON c.oid = t.relation LOOP
+        FOR p IN SELECT DISTINCT c.relnamespace::regnamespace AS name FROM stormops_internal.protected() AS t JOIN pg_class AS c ON c.oid = t.relation LOOP
             EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', p.name, g.role_name);
         END LOOP;
-        FOR p IN SELECT v.view_name FROM stormops.tenant_views() AS v LOOP
+        FOR p IN SELECT v.view_name FROM stormops_internal.tenant_views() AS v LOOP
             EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
         END LOOP;
         -- The cluster's, and so not to be touched without need: another database may be about to.
@@ -98,16 +98,16 @@ DECLARE
 BEGIN
     IF role_name IS NULL OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role_name) THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role "%s" does not exist', role_name),
-            HINT = 'SELECT * FROM stormops.usage_grants; shows who has use.';
+            HINT = 'SELECT * FROM stormops_internal.usage_grants; shows who has use.';
     END IF;
-    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM %I', role_name);
-    FOR f IN SELECT c.oid::regclass AS name FROM stormops.protected() AS p JOIN pg_class AS c ON c.oid = p.relation LOOP
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA stormops, stormops_internal FROM %I', role_name);
+    FOR f IN SELECT c.oid::regclass AS name FROM stormops_internal.protected() AS p JOIN pg_class AS c ON c.oid = p.relation LOOP
         EXECUTE format('REVOKE ALL ON %s FROM %I', f.name, role_name);
     END LOOP;
-    EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA stormops FROM %I', role_name);
-    EXECUTE format('REVOKE ALL ON SCHEMA stormops FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA stormops, stormops_internal FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON SCHEMA stormops, stormops_internal FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);
-    DELETE FROM stormops.usage_grants AS g WHERE g.grantee = quote_ident(role_name)::regrole;
+    DELETE FROM stormops_internal.usage_grants AS g WHERE g.grantee = quote_ident(role_name)::regrole;
 END
 $$;
 COMMENT ON FUNCTION stormops.revoke_usage(name) IS 'Takes every grant on StormOps from a role. For superusers. Errors: 42704 no such role.';

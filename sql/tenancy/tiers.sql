@@ -10,15 +10,15 @@ CREATE FUNCTION stormops.set_tier(
 DECLARE
     tenant stormops.tenants;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.given_reason($3);
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.given_reason($3);
     IF $2 IS NULL OR $2 NOT IN ('standard', 'enterprise') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('a tenant cannot change to tier "%s"', coalesce(left($2, 50), 'NULL')),
             HINT = 'The tier becomes standard or enterprise; a trial is where a tenant may begin.';
     END IF;
     -- As set_quota(): waits for those who meter what the old or the new tier limits, and know of the old one only.
-    PERFORM stormops.lock_quotas('stormops.quotas'::regclass, $1, q.metric_name, true)
-    FROM (SELECT DISTINCT q.metric_name FROM stormops.tier_quotas AS q WHERE q.kind = 'hard' ORDER BY q.metric_name) AS q
+    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass, $1, q.metric_name, true)
+    FROM (SELECT DISTINCT q.metric_name FROM stormops_internal.tier_quotas AS q WHERE q.kind = 'hard' ORDER BY q.metric_name) AS q
     WHERE $1 IS NOT NULL;
     SELECT t.* INTO tenant FROM stormops.tenants AS t WHERE t.tenant_id = $1 FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -35,7 +35,7 @@ BEGIN
     DELETE FROM stormops.quota_counters AS c
     WHERE c.tenant_id = $1 AND NOT EXISTS (
         SELECT FROM stormops.quotas AS q WHERE q.tenant_id = $1 AND q.metric_name = c.metric_name AND q.period = c.period);
-    PERFORM stormops.log_event($1, 'set_tier', tenant.tier, $2, $3);
+    PERFORM stormops_internal.log_event($1, 'set_tier', tenant.tier, $2, $3);
     from_tier := tenant.tier;
     to_tier := $2;
     changed_at := now();

@@ -4,17 +4,17 @@ CREATE FUNCTION stormops.login_challenge() RETURNS text
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'login_challenge_wrapper';
 COMMENT ON FUNCTION stormops.login_challenge() IS 'What a bound token must hold in its claim nonce: 43 characters drawn at random for this transaction of this session, and of no use in another.';
 
-CREATE FUNCTION stormops.new_signing_key() RETURNS TABLE (private_key bytea, jwk text)
+CREATE FUNCTION stormops_internal.new_signing_key() RETURNS TABLE (private_key bytea, jwk text)
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'new_signing_key_wrapper';
-COMMENT ON FUNCTION stormops.new_signing_key() IS 'A new Ed25519 key pair: the private half (32 bytes) and the public one as a JWK.';
+COMMENT ON FUNCTION stormops_internal.new_signing_key() IS 'A new Ed25519 key pair: the private half (32 bytes) and the public one as a JWK.';
 
-CREATE FUNCTION stormops.read_jwks(jwks text) RETURNS TABLE (kid text, algorithm text, jwk text)
+CREATE FUNCTION stormops_internal.read_jwks(jwks text) RETURNS TABLE (kid text, algorithm text, jwk text)
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'read_jwks_wrapper';
-COMMENT ON FUNCTION stormops.read_jwks(text) IS 'The keys of a JWK set that can verify tokens, checked. Error: 22023.';
+COMMENT ON FUNCTION stormops_internal.read_jwks(text) IS 'The keys of a JWK set that can verify tokens, checked. Error: 22023.';
 
-CREATE FUNCTION stormops.sign_token(private_key bytea, kid text, claims text) RETURNS text
+CREATE FUNCTION stormops_internal.sign_token(private_key bytea, kid text, claims text) RETURNS text
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'sign_token_wrapper';
-COMMENT ON FUNCTION stormops.sign_token(bytea, text, text) IS 'A token of these claims (a JSON object), signed by an Ed25519 private key.';
+COMMENT ON FUNCTION stormops_internal.sign_token(bytea, text, text) IS 'A token of these claims (a JSON object), signed by an Ed25519 private key.';
 
 CREATE FUNCTION stormops.login(token text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -44,17 +44,17 @@ BEGIN
             DETAIL = 'Issuer and audience have 1 to 500 characters, the name of a claim 1 to 200; the issuer stormops is the database''s own.',
             HINT = 'Take iss and aud as the provider writes them.';
     END IF;
-    INSERT INTO stormops.token_issuers AS i (issuer, audience, bound, tenant_claim, user_claim, role_claim)
+    INSERT INTO stormops_internal.token_issuers AS i (issuer, audience, bound, tenant_claim, user_claim, role_claim)
     VALUES (trust_issuer.issuer, trust_issuer.audience, trust_issuer.bound,
         trust_issuer.tenant_claim, trust_issuer.user_claim, trust_issuer.role_claim)
     ON CONFLICT ON CONSTRAINT token_issuers_pkey DO UPDATE
     SET audience = excluded.audience, bound = excluded.bound, tenant_claim = excluded.tenant_claim,
         user_claim = excluded.user_claim, role_claim = excluded.role_claim,
         trusted_at = excluded.trusted_at, trusted_by = excluded.trusted_by;
-    DELETE FROM stormops.token_keys AS k WHERE k.issuer = trust_issuer.issuer;
+    DELETE FROM stormops_internal.token_keys AS k WHERE k.issuer = trust_issuer.issuer;
     RETURN QUERY
-        INSERT INTO stormops.token_keys AS k (issuer, kid, algorithm, jwk)
-        SELECT trust_issuer.issuer, r.kid, r.algorithm, r.jwk FROM stormops.read_jwks(jwks::text) AS r
+        INSERT INTO stormops_internal.token_keys AS k (issuer, kid, algorithm, jwk)
+        SELECT trust_issuer.issuer, r.kid, r.algorithm, r.jwk FROM stormops_internal.read_jwks(jwks::text) AS r
         RETURNING k.kid, k.algorithm;
 END
 $$;
@@ -65,9 +65,9 @@ CREATE FUNCTION stormops.distrust_issuer(issuer text) RETURNS void
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    DELETE FROM stormops.token_keys AS k WHERE k.issuer = distrust_issuer.issuer;
-    DELETE FROM stormops.signing_keys WHERE distrust_issuer.issuer = 'stormops';
-    DELETE FROM stormops.token_issuers AS i WHERE i.issuer = distrust_issuer.issuer;
+    DELETE FROM stormops_internal.token_keys AS k WHERE k.issuer = distrust_issuer.issuer;
+    DELETE FROM stormops_internal.signing_keys WHERE distrust_issuer.issuer = 'stormops';
+    DELETE FROM stormops_internal.token_issuers AS i WHERE i.issuer = distrust_issuer.issuer;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'issuer is not trusted',
             HINT = 'SELECT * FROM stormops.issuers();';
@@ -85,7 +85,7 @@ CREATE FUNCTION stormops.issuers(
     AS $$
     SELECT i.issuer, i.audience, i.bound, i.tenant_claim, i.user_claim, i.role_claim,
         k.kid, k.algorithm, k.not_after, i.trusted_at, i.trusted_by
-    FROM stormops.token_issuers AS i LEFT JOIN stormops.token_keys AS k ON k.issuer = i.issuer
+    FROM stormops_internal.token_issuers AS i LEFT JOIN stormops_internal.token_keys AS k ON k.issuer = i.issuer
     ORDER BY i.issuer, k.kid
 $$;
 COMMENT ON FUNCTION stormops.issuers() IS 'Whose tokens login() takes: a row for each key, without the key. not_after: when the key ends; NULL: when it leaves the set. For operators.';
@@ -95,7 +95,7 @@ CREATE FUNCTION stormops.create_signing_key(bound boolean DEFAULT false) RETURNS
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    INSERT INTO stormops.token_issuers AS i (issuer, audience, bound, tenant_claim, user_claim, role_claim)
+    INSERT INTO stormops_internal.token_issuers AS i (issuer, audience, bound, tenant_claim, user_claim, role_claim)
     VALUES ('stormops', 'stormops', coalesce(create_signing_key.bound, false), 'tenant_id', 'sub', 'role')
     ON CONFLICT ON CONSTRAINT token_issuers_pkey DO NOTHING;
     IF NOT FOUND THEN
@@ -119,16 +119,16 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'overlap is not valid',
             DETAIL = 'Tokens of the old key are taken for so much longer: 0 to 1 day.', HINT = 'SELECT stormops.rotate_signing_key(''1 hour'');';
     END IF;
-    IF NOT EXISTS (SELECT FROM stormops.token_issuers AS i WHERE i.issuer = 'stormops') THEN
+    IF NOT EXISTS (SELECT FROM stormops_internal.token_issuers AS i WHERE i.issuer = 'stormops') THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'there is no signing key',
             HINT = 'SELECT stormops.create_signing_key();';
     END IF;
-    DELETE FROM stormops.signing_keys;
-    DELETE FROM stormops.token_keys AS k WHERE k.issuer = 'stormops' AND (k.not_after <= now() OR overlap = interval '0');
-    UPDATE stormops.token_keys AS k SET not_after = now() + overlap WHERE k.issuer = 'stormops' AND k.not_after IS NULL;
-    SELECT p.private_key, p.jwk INTO pair FROM stormops.new_signing_key() AS p;
-    INSERT INTO stormops.signing_keys (kid, private_key) VALUES (new_kid, pair.private_key);
-    INSERT INTO stormops.token_keys (issuer, kid, algorithm, jwk) VALUES ('stormops', new_kid, 'EdDSA', pair.jwk);
+    DELETE FROM stormops_internal.signing_keys;
+    DELETE FROM stormops_internal.token_keys AS k WHERE k.issuer = 'stormops' AND (k.not_after <= now() OR overlap = interval '0');
+    UPDATE stormops_internal.token_keys AS k SET not_after = now() + overlap WHERE k.issuer = 'stormops' AND k.not_after IS NULL;
+    SELECT p.private_key, p.jwk INTO pair FROM stormops_internal.new_signing_key() AS p;
+    INSERT INTO stormops_internal.signing_keys (kid, private_key) VALUES (new_kid, pair.private_key);
+    INSERT INTO stormops_internal.token_keys (issuer, kid, algorithm, jwk) VALUES ('stormops', new_kid, 'EdDSA', pair.jwk);
     RETURN new_kid;
 END
 $$;
@@ -143,9 +143,9 @@ CREATE FUNCTION stormops.issue_token(
 #variable_conflict use_variable
 DECLARE
     issued_at bigint := floor(extract(epoch FROM clock_timestamp()));
-    key stormops.signing_keys;
+    key stormops_internal.signing_keys;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF tenant_id IS NULL OR user_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'tenant and user must not be null',
             HINT = 'SELECT stormops.issue_token(tenant_id, user_id);';
@@ -156,7 +156,7 @@ BEGIN
             HINT = 'SELECT stormops.issue_token(tenant_id, user_id, ''15 minutes'');';
     END IF;
     IF role IS NOT NULL THEN
-        PERFORM stormops.check_role(role);
+        PERFORM stormops_internal.check_role(role);
     END IF;
     IF NOT EXISTS (
         SELECT FROM stormops.users AS u JOIN stormops.tenants AS t ON t.tenant_id = u.tenant_id
@@ -165,13 +165,13 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'no such user of an open tenant',
             HINT = 'SELECT * FROM stormops.list_tenants();';
     END IF;
-    SELECT k.* INTO key FROM stormops.signing_keys AS k;
+    SELECT k.* INTO key FROM stormops_internal.signing_keys AS k;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'there is no signing key',
             HINT = 'A superuser makes one: SELECT stormops.create_signing_key();';
     END IF;
-    PERFORM stormops.log_event(tenant_id, 'issue_token', NULL, role, NULL, user_id);
-    RETURN stormops.sign_token(key.private_key, key.kid, jsonb_strip_nulls(jsonb_build_object(
+    PERFORM stormops_internal.log_event(tenant_id, 'issue_token', NULL, role, NULL, user_id);
+    RETURN stormops_internal.sign_token(key.private_key, key.kid, jsonb_strip_nulls(jsonb_build_object(
         'iss', 'stormops', 'aud', 'stormops', 'sub', user_id, 'tenant_id', tenant_id, 'role', role, 'nonce', nonce,
         'iat', issued_at, 'exp', issued_at + ceil(extract(epoch FROM lifetime))::bigint))::text);
 END

@@ -1,12 +1,12 @@
 -- People come to a tenant, change their role and go. Each function does all or nothing.
 
-CREATE FUNCTION stormops.insert_user(tenant_id uuid, email text, role text, full_name text) RETURNS uuid
+CREATE FUNCTION stormops_internal.insert_user(tenant_id uuid, email text, role text, full_name text) RETURNS uuid
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
 DECLARE
-    address text := stormops.email_key(email);
+    address text := stormops_internal.email_key(email);
     user_id uuid;
 BEGIN
     IF address IS NULL THEN
@@ -14,8 +14,8 @@ BEGIN
             DETAIL = 'An address is name@domain.tld without a display name, at most 254 characters.',
             HINT = 'Use an address that mail can reach, such as admin@abcroofing.example.';
     END IF;
-    PERFORM stormops.check_role(role);
-    IF full_name IS NOT NULL AND stormops.name_key(full_name) IS NULL THEN
+    PERFORM stormops_internal.check_role(role);
+    IF full_name IS NOT NULL AND stormops_internal.name_key(full_name) IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'full name is not valid',
             DETAIL = 'A name has 1 to 200 characters, at least one letter or digit, and none that is invisible.',
             HINT = 'Use the name as people write it, or NULL.';
@@ -30,13 +30,13 @@ BEGIN
     INSERT INTO stormops.users AS u (tenant_id, email, role, full_name)
     VALUES (tenant_id, address, role, full_name)
     RETURNING u.user_id INTO user_id;
-    PERFORM stormops.log_event(tenant_id, 'add_user', NULL, role, NULL, user_id);
+    PERFORM stormops_internal.log_event(tenant_id, 'add_user', NULL, role, NULL, user_id);
     RETURN user_id;
 END
 $$;
-COMMENT ON FUNCTION stormops.insert_user(uuid, text, text, text) IS 'Checks and writes a user.';
+COMMENT ON FUNCTION stormops_internal.insert_user(uuid, text, text, text) IS 'Checks and writes a user.';
 
-CREATE FUNCTION stormops.check_role(role text) RETURNS void
+CREATE FUNCTION stormops_internal.check_role(role text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -49,23 +49,23 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.check_role(text) IS 'Errors: 22004 NULL, 22023 unknown role.';
+COMMENT ON FUNCTION stormops_internal.check_role(text) IS 'Errors: 22004 NULL, 22023 unknown role.';
 
 CREATE FUNCTION stormops.add_user(email text, role text, full_name text DEFAULT NULL, tenant_id uuid DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    target uuid := stormops.target_tenant(tenant_id, true);
+    target uuid := stormops_internal.target_tenant(tenant_id, true);
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.open_for_change(target);
-    RETURN stormops.insert_user(target, email, role, full_name);
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.open_for_change(target);
+    RETURN stormops_internal.insert_user(target, email, role, full_name);
 END
 $$;
 COMMENT ON FUNCTION stormops.add_user(text, text, text, uuid) IS 'Adds a user to the tenant in context (for its admins) or to the named one (for operators). role: admin, crew_chief, field_user or viewer. Returns user_id. Errors: 22023 e-mail, name or role is not valid; 23505 the e-mail is there; 42501; 55000 the tenant is closed, or suspended and it is its own admin who calls.';
 
-CREATE FUNCTION stormops.open_for_change(tenant_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.open_for_change(tenant_id uuid) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -82,9 +82,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.open_for_change(uuid) IS 'Puts a change of the tenant''s users in line with others. Error: 55000 closed or unknown.';
+COMMENT ON FUNCTION stormops_internal.open_for_change(uuid) IS 'Puts a change of the tenant''s users in line with others. Error: 55000 closed or unknown.';
 
-CREATE FUNCTION stormops.change_user(tenant_id uuid, user_id uuid, new_role text, action text, reason text) RETURNS void
+CREATE FUNCTION stormops_internal.change_user(tenant_id uuid, user_id uuid, new_role text, action text, reason text) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -92,7 +92,7 @@ CREATE FUNCTION stormops.change_user(tenant_id uuid, user_id uuid, new_role text
 DECLARE
     old_role text;
 BEGIN
-    PERFORM stormops.open_for_change(tenant_id);
+    PERFORM stormops_internal.open_for_change(tenant_id);
     SELECT u.role INTO old_role FROM stormops.users AS u
     WHERE u.tenant_id = change_user.tenant_id AND u.user_id = change_user.user_id AND u.removed_at IS NULL;
     IF NOT FOUND THEN
@@ -109,21 +109,21 @@ BEGIN
     UPDATE stormops.users AS u
     SET role = new_role, removed_at = CASE WHEN new_role IS NULL THEN now() END
     WHERE u.tenant_id = change_user.tenant_id AND u.user_id = change_user.user_id;
-    PERFORM stormops.log_event(tenant_id, action, old_role, new_role, reason, user_id);
+    PERFORM stormops_internal.log_event(tenant_id, action, old_role, new_role, reason, user_id);
 END
 $$;
-COMMENT ON FUNCTION stormops.change_user(uuid, uuid, text, text, text) IS 'Changes or takes a user''s role and logs it.';
+COMMENT ON FUNCTION stormops_internal.change_user(uuid, uuid, text, text, text) IS 'Changes or takes a user''s role and logs it.';
 
 CREATE FUNCTION stormops.set_user_role(user_id uuid, role text, tenant_id uuid DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    target uuid := stormops.target_tenant(tenant_id, true);
+    target uuid := stormops_internal.target_tenant(tenant_id, true);
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.check_role(role);
-    PERFORM stormops.change_user(target, user_id, role, 'set_user_role', NULL);
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.check_role(role);
+    PERFORM stormops_internal.change_user(target, user_id, role, 'set_user_role', NULL);
 END
 $$;
 COMMENT ON FUNCTION stormops.set_user_role(uuid, text, uuid) IS 'Changes a user''s role; it acts at the user''s next statement. Errors: 22023 unknown role; P0002 no such user; 55000 the last admin stays; 42501.';
@@ -133,10 +133,10 @@ CREATE FUNCTION stormops.remove_user(user_id uuid, reason text DEFAULT NULL, ten
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    target uuid := stormops.target_tenant(tenant_id, true);
+    target uuid := stormops_internal.target_tenant(tenant_id, true);
 BEGIN
-    PERFORM stormops.visit_all_tenants();
-    PERFORM stormops.change_user(target, user_id, NULL, 'remove_user', reason);
+    PERFORM stormops_internal.visit_all_tenants();
+    PERFORM stormops_internal.change_user(target, user_id, NULL, 'remove_user', reason);
 END
 $$;
 COMMENT ON FUNCTION stormops.remove_user(uuid, text, uuid) IS 'Removes a user; the row stays, without a role. Errors: P0002 no such user; 55000 the last admin stays; 42501.';

@@ -1,6 +1,6 @@
 -- Is the log as it was written?
 
-CREATE FUNCTION stormops.log_faults(
+CREATE FUNCTION stormops_internal.log_faults(
     tenant_id uuid, OUT log text, OUT entry bigint, OUT broken text, OUT subject_id uuid, OUT expected text, OUT actual text
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -8,12 +8,12 @@ CREATE FUNCTION stormops.log_faults(
     AS $$
     WITH chain AS (
         SELECT l.*, l.entry - row_number() OVER (PARTITION BY l.log ORDER BY l.entry) AS gap,
-            stormops.entry_hash(lag(l.hash) OVER (PARTITION BY l.log ORDER BY l.entry), l.tenant_id, l.log, l.entry, l.subject_id, l.adopted, l.content) AS due
+            stormops_internal.entry_hash(lag(l.hash) OVER (PARTITION BY l.log ORDER BY l.entry), l.tenant_id, l.log, l.entry, l.subject_id, l.adopted, l.content) AS due
         FROM stormops.tenant_log AS l WHERE l.tenant_id = $1
     ), subject AS (
-        SELECT 'events' AS log, 'tenant_events' AS kept_in, e.event_id AS subject_id, e.digest FROM stormops.event_digests($1) AS e
+        SELECT 'events' AS log, 'tenant_events' AS kept_in, e.event_id AS subject_id, e.digest FROM stormops_internal.event_digests($1) AS e
         UNION ALL
-        SELECT 'runs', 'policy_runs', r.run_id, r.digest FROM stormops.run_digests($1) AS r
+        SELECT 'runs', 'policy_runs', r.run_id, r.digest FROM stormops_internal.run_digests($1) AS r
     ), superseded AS (
         SELECT r.run_id, r.superseded_at, s.decided_at
         FROM stormops.policy_runs AS r
@@ -42,9 +42,9 @@ CREATE FUNCTION stormops.log_faults(
     ) AS f
     ORDER BY f.log, f.entry, f.broken <> 'tenant_log', f.broken, f.subject_id
 $$;
-COMMENT ON FUNCTION stormops.log_faults(uuid) IS 'Every fault in the chains of a tenant and in the rows that they vouch for, decisions apart, in the order of the chains; rows that no entry knows come last.';
+COMMENT ON FUNCTION stormops_internal.log_faults(uuid) IS 'Every fault in the chains of a tenant and in the rows that they vouch for, decisions apart, in the order of the chains; rows that no entry knows come last.';
 
-CREATE FUNCTION stormops.decision_fault(tenant_id uuid, run_id uuid, OUT property_id uuid, OUT expected text, OUT actual text)
+CREATE FUNCTION stormops_internal.decision_fault(tenant_id uuid, run_id uuid, OUT property_id uuid, OUT expected text, OUT actual text)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -57,7 +57,7 @@ CREATE FUNCTION stormops.decision_fault(tenant_id uuid, run_id uuid, OUT propert
         FROM stormops.policy_decisions_log AS l WHERE l.tenant_id = $1 AND l.run_id = $2
     ), marked AS (
         SELECT n.property_id, n.place, substr(d.fingerprints, 8 * n.place::integer - 7, 8) AS mark
-        FROM now AS n, stormops.decisions_digest($1, $2) AS d
+        FROM now AS n, stormops_internal.decisions_digest($1, $2) AS d
     ), first AS (
         SELECT k.mark AS kept, m.mark AS now, m.property_id, coalesce(k.place, m.place) AS place
         FROM kept AS k FULL JOIN marked AS m ON m.place = k.place
@@ -82,7 +82,7 @@ CREATE FUNCTION stormops.decision_fault(tenant_id uuid, run_id uuid, OUT propert
         CASE WHEN j.what = 'missing' THEN 'no row' ELSE encode(substr(j.now, 5), 'hex') END
     FROM judged AS j
 $$;
-COMMENT ON FUNCTION stormops.decision_fault(uuid, uuid) IS 'The first decision of a run, in the order of property_id, that is not as it was written: the beginnings of its digest, or no row. property_id is NULL for a missing one whose property is gone as well.';
+COMMENT ON FUNCTION stormops_internal.decision_fault(uuid, uuid) IS 'The first decision of a run, in the order of property_id, that is not as it was written: the beginnings of its digest, or no row. property_id is NULL for a missing one whose property is gone as well.';
 
 CREATE FUNCTION stormops.verify_log(
     tenant_id uuid DEFAULT NULL,
@@ -94,13 +94,13 @@ CREATE FUNCTION stormops.verify_log(
     AS $$
 #variable_conflict use_column
 DECLARE
-    target uuid := stormops.target_tenant(tenant_id, false);
+    target uuid := stormops_internal.target_tenant(tenant_id, false);
     run record;
     now_there record;
     fault record;
     dropped_below uuid;
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     IF NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = target) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('tenant %s does not exist', target),
             HINT = 'SELECT * FROM stormops.list_tenants();';
@@ -111,13 +111,13 @@ BEGIN
     SELECT count(*), count(*) FILTER (WHERE l.adopted) INTO entries, adopted
     FROM stormops.tenant_log AS l WHERE l.tenant_id = target;
     SELECT f.broken, f.subject_id, CASE WHEN f.log = 'runs' THEN f.subject_id END AS run_id, f.expected, f.actual INTO fault
-    FROM stormops.log_faults(target) AS f LIMIT 1;
+    FROM stormops_internal.log_faults(target) AS f LIMIT 1;
     IF FOUND THEN
         broken := fault.broken; broken_id := fault.subject_id; broken_run := fault.run_id;
         expected := fault.expected; actual := fault.actual;
     END IF;
     -- Retention is an event, and so in the chain.
-    SELECT stormops.first_id_of(max(e.to_status)::date) INTO dropped_below
+    SELECT stormops_internal.first_id_of(max(e.to_status)::date) INTO dropped_below
     FROM stormops.tenant_events AS e WHERE e.tenant_id = target AND e.action = 'drop_decisions';
     decisions := 0;
     decisions_dropped := 0;
@@ -125,12 +125,12 @@ BEGIN
         SELECT d.run_id, d.decisions, d.digest, d.fingerprints FROM stormops.policy_run_digests AS d
         WHERE d.tenant_id = target ORDER BY d.run_id
     LOOP
-        SELECT d.* INTO now_there FROM stormops.decisions_digest(target, run.run_id) AS d;
+        SELECT d.* INTO now_there FROM stormops_internal.decisions_digest(target, run.run_id) AS d;
         decisions := decisions + now_there.decisions;
         IF now_there.decisions = 0 AND run.run_id < dropped_below THEN
             decisions_dropped := decisions_dropped + run.decisions;
         ELSIF broken IS NULL AND (now_there.digest, now_there.fingerprints) IS DISTINCT FROM (run.digest, run.fingerprints) THEN
-            SELECT f.* INTO fault FROM stormops.decision_fault(target, run.run_id) AS f;
+            SELECT f.* INTO fault FROM stormops_internal.decision_fault(target, run.run_id) AS f;
             broken := 'policy_decisions_log'; broken_run := run.run_id; broken_id := fault.property_id;
             expected := coalesce(fault.expected, encode(run.digest, 'hex'));
             actual := coalesce(fault.actual, encode(now_there.digest, 'hex'));
@@ -156,9 +156,9 @@ CREATE FUNCTION stormops.log_head(tenant_id uuid DEFAULT NULL, OUT log text, OUT
     AS $$
 #variable_conflict use_column
 DECLARE
-    target uuid := stormops.target_tenant(tenant_id, false);
+    target uuid := stormops_internal.target_tenant(tenant_id, false);
 BEGIN
-    PERFORM stormops.visit_all_tenants();
+    PERFORM stormops_internal.visit_all_tenants();
     RETURN QUERY
         SELECT DISTINCT ON (l.log) l.log, l.entry, encode(l.hash, 'hex')
         FROM stormops.tenant_log AS l WHERE l.tenant_id = target ORDER BY l.log, l.entry DESC;

@@ -3,7 +3,7 @@
 
 -- The next two are SQL functions of their own, and return sets, so that each statement may run in parallel: one inside
 -- PL/pgSQL may not, nor one of a SQL function that returns a value.
-CREATE FUNCTION stormops.batch_scores(storm_id uuid, scored_at timestamptz, model_version text)
+CREATE FUNCTION stormops_internal.batch_scores(storm_id uuid, scored_at timestamptz, model_version text)
     RETURNS TABLE (scores stormops.score_sketch, alone boolean)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
@@ -14,9 +14,9 @@ CREATE FUNCTION stormops.batch_scores(storm_id uuid, scored_at timestamptz, mode
     FROM stormops.lead_uplift AS l
     WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
 $$;
-COMMENT ON FUNCTION stormops.batch_scores(uuid, timestamptz, text) IS 'All scores of a storm, and whether they all are of one moment and model: then no property has two.';
+COMMENT ON FUNCTION stormops_internal.batch_scores(uuid, timestamptz, text) IS 'All scores of a storm, and whether they all are of one moment and model: then no property has two.';
 
-CREATE FUNCTION stormops.latest_scores(tenant_id uuid, storm_id uuid) RETURNS TABLE (scores stormops.score_sketch, model_version text)
+CREATE FUNCTION stormops_internal.latest_scores(tenant_id uuid, storm_id uuid) RETURNS TABLE (scores stormops.score_sketch, model_version text)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
@@ -34,9 +34,9 @@ CREATE FUNCTION stormops.latest_scores(tenant_id uuid, storm_id uuid) RETURNS TA
     ORDER BY max(u.scored_at) DESC, u.model_version DESC
     LIMIT 1
 $$;
-COMMENT ON FUNCTION stormops.latest_scores(uuid, uuid) IS 'Of a tenant''s storm, as far as the caller sees it: the latest score of each property, those of the model that scored last; no row without any.';
+COMMENT ON FUNCTION stormops_internal.latest_scores(uuid, uuid) IS 'Of a tenant''s storm, as far as the caller sees it: the latest score of each property, those of the model that scored last; no row without any.';
 
-CREATE FUNCTION stormops.storm_scores(storm_id uuid, OUT scores stormops.score_sketch, OUT model_version text)
+CREATE FUNCTION stormops_internal.storm_scores(storm_id uuid, OUT scores stormops.score_sketch, OUT model_version text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -50,17 +50,17 @@ BEGIN
     ORDER BY l.property_id -- by the key, or the planner would look through all storms for one row
     LIMIT 1;
     -- A storm is mostly scored in one statement. Only if not must the latest of each property be found.
-    SELECT b.* INTO found_scores FROM stormops.batch_scores(storm_id, first_at, model_version) AS b;
+    SELECT b.* INTO found_scores FROM stormops_internal.batch_scores(storm_id, first_at, model_version) AS b;
     IF NOT found_scores.alone THEN
-        SELECT l.* INTO found_scores FROM stormops.latest_scores(stormops.current_tenant(), storm_id) AS l;
+        SELECT l.* INTO found_scores FROM stormops_internal.latest_scores(stormops.current_tenant(), storm_id) AS l;
         model_version := found_scores.model_version;
     END IF;
     scores := found_scores.scores;
 END
 $$;
-COMMENT ON FUNCTION stormops.storm_scores(uuid) IS 'A storm''s scores as a state, and the model that they are of: the latest of each property, and of several models the one that scored last. An empty state and NULL without scores.';
+COMMENT ON FUNCTION stormops_internal.storm_scores(uuid) IS 'A storm''s scores as a state, and the model that they are of: the latest of each property, and of several models the one that scored last. An empty state and NULL without scores.';
 
-CREATE FUNCTION stormops.earlier_scores(storm_id uuid, model_version text) RETURNS stormops.score_sketch
+CREATE FUNCTION stormops_internal.earlier_scores(storm_id uuid, model_version text) RETURNS stormops.score_sketch
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -68,12 +68,12 @@ CREATE FUNCTION stormops.earlier_scores(storm_id uuid, model_version text) RETUR
     FROM stormops.storms AS this
     JOIN stormops.storms AS e ON e.tenant_id = this.tenant_id
         AND (coalesce(e.started_at, e.created_at), e.storm_id) < (coalesce(this.started_at, this.created_at), this.storm_id)
-    CROSS JOIN LATERAL stormops.storm_scores(e.storm_id) AS s
+    CROSS JOIN LATERAL stormops_internal.storm_scores(e.storm_id) AS s
     WHERE this.tenant_id = stormops.current_tenant() AND this.storm_id = $1 AND s.model_version = $2
 $$;
-COMMENT ON FUNCTION stormops.earlier_scores(uuid, text) IS 'The scores of all earlier storms (by started_at, else created_at) whose latest model is that one; an empty state without any.';
+COMMENT ON FUNCTION stormops_internal.earlier_scores(uuid, text) IS 'The scores of all earlier storms (by started_at, else created_at) whose latest model is that one; an empty state without any.';
 
-CREATE FUNCTION stormops.uplift_reference(
+CREATE FUNCTION stormops_internal.uplift_reference(
     storm_id uuid, baseline text, model_version text, OUT scores stormops.score_sketch, OUT reference text
 )
     LANGUAGE plpgsql STABLE
@@ -101,7 +101,7 @@ BEGIN
         END IF;
         RETURN;
     END IF;
-    scores := stormops.earlier_scores(storm_id, model_version);
+    scores := stormops_internal.earlier_scores(storm_id, model_version);
     IF stormops.n(scores) > 0 THEN
         reference := 'earlier storms';
     ELSE
@@ -109,7 +109,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.uplift_reference(uuid, text, text) IS 'What a storm''s scores are compared with: the named baseline of their model, or without a name its baseline "default", or else the earlier storms of the same model. NULL where there is none. Error: P0002 no baseline of that name.';
+COMMENT ON FUNCTION stormops_internal.uplift_reference(uuid, text, text) IS 'What a storm''s scores are compared with: the named baseline of their model, or without a name its baseline "default", or else the earlier storms of the same model. NULL where there is none. Error: P0002 no baseline of that name.';
 
 CREATE FUNCTION stormops.check_uplift_distribution(
     storm_id uuid, baseline text DEFAULT NULL, alpha double precision DEFAULT 0.05, tolerance double precision DEFAULT 0.02,
@@ -132,9 +132,9 @@ DECLARE
     this record;
     other record;
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
-    SELECT s.* INTO this FROM stormops.storm_scores(storm_id) AS s;
-    SELECT r.* INTO other FROM stormops.uplift_reference(storm_id, baseline, this.model_version) AS r;
+    PERFORM stormops_internal.existing_storm(storm_id);
+    SELECT s.* INTO this FROM stormops_internal.storm_scores(storm_id) AS s;
+    SELECT r.* INTO other FROM stormops_internal.uplift_reference(storm_id, baseline, this.model_version) AS r;
     model_version := this.model_version;
     reference := other.reference;
     SELECT d.n, d.mean, d.mean_low, d.mean_high, d.sd, d.lowest, d.q05, d.q25, d.median, d.q75, d.q95, d.highest,
@@ -160,14 +160,14 @@ DECLARE
     lowest double precision;
     highest double precision;
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
+    PERFORM stormops_internal.existing_storm(storm_id);
     WITH latest AS (
         SELECT DISTINCT ON (l.property_id) l.property_id, l.uplift, l.model_version, l.scored_at
         FROM stormops.lead_uplift AS l
         WHERE l.tenant_id = tenant AND l.storm_id = score_design_effect.storm_id
         ORDER BY l.property_id, l.scored_at DESC, l.model_version DESC
     ), places AS (
-        SELECT l.uplift, coalesce(stormops.neighbourhood(p.longitude, p.latitude), p.property_id::text) AS cluster
+        SELECT l.uplift, coalesce(stormops_internal.neighbourhood(p.longitude, p.latitude), p.property_id::text) AS cluster
         FROM latest AS l
         JOIN stormops.properties AS p ON p.tenant_id = tenant AND p.property_id = l.property_id
         WHERE l.model_version = (
@@ -203,11 +203,11 @@ CREATE FUNCTION stormops.uplift_drift(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
+    PERFORM stormops_internal.existing_storm(storm_id);
     RETURN QUERY
         SELECT d.statistic, d.value, d.p_value, d.meaning
-        FROM stormops.storm_scores(storm_id) AS s
-        CROSS JOIN LATERAL stormops.uplift_reference(storm_id, baseline, s.model_version) AS r
+        FROM stormops_internal.storm_scores(storm_id) AS s
+        CROSS JOIN LATERAL stormops_internal.uplift_reference(storm_id, baseline, s.model_version) AS r
         CROSS JOIN LATERAL stormops.drift(s.scores, r.scores) AS d;
 END
 $$;
@@ -228,22 +228,22 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may set a baseline',
             HINT = 'SELECT * FROM stormops.role_matrix(); shows who may do what.';
     END IF;
-    PERFORM stormops.existing_storm(storm_id);
+    PERFORM stormops_internal.existing_storm(storm_id);
     IF name IS NULL OR char_length(name) NOT BETWEEN 1 AND 100 THEN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN name IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'a baseline''s name has 1 to 100 characters', HINT = 'SELECT stormops.set_baseline(storm_id);';
     END IF;
-    SELECT s.* INTO this FROM stormops.storm_scores(storm_id) AS s;
+    SELECT s.* INTO this FROM stormops_internal.storm_scores(storm_id) AS s;
     model_version := this.model_version;
     n := stormops.n(this.scores);
     mean := stormops.mean(this.scores);
     sd := stormops.stddev(this.scores);
     IF n = 0 THEN
-        PERFORM stormops.no_scores(storm_id);
+        PERFORM stormops_internal.no_scores(storm_id);
     END IF;
     INSERT INTO stormops.uplift_baselines AS b (model_version, name, storm_id, sketch, n, mean, sd, made_at, made_by, acting_user)
-    VALUES (model_version, name, storm_id, this.scores, n, mean, sd, now(), stormops.calling_role(), stormops.current_user_id())
+    VALUES (model_version, name, storm_id, this.scores, n, mean, sd, now(), stormops_internal.calling_role(), stormops.current_user_id())
     ON CONFLICT ON CONSTRAINT uplift_baselines_pkey DO UPDATE
     SET storm_id = EXCLUDED.storm_id, sketch = EXCLUDED.sketch, n = EXCLUDED.n, mean = EXCLUDED.mean, sd = EXCLUDED.sd,
         made_at = EXCLUDED.made_at, made_by = EXCLUDED.made_by, acting_user = EXCLUDED.acting_user

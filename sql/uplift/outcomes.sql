@@ -26,7 +26,7 @@ $$;
 COMMENT ON FUNCTION stormops.randomised_decisions(uuid) IS 'The decisions of a storm''s current run that could have gone either way: treat or hold, each with a probability above 0. propensity: P(treated), for the held too; converted: an outcome in time, false without one.';
 
 -- A set of one, so that it may run in parallel.
-CREATE FUNCTION stormops.storm_trial(storm_id uuid) RETURNS TABLE (cases stormops.uplift_sketch)
+CREATE FUNCTION stormops_internal.storm_trial(storm_id uuid) RETURNS TABLE (cases stormops.uplift_sketch)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
@@ -36,7 +36,7 @@ CREATE FUNCTION stormops.storm_trial(storm_id uuid) RETURNS TABLE (cases stormop
     SELECT stormops.uplift_agg(d.score, d.treated, d.converted::integer::float8, d.propensity)
     FROM stormops.randomised_decisions($1) AS d
 $$;
-COMMENT ON FUNCTION stormops.storm_trial(uuid) IS 'randomised_decisions() as a state: one row.';
+COMMENT ON FUNCTION stormops_internal.storm_trial(uuid) IS 'randomised_decisions() as a state: one row.';
 
 CREATE FUNCTION stormops.uplift_summary(
     storm_id uuid,
@@ -58,12 +58,12 @@ CREATE FUNCTION stormops.uplift_summary(
 DECLARE
     n_invalid bigint;
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
+    PERFORM stormops_internal.existing_storm(storm_id);
     SELECT m.* INTO status, n, treated, control, treated_events, control_events, small_sample, weighted, uplift, uplift_se,
         qini, auuc, qini_area, uplift_at_10, uplift_at_10_se, uplift_at_20, uplift_at_20_se, uplift_at_30, uplift_at_30_se,
         autoc, autoc_se, autoc_p, rate_qini, rate_qini_se, rate_qini_p, slope, slope_se, intercept, intercept_se,
         calibration_error, calibration_by_chance, n_invalid
-    FROM stormops.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.uplift_metrics(t.cases) AS m;
+    FROM stormops_internal.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.uplift_metrics(t.cases) AS m;
     SELECT r.run_id, r.policy_mode, r.treat + r.hold, r.decided_at + make_interval(days => (r.parameters ->> 'outcome_days')::integer)
     INTO run_id, policy_mode, decided, outcomes_due
     FROM stormops.policy_runs AS r
@@ -82,8 +82,8 @@ CREATE FUNCTION stormops.uplift_curve(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
-    RETURN QUERY SELECT c.* FROM stormops.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.curve(t.cases, points) AS c;
+    PERFORM stormops_internal.existing_storm(storm_id);
+    RETURN QUERY SELECT c.* FROM stormops_internal.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.curve(t.cases, points) AS c;
 END
 $$;
 COMMENT ON FUNCTION stormops.uplift_curve(uuid, integer) IS 'Points of a storm''s Qini and uplift curves for a plot, as curve(), on the randomised part of its current run. Errors: 0B000; 22004; 22023 points; P0002 no such storm.';
@@ -99,8 +99,8 @@ CREATE FUNCTION stormops.uplift_calibration(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops.existing_storm(storm_id);
-    RETURN QUERY SELECT b.* FROM stormops.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.bins(t.cases, bins) AS b;
+    PERFORM stormops_internal.existing_storm(storm_id);
+    RETURN QUERY SELECT b.* FROM stormops_internal.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.bins(t.cases, bins) AS b;
 END
 $$;
 COMMENT ON FUNCTION stormops.uplift_calibration(uuid, integer) IS 'A storm''s scores against what treating did, in bins of the ranking, as bins(), on the randomised part of its current run. Errors as uplift_curve().';

@@ -1,35 +1,35 @@
 -- Scores as a state: collected once, asked many things, stored, merged. What a state says of
 -- itself and of another is Rust; these are the declarations.
 
-CREATE FUNCTION stormops.score_collect(state internal, score double precision) RETURNS internal
+CREATE FUNCTION stormops_internal.score_collect(state internal, score double precision) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_score_collect';
-COMMENT ON FUNCTION stormops.score_collect(internal, double precision) IS 'Of score_agg(): takes in a score.';
-CREATE FUNCTION stormops.score_merge(state internal, stored stormops.score_sketch) RETURNS internal
+COMMENT ON FUNCTION stormops_internal.score_collect(internal, double precision) IS 'Of score_agg(): takes in a score.';
+CREATE FUNCTION stormops_internal.score_merge(state internal, stored stormops.score_sketch) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_score_merge';
-COMMENT ON FUNCTION stormops.score_merge(internal, stormops.score_sketch) IS 'Of rollup(): takes in a stored state.';
-CREATE FUNCTION stormops.score_combine(state internal, other internal) RETURNS internal
+COMMENT ON FUNCTION stormops_internal.score_merge(internal, stormops.score_sketch) IS 'Of rollup(): takes in a stored state.';
+CREATE FUNCTION stormops_internal.score_combine(state internal, other internal) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_score_combine';
-COMMENT ON FUNCTION stormops.score_combine(internal, internal) IS 'Of score_agg(): merges the states of parallel workers.';
-CREATE FUNCTION stormops.score_serialize(state internal) RETURNS bytea
+COMMENT ON FUNCTION stormops_internal.score_combine(internal, internal) IS 'Of score_agg(): merges the states of parallel workers.';
+CREATE FUNCTION stormops_internal.score_serialize(state internal) RETURNS bytea
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_score_serialize';
-COMMENT ON FUNCTION stormops.score_serialize(internal) IS 'Of score_agg(): the state of a parallel worker, to be sent.';
-CREATE FUNCTION stormops.score_deserialize(sent bytea, state internal) RETURNS internal
+COMMENT ON FUNCTION stormops_internal.score_serialize(internal) IS 'Of score_agg(): the state of a parallel worker, to be sent.';
+CREATE FUNCTION stormops_internal.score_deserialize(sent bytea, state internal) RETURNS internal
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_score_deserialize';
-COMMENT ON FUNCTION stormops.score_deserialize(bytea, internal) IS 'Of score_agg(): the state of a parallel worker, as sent.';
-CREATE FUNCTION stormops.score_finish(state internal) RETURNS stormops.score_sketch
+COMMENT ON FUNCTION stormops_internal.score_deserialize(bytea, internal) IS 'Of score_agg(): the state of a parallel worker, as sent.';
+CREATE FUNCTION stormops_internal.score_finish(state internal) RETURNS stormops.score_sketch
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_score_finish';
-COMMENT ON FUNCTION stormops.score_finish(internal) IS 'Of score_agg(): sorts.';
+COMMENT ON FUNCTION stormops_internal.score_finish(internal) IS 'Of score_agg(): sorts.';
 
 CREATE AGGREGATE stormops.score_agg(score double precision) (
-    SFUNC = stormops.score_collect, STYPE = internal, FINALFUNC = stormops.score_finish,
-    COMBINEFUNC = stormops.score_combine, SERIALFUNC = stormops.score_serialize, DESERIALFUNC = stormops.score_deserialize,
+    SFUNC = stormops_internal.score_collect, STYPE = internal, FINALFUNC = stormops_internal.score_finish,
+    COMBINEFUNC = stormops_internal.score_combine, SERIALFUNC = stormops_internal.score_serialize, DESERIALFUNC = stormops_internal.score_deserialize,
     PARALLEL = safe
 );
 COMMENT ON AGGREGATE stormops.score_agg(double precision) IS 'The scores as a state to ask: n(), mean(), stddev(), quantile(), describe(), drift(). NULL, NaN, infinities and numbers of 1e100 and more are counted and left out. 8 bytes a row, up to stormops.max_aggregate_rows. Never NULL: without rows, an empty state. Errors: 54000 more rows; 53200.';
 
 CREATE AGGREGATE stormops.rollup(sketch stormops.score_sketch) (
-    SFUNC = stormops.score_merge, STYPE = internal, FINALFUNC = stormops.score_finish,
-    COMBINEFUNC = stormops.score_combine, SERIALFUNC = stormops.score_serialize, DESERIALFUNC = stormops.score_deserialize,
+    SFUNC = stormops_internal.score_merge, STYPE = internal, FINALFUNC = stormops_internal.score_finish,
+    COMBINEFUNC = stormops_internal.score_combine, SERIALFUNC = stormops_internal.score_serialize, DESERIALFUNC = stormops_internal.score_deserialize,
     PARALLEL = safe
 );
 COMMENT ON AGGREGATE stormops.rollup(stormops.score_sketch) IS 'The state of all scores of several states, as if they had been collected at once. Errors as score_agg().';

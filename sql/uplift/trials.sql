@@ -1,48 +1,48 @@
 -- Treated and untreated rows with score and outcome as a state. The declarations; the rest is Rust.
 
-CREATE FUNCTION stormops.trial_collect(
+CREATE FUNCTION stormops_internal.trial_collect(
     state internal, score double precision, treated boolean, outcome double precision
 ) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_trial_collect';
-COMMENT ON FUNCTION stormops.trial_collect(internal, double precision, boolean, double precision) IS 'Of uplift_agg(): takes in a case whose propensity is not known.';
-CREATE FUNCTION stormops.trial_collect(
+COMMENT ON FUNCTION stormops_internal.trial_collect(internal, double precision, boolean, double precision) IS 'Of uplift_agg(): takes in a case whose propensity is not known.';
+CREATE FUNCTION stormops_internal.trial_collect(
     state internal, score double precision, treated boolean, outcome double precision, propensity double precision
 ) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_trial_collect';
-COMMENT ON FUNCTION stormops.trial_collect(internal, double precision, boolean, double precision, double precision) IS 'Of uplift_agg(): takes in a case.';
-CREATE FUNCTION stormops.trial_merge(state internal, stored stormops.uplift_sketch) RETURNS internal
+COMMENT ON FUNCTION stormops_internal.trial_collect(internal, double precision, boolean, double precision, double precision) IS 'Of uplift_agg(): takes in a case.';
+CREATE FUNCTION stormops_internal.trial_merge(state internal, stored stormops.uplift_sketch) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_trial_merge';
-COMMENT ON FUNCTION stormops.trial_merge(internal, stormops.uplift_sketch) IS 'Of rollup(): takes in a stored state.';
-CREATE FUNCTION stormops.trial_combine(state internal, other internal) RETURNS internal
+COMMENT ON FUNCTION stormops_internal.trial_merge(internal, stormops.uplift_sketch) IS 'Of rollup(): takes in a stored state.';
+CREATE FUNCTION stormops_internal.trial_combine(state internal, other internal) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_trial_combine';
-COMMENT ON FUNCTION stormops.trial_combine(internal, internal) IS 'Of uplift_agg(): merges the states of parallel workers.';
-CREATE FUNCTION stormops.trial_serialize(state internal) RETURNS bytea
+COMMENT ON FUNCTION stormops_internal.trial_combine(internal, internal) IS 'Of uplift_agg(): merges the states of parallel workers.';
+CREATE FUNCTION stormops_internal.trial_serialize(state internal) RETURNS bytea
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_trial_serialize';
-COMMENT ON FUNCTION stormops.trial_serialize(internal) IS 'Of uplift_agg(): the state of a parallel worker, to be sent.';
-CREATE FUNCTION stormops.trial_deserialize(sent bytea, state internal) RETURNS internal
+COMMENT ON FUNCTION stormops_internal.trial_serialize(internal) IS 'Of uplift_agg(): the state of a parallel worker, to be sent.';
+CREATE FUNCTION stormops_internal.trial_deserialize(sent bytea, state internal) RETURNS internal
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_trial_deserialize';
-COMMENT ON FUNCTION stormops.trial_deserialize(bytea, internal) IS 'Of uplift_agg(): the state of a parallel worker, as sent.';
-CREATE FUNCTION stormops.trial_finish(state internal) RETURNS stormops.uplift_sketch
+COMMENT ON FUNCTION stormops_internal.trial_deserialize(bytea, internal) IS 'Of uplift_agg(): the state of a parallel worker, as sent.';
+CREATE FUNCTION stormops_internal.trial_finish(state internal) RETURNS stormops.uplift_sketch
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'stormops_trial_finish';
-COMMENT ON FUNCTION stormops.trial_finish(internal) IS 'Of uplift_agg(): sorts.';
+COMMENT ON FUNCTION stormops_internal.trial_finish(internal) IS 'Of uplift_agg(): sorts.';
 
 CREATE AGGREGATE stormops.uplift_agg(score double precision, treated boolean, outcome double precision) (
-    SFUNC = stormops.trial_collect, STYPE = internal, FINALFUNC = stormops.trial_finish,
-    COMBINEFUNC = stormops.trial_combine, SERIALFUNC = stormops.trial_serialize, DESERIALFUNC = stormops.trial_deserialize,
+    SFUNC = stormops_internal.trial_collect, STYPE = internal, FINALFUNC = stormops_internal.trial_finish,
+    COMBINEFUNC = stormops_internal.trial_combine, SERIALFUNC = stormops_internal.trial_serialize, DESERIALFUNC = stormops_internal.trial_deserialize,
     PARALLEL = safe
 );
 COMMENT ON AGGREGATE stormops.uplift_agg(double precision, boolean, double precision) IS 'As with a propensity, for a trial in which everybody had the same chance of being treated: it is taken to be the share of the treated.';
 
 CREATE AGGREGATE stormops.uplift_agg(score double precision, treated boolean, outcome double precision, propensity double precision) (
-    SFUNC = stormops.trial_collect, STYPE = internal, FINALFUNC = stormops.trial_finish,
-    COMBINEFUNC = stormops.trial_combine, SERIALFUNC = stormops.trial_serialize, DESERIALFUNC = stormops.trial_deserialize,
+    SFUNC = stormops_internal.trial_collect, STYPE = internal, FINALFUNC = stormops_internal.trial_finish,
+    COMBINEFUNC = stormops_internal.trial_combine, SERIALFUNC = stormops_internal.trial_serialize, DESERIALFUNC = stormops_internal.trial_deserialize,
     PARALLEL = safe
 );
 COMMENT ON AGGREGATE stormops.uplift_agg(double precision, boolean, double precision, double precision) IS 'Treated and untreated cases as a state to ask: uplift_metrics(), qini(), auuc(), uplift_at(), rate(), curve(), bins(). outcome: 0 or 1, or an amount; propensity: P(treated) of the case, whether it was or not. A case with a NULL, NaN, infinity or number of 1e100 and more, or whose treatment was not left to chance (propensity not inside 0 to 1), is counted and left out. 24 bytes a row, up to stormops.max_aggregate_rows. Never NULL: without rows, an empty state. Errors: 54000 more rows; 53200.';
 
 CREATE AGGREGATE stormops.rollup(sketch stormops.uplift_sketch) (
-    SFUNC = stormops.trial_merge, STYPE = internal, FINALFUNC = stormops.trial_finish,
-    COMBINEFUNC = stormops.trial_combine, SERIALFUNC = stormops.trial_serialize, DESERIALFUNC = stormops.trial_deserialize,
+    SFUNC = stormops_internal.trial_merge, STYPE = internal, FINALFUNC = stormops_internal.trial_finish,
+    COMBINEFUNC = stormops_internal.trial_combine, SERIALFUNC = stormops_internal.trial_serialize, DESERIALFUNC = stormops_internal.trial_deserialize,
     PARALLEL = safe
 );
 COMMENT ON AGGREGATE stormops.rollup(stormops.uplift_sketch) IS 'The state of all cases of several states, as if they had been collected at once. Errors as uplift_agg().';

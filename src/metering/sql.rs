@@ -48,7 +48,7 @@ fn forecast_days(
     let Some(days_left) = days_left.filter(|_| valid) else {
         refuse(
             "a forecast takes up to 3660 finite daily totals, 0 to 366 days left, a confidence between 0 and 1",
-            "SELECT * FROM stormops.forecast_days('{10,12,9}', 5, 0.9);",
+            "SELECT * FROM stormops_internal.forecast_days('{10,12,9}', 5, 0.9);",
         )
     };
     let found = forecast::forecast(&daily, days_left, confidence);

@@ -47,11 +47,24 @@ impl Row {
     }
 }
 
+/// Where a table of StormOps stands.
+#[derive(Clone, Copy)]
+pub enum Schema {
+    /// What users use.
+    Public,
+    /// What only functions read.
+    Internal,
+}
+
 /// A table of StormOps; invalid where it is missing.
-pub fn table(name: &CStr) -> Oid {
+pub fn table(schema: Schema, name: &CStr) -> Oid {
+    let schema = match schema {
+        Schema::Public => c"stormops",
+        Schema::Internal => c"stormops_internal",
+    };
     // SAFETY: catalogue lookups by name.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"stormops".as_ptr(), false);
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), false);
         pg_sys::get_relname_relid(name.as_ptr(), schema)
     }
 }

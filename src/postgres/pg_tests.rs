@@ -96,11 +96,11 @@ mod tests {
         let code = PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY;
         fails_within(30, code, "SELECT stormops.score_agg(i) FROM generate_series(1, 9000000) AS i");
         fails_within(30, code, "SELECT stormops.uplift_agg(i, true, 1) FROM generate_series(1, 9000000) AS i");
-        fails_within(30, code, "SELECT stormops.repeats_agg(i) FROM generate_series(1, 9000000) AS i");
+        fails_within(30, code, "SELECT stormops_internal.repeats_agg(i) FROM generate_series(1, 9000000) AS i");
         fails_within(
             30,
             code,
-            "SELECT stormops.groups_outside(md5(i::text)::uuid, now(), i, 0, 1) FROM generate_series(1, 900000) AS i",
+            "SELECT stormops_internal.groups_outside(md5(i::text)::uuid, now(), i, 0, 1) FROM generate_series(1, 900000) AS i",
         );
         holds("SELECT stormops.n(stormops.score_agg(i)) = 1000 FROM generate_series(1, 1000) AS i");
     }
@@ -114,7 +114,7 @@ mod tests {
         fails_within(120, code, "SELECT stormops.benjamini_hochberg(a) FROM filled");
         let code = PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED;
         fails_with(code, "SELECT stormops.benjamini_hochberg(array_fill(0.5::float8, ARRAY[10000001]))");
-        fails_with(code, "SELECT stormops.forecast_days(array_fill(0.5::float8, ARRAY[10000001]), 1)");
+        fails_with(code, "SELECT stormops_internal.forecast_days(array_fill(0.5::float8, ARRAY[10000001]), 1)");
     }
 
     #[pg_test]
@@ -134,7 +134,7 @@ mod tests {
         }
         holds(
             "SELECT outcome = 'dead' AND detail = 'not an alert'
-             FROM stormops.post_alert('webhook', 'https://x.example/', '', (repeat('[', 5000) || repeat(']', 5000))::jsonb, 1000)",
+             FROM stormops_internal.post_alert('webhook', 'https://x.example/', '', (repeat('[', 5000) || repeat(']', 5000))::jsonb, 1000)",
         );
     }
 }

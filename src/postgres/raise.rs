@@ -15,7 +15,7 @@ pub fn keep_backtraces_out() {
     // SAFETY: a process of the server has one thread.
     unsafe {
         std::env::set_var(SETTING, "0");
-        std::backtrace::Backtrace::capture();
+        let _ = std::backtrace::Backtrace::capture();
         match before {
             Some(value) => std::env::set_var(SETTING, value),
             None => std::env::remove_var(SETTING),

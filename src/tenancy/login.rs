@@ -6,7 +6,7 @@ use super::challenge;
 use super::context::{self, Admission};
 use super::entry::Entry;
 use super::token::{self, Trust, key};
-use crate::postgres::lookup::{By, Key, Row, table, with_row};
+use crate::postgres::lookup::{By, Key, Row, Schema, table, with_row};
 use crate::postgres::time;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -60,7 +60,7 @@ fn trusted(issuer: &str, kid: &str) -> Option<Rc<Trust>> {
     let tables = TABLES.get().unwrap_or_else(|| {
         KEYS.with_borrow_mut(Keys::clear);
         // Set before they are read: a message that comes during that is not lost.
-        let tables = [table(c"token_issuers"), table(c"token_keys")];
+        let tables = [table(Schema::Internal, c"token_issuers"), table(Schema::Internal, c"token_keys")];
         TABLES.set(Some(tables));
         tables
     });

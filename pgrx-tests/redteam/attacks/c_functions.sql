@@ -27,7 +27,7 @@ SELECT stormops.set_user_role(:'id7', 'viewer', :'B');
 -- The tenant's own functions with ids that only the victim has: the same as with ids that nobody has.
 SELECT * FROM stormops.apply_policy(:'id2', 'moderate');
 SELECT * FROM stormops.preview_policy(:'id2', 'moderate');
-SELECT * FROM stormops.policy_candidates(:'id2', '{}');
+SELECT * FROM stormops_internal.policy_candidates(:'id2', '{}');
 SELECT * FROM stormops.record_outcome(:'id2', :'id2', true, 1);
 SELECT * FROM stormops.record_outcome(:'id1', :'id2', true, 1);
 SELECT * FROM stormops.record_outcomes(:'id2', '[]');
@@ -50,11 +50,11 @@ SELECT count(*), bool_or(x::text LIKE '%BRAVO-SECRET%') FROM :call AS x;
 
 --# 44d | S1 | app, tapp | refused 42501 | naive skips
 -- What only other functions call.
-SELECT stormops.visit_all_tenants();
-SELECT stormops.step_tenant(:'B', 'close', 'mine');
-SELECT stormops.log_event(:'B', 'close', 'active', 'closed', 'mine');
-SELECT stormops.insert_user(:'B', 'mallory@alpha.example', 'admin', NULL);
-SELECT stormops.change_user(:'B', :'id7', 'viewer', 'set_user_role', 'mine');
+SELECT stormops_internal.visit_all_tenants();
+SELECT stormops_internal.step_tenant(:'B', 'close', 'mine');
+SELECT stormops_internal.log_event(:'B', 'close', 'active', 'closed', 'mine');
+SELECT stormops_internal.insert_user(:'B', 'mallory@alpha.example', 'admin', NULL);
+SELECT stormops_internal.change_user(:'B', :'id7', 'viewer', 'set_user_role', 'mine');
 SELECT stormops.list_tenants();
 
 --# 45 | S1 | app, tapp | same
@@ -131,11 +131,11 @@ REVOKE USAGE ON SCHEMA stormops FROM nobody;
 
 --# 53b | OPS | superuser | rows=0 | naive skips
 -- Grants on functions are the published ones: nobody else executes one.
-SELECT p.oid::regprocedure, a.grantee FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE p.pronamespace = 'stormops'::regnamespace AND a.grantee NOT IN (10, 'stormops_owner'::regrole) AND NOT EXISTS (SELECT FROM stormops.usage_grants AS g JOIN stormops.granted_functions() AS f ON g.kind = ANY (f.kinds) WHERE g.grantee = a.grantee AND ('stormops.' || f.signature)::regprocedure = p.oid);
+SELECT p.oid::regprocedure, a.grantee FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE p.pronamespace = 'stormops'::regnamespace AND a.grantee NOT IN (10, 'stormops_owner'::regrole) AND NOT EXISTS (SELECT FROM stormops_internal.usage_grants AS g JOIN stormops_internal.granted_functions() AS f ON g.kind = ANY (f.kinds) WHERE g.grantee = a.grantee AND ('stormops.' || f.signature)::regprocedure = p.oid);
 
 --# 56 | S1 | app, tapp | refused 42501 | naive skips
 -- What is nobody's stays nobody's.
-SELECT * FROM stormops.usage_grants;
+SELECT * FROM stormops_internal.usage_grants;
 
 --# 56b | OPS | superuser | rows=0 | naive skips
 -- A table without a tenant is the installation's own: no grant on it.

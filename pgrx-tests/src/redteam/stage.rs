@@ -123,7 +123,7 @@ fn template(schema: Schema, with_victim: bool) -> Db {
 
 /// Every function that an application may call, with ids of the victim for arguments: those it must have, and all.
 fn calls(superuser: &mut Client) -> Vec<String> {
-    if names(superuser, "SELECT 'yes' WHERE to_regproc('stormops.granted_functions') IS NOT NULL").is_empty() {
+    if names(superuser, "SELECT 'yes' WHERE to_regproc('stormops_internal.granted_functions') IS NOT NULL").is_empty() {
         return vec![];
     }
     let calls = format!(
@@ -139,7 +139,7 @@ fn calls(superuser: &mut Client) -> Vec<String> {
             END, ', ' ORDER BY a.place)
             FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place) JOIN pg_type AS t ON t.oid = a.type
             WHERE a.place <= p.pronargs - k * p.pronargdefaults))
-        FROM stormops.granted_functions() AS f JOIN pg_proc AS p ON p.oid = ('stormops.' || f.signature)::regprocedure
+        FROM stormops_internal.granted_functions() AS f JOIN pg_proc AS p ON p.oid = ('stormops.' || f.signature)::regprocedure
         CROSS JOIN generate_series(0, 1) AS k
         WHERE f.kinds && '{{app,trusted_app}}' AND p.prokind = 'f' ORDER BY 1",
         id(2)

@@ -14,10 +14,10 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ),
     (
         "row_security_forced",
-        "ALTER TABLE stormops.policy_decisions_log_default NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE stormops_internal.policy_decisions_log_default NO FORCE ROW LEVEL SECURITY",
         "policy_decisions_log_default",
     ),
-    ("row_security_forced", "ALTER TABLE stormops.usage_grants DISABLE ROW LEVEL SECURITY", "usage_grants"),
+    ("row_security_forced", "ALTER TABLE stormops_internal.usage_grants DISABLE ROW LEVEL SECURITY", "usage_grants"),
     (
         "policies_as_shipped",
         "DROP POLICY tenant_floor ON stormops.storms",
@@ -54,10 +54,10 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ("no_permissive_policy", "CREATE POLICY open ON stormops.storms USING (true)", "policy open on stormops.storms"),
     (
         "no_permissive_policy",
-        "CREATE POLICY open ON stormops.policy_decisions_log_default USING (true)",
+        "CREATE POLICY open ON stormops_internal.policy_decisions_log_default USING (true)",
         "policy_decisions_log_default",
     ),
-    ("no_permissive_policy", "CREATE POLICY open ON stormops.usage_grants USING (true)", "usage_grants"),
+    ("no_permissive_policy", "CREATE POLICY open ON stormops_internal.usage_grants USING (true)", "usage_grants"),
     ("owned_by_owner", "ALTER TABLE stormops.storms OWNER TO nobody", "stormops.storms is nobody's"),
     ("owned_by_owner", "ALTER VIEW stormops.storm_results OWNER TO postgres", "stormops.storm_results is postgres's"),
     ("owner_powerless", "ALTER ROLE stormops_owner LOGIN", "LOGIN"),
@@ -76,9 +76,9 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ("roles_within_row_security", "GRANT op TO app", "app (app) can become op"),
     (
         "functions_as_shipped",
-        "CREATE OR REPLACE FUNCTION stormops.is_operator() RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+        "CREATE OR REPLACE FUNCTION stormops_internal.is_operator() RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
          SET search_path = pg_catalog, pg_temp AS 'SELECT true'",
-        "stormops.is_operator() is changed",
+        "stormops_internal.is_operator() is changed",
     ),
     (
         "functions_as_shipped",
@@ -137,20 +137,20 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
         "GRANT SELECT ON stormops.tenants TO app WITH GRANT OPTION",
         "GRANT OPTION for SELECT on table stormops.tenants to app",
     ),
-    ("no_grant_added", "GRANT SELECT ON stormops.policy_decisions_log_default TO tapp", "policy_decisions_log_default"),
+    ("no_grant_added", "GRANT SELECT ON stormops_internal.policy_decisions_log_default TO tapp", "policy_decisions_log_default"),
     ("no_grant_added", "GRANT UPDATE (tenant_id) ON stormops.storms TO app", "column stormops.storms.tenant_id to app"),
     (
         "no_grant_added",
         "GRANT SET ON PARAMETER app.current_tenant TO app",
         "SET on parameter app.current_tenant to app",
     ),
-    ("no_grant_added", "GRANT SELECT ON stormops.usage_grants TO op", "usage_grants"),
+    ("no_grant_added", "GRANT SELECT ON stormops_internal.usage_grants TO op", "usage_grants"),
     (
         "no_grant_added",
         "ALTER DEFAULT PRIVILEGES IN SCHEMA stormops GRANT SELECT ON TABLES TO nobody",
         "default privileges of postgres in stormops",
     ),
-    ("no_grant_added", "DELETE FROM stormops.usage_grants WHERE grantee = 'mon'::regrole", "to mon"),
+    ("no_grant_added", "DELETE FROM stormops_internal.usage_grants WHERE grantee = 'mon'::regrole", "to mon"),
     (
         "no_foreign_definer",
         "CREATE FUNCTION public.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER
@@ -164,7 +164,7 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ),
     (
         "views_ask_as_caller",
-        "CREATE VIEW public.peek AS SELECT * FROM stormops.policy_decisions_log_default",
+        "CREATE VIEW public.peek AS SELECT * FROM stormops_internal.policy_decisions_log_default",
         "policy_decisions_log_default",
     ),
     (
@@ -187,7 +187,7 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ),
     (
         "keys_lead_with_tenant",
-        "ALTER TABLE stormops.policy_decisions_log_default ADD UNIQUE (property_id)",
+        "ALTER TABLE stormops_internal.policy_decisions_log_default ADD UNIQUE (property_id)",
         "property_id",
     ),
     (

@@ -137,7 +137,7 @@ fn what_attest_says_survives_use_dump_restore_and_a_new_installation() {
 fn known_faults_of_the_server_are_listed_for_each_version() {
     let db = db("minors");
     let least = "SELECT string_agg(major || '.' || fixed_in, ' ' ORDER BY major) FROM (
-        SELECT major, max(fixed_in) AS fixed_in FROM stormops.known_bypasses() GROUP BY major) AS m";
+        SELECT major, max(fixed_in) AS fixed_in FROM stormops_internal.known_bypasses() GROUP BY major) AS m";
     let row = db.superuser().query_one(least, &[]).expect("minors");
     assert_eq!(row.get::<_, &str>(0), "15.20 16.16 17.12 18.7");
     let number =

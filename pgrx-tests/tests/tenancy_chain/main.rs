@@ -199,7 +199,7 @@ fn the_digest_of_a_run_is_that_of_its_rows() {
         assert!(get::<bool>(&mut db.superuser(), by_hand, &[&abc, &run]));
     }
     let unordered =
-        "SELECT stormops.decisions_seal(tenant_id, run_id, property_id, storm_id, decided_at, propensity, score,
+        "SELECT stormops_internal.decisions_seal(tenant_id, run_id, property_id, storm_id, decided_at, propensity, score,
             score_sd, value, decision, reason, policy_mode, model_version)
         FROM (SELECT * FROM stormops.policy_decisions_log WHERE run_id = $1 ORDER BY property_id DESC) AS d";
     fails_with(db.superuser().query(unordered, &[&runs[0]]), "22023");
@@ -217,5 +217,8 @@ fn applications_read_their_own_log_and_write_none() {
         fails_with(session.execute(&format!("DELETE FROM {table}"), &[]), "42501");
         fails_with(session.execute(&format!("UPDATE {table} SET tenant_id = '{best}'"), &[]), "42501");
     }
-    fails_with(session.execute("SELECT stormops.append_entry($1, 'events', $1, sha256('x'))", &[&abc]), "42501");
+    fails_with(
+        session.execute("SELECT stormops_internal.append_entry($1, 'events', $1, sha256('x'))", &[&abc]),
+        "42501",
+    );
 }

@@ -145,7 +145,7 @@ fn decisions_that_retention_dropped_are_told_from_stolen_ones() {
     let now = apply(&mut session, storm).expect("a run");
     // Three months ago the same happened.
     let then = "
-        WITH first AS (SELECT stormops.first_id_of((date_trunc('month', now()) - interval '3 months')::date) AS id),
+        WITH first AS (SELECT stormops_internal.first_id_of((date_trunc('month', now()) - interval '3 months')::date) AS id),
         run AS (
             INSERT INTO policy_runs SELECT r.tenant_id, first.id, r.storm_id, r.policy_mode, r.parameters, r.decided_at,
                 r.decided_by, r.acting_user, r.treat, r.hold, r.excluded, r.reasons, r.expected_value, r.supersedes, r.decided_at

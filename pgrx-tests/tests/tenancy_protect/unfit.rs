@@ -63,7 +63,7 @@ fn what_is_not_fit_is_refused_and_named_and_nothing_is_changed() {
             );
         }
         superuser.batch_execute("ROLLBACK TO before").expect("a savepoint");
-        let kept = "SELECT count(*) FROM stormops.protected_tables";
+        let kept = "SELECT count(*) FROM stormops_internal.protected_tables";
         assert_eq!(superuser.query_one(kept, &[]).expect("a count").get::<_, i64>(0), 0);
         superuser.batch_execute("ROLLBACK").expect("a rollback");
     }

@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS stormops.expectations (
 ALTER TABLE stormops.expectations ALTER COLUMN reference SET STORAGE EXTERNAL;
 ALTER TABLE stormops.expectations ALTER COLUMN expectation_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER legal_expectation BEFORE INSERT OR UPDATE OF table_name, rule, columns ON stormops.expectations
-    FOR EACH ROW EXECUTE FUNCTION stormops.legal_expectation();
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.legal_expectation();
 COMMENT ON TABLE stormops.expectations IS 'What a tenant expects of its rows. run_health_checks() judges those that are due; a trigger refuses what names no watched table or column.';
 COMMENT ON COLUMN stormops.expectations.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.expectations.expectation_id IS 'UUID; version 7 by default.';
@@ -79,11 +79,11 @@ COMMENT ON COLUMN stormops.expectations.judged_at IS 'When it was judged last; r
 COMMENT ON COLUMN stormops.expectations.judged_status IS 'What it said then: ok, warning (nothing to judge by) or failed.';
 COMMENT ON COLUMN stormops.expectations.reference IS 'For drift: the scores judged first, a state of score_agg(). To begin anew, delete the expectation and declare it again.';
 
-CREATE TABLE IF NOT EXISTS stormops.health_progress (
+CREATE TABLE IF NOT EXISTS stormops_internal.health_progress (
     task       text PRIMARY KEY CHECK (char_length(task) BETWEEN 1 AND 63),
     reached_at timestamptz NOT NULL CHECK (isfinite(reached_at))
 );
-COMMENT ON TABLE stormops.health_progress IS 'How far the operators'' health checks have come where no row of a tenant says so.';
-COMMENT ON COLUMN stormops.health_progress.task IS 'What was looked at: storms; messages, whose row whoever makes them locks.';
-COMMENT ON COLUMN stormops.health_progress.reached_at IS 'When it was looked at last; what came since is new, and what came in the ten minutes before.';
+COMMENT ON TABLE stormops_internal.health_progress IS 'How far the operators'' health checks have come where no row of a tenant says so.';
+COMMENT ON COLUMN stormops_internal.health_progress.task IS 'What was looked at: storms; messages, whose row whoever makes them locks.';
+COMMENT ON COLUMN stormops_internal.health_progress.reached_at IS 'When it was looked at last; what came since is new, and what came in the ten minutes before.';
 

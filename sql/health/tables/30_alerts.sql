@@ -46,7 +46,7 @@ COMMENT ON COLUMN stormops.runbook_steps.step IS 'Their order, 1 to 99.';
 COMMENT ON COLUMN stormops.runbook_steps.action IS 'What to do, 1 to 500 characters.';
 
 -- The platform's own: no tenant's rows, nobody's to see but through functions.
-CREATE TABLE IF NOT EXISTS stormops.platform_alerts (
+CREATE TABLE IF NOT EXISTS stormops_internal.platform_alerts (
     alert_id        uuid PRIMARY KEY,
     alert_key       text NOT NULL,
     issue           text NOT NULL,
@@ -61,23 +61,23 @@ CREATE TABLE IF NOT EXISTS stormops.platform_alerts (
     silenced_until  timestamptz,
     resolved_at     timestamptz
 );
-CREATE UNIQUE INDEX IF NOT EXISTS platform_alerts_open ON stormops.platform_alerts (alert_key) WHERE resolved_at IS NULL;
-COMMENT ON TABLE stormops.platform_alerts IS 'As alerts, of the platform itself.';
-COMMENT ON COLUMN stormops.platform_alerts.alert_id IS 'UUID version 7.';
-COMMENT ON COLUMN stormops.platform_alerts.alert_key IS 'The condition; unique among the open ones.';
-COMMENT ON COLUMN stormops.platform_alerts.issue IS 'The issue, as the runbook names it.';
-COMMENT ON COLUMN stormops.platform_alerts.severity IS 'info, warning or critical, as last seen.';
-COMMENT ON COLUMN stormops.platform_alerts.evidence IS 'What was seen last, a JSON object.';
-COMMENT ON COLUMN stormops.platform_alerts.raised_at IS 'When it was first seen.';
-COMMENT ON COLUMN stormops.platform_alerts.last_seen_at IS 'When it was last seen.';
-COMMENT ON COLUMN stormops.platform_alerts.passes IS 'Checks in a row that did not see it; the second resolves it.';
-COMMENT ON COLUMN stormops.platform_alerts.acknowledged_at IS 'When somebody took it on.';
-COMMENT ON COLUMN stormops.platform_alerts.acknowledged_by IS 'Who: the database role.';
-COMMENT ON COLUMN stormops.platform_alerts.note IS 'What they said.';
-COMMENT ON COLUMN stormops.platform_alerts.silenced_until IS 'Until when nobody is to be told.';
-COMMENT ON COLUMN stormops.platform_alerts.resolved_at IS 'When it was found gone; NULL while it is open.';
+CREATE UNIQUE INDEX IF NOT EXISTS platform_alerts_open ON stormops_internal.platform_alerts (alert_key) WHERE resolved_at IS NULL;
+COMMENT ON TABLE stormops_internal.platform_alerts IS 'As alerts, of the platform itself.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.alert_id IS 'UUID version 7.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.alert_key IS 'The condition; unique among the open ones.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.issue IS 'The issue, as the runbook names it.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.severity IS 'info, warning or critical, as last seen.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.evidence IS 'What was seen last, a JSON object.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.raised_at IS 'When it was first seen.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.last_seen_at IS 'When it was last seen.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.passes IS 'Checks in a row that did not see it; the second resolves it.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.acknowledged_at IS 'When somebody took it on.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.acknowledged_by IS 'Who: the database role.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.note IS 'What they said.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.silenced_until IS 'Until when nobody is to be told.';
+COMMENT ON COLUMN stormops_internal.platform_alerts.resolved_at IS 'When it was found gone; NULL while it is open.';
 
-CREATE TABLE IF NOT EXISTS stormops.scheduled_jobs (
+CREATE TABLE IF NOT EXISTS stormops_internal.scheduled_jobs (
     job           text PRIMARY KEY,
     schedule      text NOT NULL,
     scheduled_at  timestamptz NOT NULL DEFAULT now(),
@@ -88,13 +88,13 @@ CREATE TABLE IF NOT EXISTS stormops.scheduled_jobs (
     detail        text CHECK (char_length(detail) <= 1000),
     failed_at     timestamptz
 );
-COMMENT ON TABLE stormops.scheduled_jobs IS 'What is to run on its own, and when it last did, whoever starts it. Written by schedule_job() and run_job().';
-COMMENT ON COLUMN stormops.scheduled_jobs.job IS 'One of known_jobs().';
-COMMENT ON COLUMN stormops.scheduled_jobs.schedule IS 'Cron expression of five fields, UTC.';
-COMMENT ON COLUMN stormops.scheduled_jobs.scheduled_at IS 'When it was scheduled.';
-COMMENT ON COLUMN stormops.scheduled_jobs.scheduled_by IS 'The database role that scheduled it.';
-COMMENT ON COLUMN stormops.scheduled_jobs.started_at IS 'When it last started.';
-COMMENT ON COLUMN stormops.scheduled_jobs.finished_at IS 'When it last ended.';
-COMMENT ON COLUMN stormops.scheduled_jobs.outcome IS 'How it last ended: ok or failed; NULL: it never ran.';
-COMMENT ON COLUMN stormops.scheduled_jobs.detail IS 'What it returned, or the error.';
-COMMENT ON COLUMN stormops.scheduled_jobs.failed_at IS 'When it last failed.';
+COMMENT ON TABLE stormops_internal.scheduled_jobs IS 'What is to run on its own, and when it last did, whoever starts it. Written by schedule_job() and run_job().';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.job IS 'One of known_jobs().';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.schedule IS 'Cron expression of five fields, UTC.';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.scheduled_at IS 'When it was scheduled.';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.scheduled_by IS 'The database role that scheduled it.';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.started_at IS 'When it last started.';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.finished_at IS 'When it last ended.';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.outcome IS 'How it last ended: ok or failed; NULL: it never ran.';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.detail IS 'What it returned, or the error.';
+COMMENT ON COLUMN stormops_internal.scheduled_jobs.failed_at IS 'When it last failed.';

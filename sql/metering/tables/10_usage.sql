@@ -37,17 +37,17 @@ CREATE TABLE IF NOT EXISTS stormops.tenant_usage (
     -- What held once holds for ever, so a restore accepts what was accepted.
     CONSTRAINT not_in_the_future CHECK (recorded_at <= now() + interval '5 minutes')
 ) PARTITION BY RANGE (recorded_at);
-CREATE TABLE IF NOT EXISTS stormops.tenant_usage_default PARTITION OF stormops.tenant_usage DEFAULT;
+CREATE TABLE IF NOT EXISTS stormops_internal.tenant_usage_default PARTITION OF stormops.tenant_usage DEFAULT;
 -- Finds what is new for rollups, which the owner's functions make for all tenants at once. It holds a pair of
 -- numbers for each 32 pages.
 CREATE INDEX IF NOT EXISTS tenant_usage_new ON stormops.tenant_usage USING brin (usage_seq) WITH (pages_per_range = 32, autosummarize = on);
-COMMENT ON TABLE stormops.tenant_usage_default IS 'Events of a month that has no partition yet; maintain_partitions() moves them.';
+COMMENT ON TABLE stormops_internal.tenant_usage_default IS 'Events of a month that has no partition yet; maintain_partitions() moves them.';
 ALTER TABLE stormops.tenant_usage ALTER COLUMN usage_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER admit_usage AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.admit_usage();
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.admit_usage();
 -- The owner's functions claim keys themselves, since to them a repeat is no error.
 CREATE OR REPLACE TRIGGER claim_keys AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
-    FOR EACH STATEMENT WHEN (current_user <> 'stormops_owner') EXECUTE FUNCTION stormops.claim_keys();
+    FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'stormops_owner'::name)) EXECUTE FUNCTION stormops_internal.claim_keys();
 COMMENT ON TABLE stormops.tenant_usage IS 'Metered events, append-only, partitioned by month. Written by record_usage(), record_usages() and plain INSERT.';
 COMMENT ON COLUMN stormops.tenant_usage.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.tenant_usage.usage_id IS 'UUID; version 7 by default.';

@@ -42,15 +42,15 @@ COMMENT ON COLUMN stormops.usage_unique_values.bucket IS 'As in usage_rollups.';
 COMMENT ON COLUMN stormops.usage_unique_values.dimensions IS 'As in usage_rollups.';
 COMMENT ON COLUMN stormops.usage_unique_values.digest IS 'SHA-256 of the value as text.';
 
-CREATE TABLE IF NOT EXISTS stormops.metering_progress (
+CREATE TABLE IF NOT EXISTS stormops_internal.metering_progress (
     one       boolean PRIMARY KEY DEFAULT true CHECK (one),
     watermark bigint NOT NULL DEFAULT 0 CHECK (watermark >= 0),
     folded_at timestamptz CHECK (isfinite(folded_at)),
     kept_from timestamptz NOT NULL DEFAULT '2000-01-01 00:00:00+00' CHECK (isfinite(kept_from))
 );
-COMMENT ON TABLE stormops.metering_progress IS 'How far rollups have come; one row. Written by rollup_usage() and drop_usage_before().';
-COMMENT ON COLUMN stormops.metering_progress.one IS 'True: there is one row.';
-COMMENT ON COLUMN stormops.metering_progress.watermark IS 'Every committed event whose usage_seq is not above it is in the rollups, and no other.';
-COMMENT ON COLUMN stormops.metering_progress.folded_at IS 'When rollup_usage() last ran.';
-COMMENT ON COLUMN stormops.metering_progress.kept_from IS 'Raw events from before are dropped, and none is accepted.';
-INSERT INTO stormops.metering_progress DEFAULT VALUES ON CONFLICT DO NOTHING;
+COMMENT ON TABLE stormops_internal.metering_progress IS 'How far rollups have come; one row. Written by rollup_usage() and drop_usage_before().';
+COMMENT ON COLUMN stormops_internal.metering_progress.one IS 'True: there is one row.';
+COMMENT ON COLUMN stormops_internal.metering_progress.watermark IS 'Every committed event whose usage_seq is not above it is in the rollups, and no other.';
+COMMENT ON COLUMN stormops_internal.metering_progress.folded_at IS 'When rollup_usage() last ran.';
+COMMENT ON COLUMN stormops_internal.metering_progress.kept_from IS 'Raw events from before are dropped, and none is accepted.';
+INSERT INTO stormops_internal.metering_progress DEFAULT VALUES ON CONFLICT DO NOTHING;

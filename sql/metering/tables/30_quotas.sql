@@ -58,34 +58,34 @@ COMMENT ON COLUMN stormops.quota_alerts.quota IS 'The quota at that time.';
 COMMENT ON COLUMN stormops.quota_alerts.used IS 'What was used at that time.';
 COMMENT ON COLUMN stormops.quota_alerts.raised_at IS 'When it was noticed.';
 
-CREATE TABLE IF NOT EXISTS stormops.tier_settings (
+CREATE TABLE IF NOT EXISTS stormops_internal.tier_settings (
     tier         text PRIMARY KEY CHECK (tier IN ('trial', 'standard', 'enterprise')),
     trial_days   integer CHECK (trial_days BETWEEN 1 AND 3650),
     auto_declare boolean NOT NULL DEFAULT false,
     CHECK ((tier = 'trial') = (trial_days IS NOT NULL))
 );
-COMMENT ON TABLE stormops.tier_settings IS 'What a tier entitles to, beside its quotas.';
-COMMENT ON COLUMN stormops.tier_settings.tier IS 'trial, standard or enterprise.';
-COMMENT ON COLUMN stormops.tier_settings.trial_days IS 'Length of a new tenant''s trial in days.';
-COMMENT ON COLUMN stormops.tier_settings.auto_declare IS 'True: an event of an undeclared metric declares it, as a SUM; false: it is refused.';
-INSERT INTO stormops.tier_settings VALUES ('trial', 30, true), ('standard', NULL, false), ('enterprise', NULL, false)
+COMMENT ON TABLE stormops_internal.tier_settings IS 'What a tier entitles to, beside its quotas.';
+COMMENT ON COLUMN stormops_internal.tier_settings.tier IS 'trial, standard or enterprise.';
+COMMENT ON COLUMN stormops_internal.tier_settings.trial_days IS 'Length of a new tenant''s trial in days.';
+COMMENT ON COLUMN stormops_internal.tier_settings.auto_declare IS 'True: an event of an undeclared metric declares it, as a SUM; false: it is refused.';
+INSERT INTO stormops_internal.tier_settings VALUES ('trial', 30, true), ('standard', NULL, false), ('enterprise', NULL, false)
 ON CONFLICT DO NOTHING;
 
-CREATE TABLE IF NOT EXISTS stormops.tier_quotas (
-    tier        text NOT NULL REFERENCES stormops.tier_settings,
+CREATE TABLE IF NOT EXISTS stormops_internal.tier_quotas (
+    tier        text NOT NULL REFERENCES stormops_internal.tier_settings,
     metric_name text NOT NULL CHECK (metric_name ~ '^[a-z][a-z0-9_.]{0,62}$'),
     period      text NOT NULL CHECK (period IN ('hour', 'day', 'month')),
     kind        text NOT NULL CHECK (kind IN ('hard', 'soft')),
     quota       numeric CHECK (quota >= 0 AND quota <= 1e15),
     PRIMARY KEY (tier, metric_name, period)
 );
-COMMENT ON TABLE stormops.tier_quotas IS 'The quotas of every tenant of a tier that has none of its own. Written by set_tier_quota().';
-COMMENT ON COLUMN stormops.tier_quotas.tier IS 'The tier.';
-COMMENT ON COLUMN stormops.tier_quotas.metric_name IS 'The metric.';
-COMMENT ON COLUMN stormops.tier_quotas.period IS 'hour, day or month: the calendar''s, in UTC.';
-COMMENT ON COLUMN stormops.tier_quotas.kind IS 'hard or soft, as in quotas.';
-COMMENT ON COLUMN stormops.tier_quotas.quota IS 'As in quotas.';
-INSERT INTO stormops.tier_quotas VALUES
+COMMENT ON TABLE stormops_internal.tier_quotas IS 'The quotas of every tenant of a tier that has none of its own. Written by set_tier_quota().';
+COMMENT ON COLUMN stormops_internal.tier_quotas.tier IS 'The tier.';
+COMMENT ON COLUMN stormops_internal.tier_quotas.metric_name IS 'The metric.';
+COMMENT ON COLUMN stormops_internal.tier_quotas.period IS 'hour, day or month: the calendar''s, in UTC.';
+COMMENT ON COLUMN stormops_internal.tier_quotas.kind IS 'hard or soft, as in quotas.';
+COMMENT ON COLUMN stormops_internal.tier_quotas.quota IS 'As in quotas.';
+INSERT INTO stormops_internal.tier_quotas VALUES
     ('trial', 'model_call', 'month', 'hard', 10000), ('trial', 'storage_mb', 'month', 'soft', 1024),
     ('standard', 'model_call', 'month', 'soft', 1000000), ('standard', 'storage_mb', 'month', 'soft', 102400),
     ('enterprise', 'model_call', 'month', 'soft', 100000000)

@@ -46,11 +46,11 @@ CREATE UNIQUE INDEX IF NOT EXISTS invoices_period ON stormops.invoices (tenant_i
 CREATE INDEX IF NOT EXISTS invoices_corrects ON stormops.invoices (tenant_id, corrects);
 ALTER TABLE stormops.invoices ALTER COLUMN invoice_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER guard_insert BEFORE INSERT ON stormops.invoices
-    FOR EACH ROW WHEN (NEW.status <> 'draft') EXECUTE FUNCTION stormops.guard_invoice();
-CREATE OR REPLACE TRIGGER guard_invoice BEFORE UPDATE OR DELETE ON stormops.invoices
-    FOR EACH ROW EXECUTE FUNCTION stormops.guard_invoice();
+    FOR EACH ROW WHEN ((new.status <> 'draft'::text)) EXECUTE FUNCTION stormops_internal.guard_invoice();
+CREATE OR REPLACE TRIGGER guard_invoice BEFORE DELETE OR UPDATE ON stormops.invoices
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.guard_invoice();
 CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoices
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice();
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.guard_invoice();
 COMMENT ON TABLE stormops.invoices IS 'Invoices and credit notes. Written by generate_invoice(), finalize_invoice(), void_invoice(), credit_invoice(); a finalized one never changes again but for being voided (trigger).';
 COMMENT ON COLUMN stormops.invoices.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.invoices.invoice_id IS 'UUID version 7, made by the server.';
@@ -98,13 +98,13 @@ CREATE TABLE IF NOT EXISTS stormops.invoice_lines (
 );
 CREATE INDEX IF NOT EXISTS invoice_lines_adjusts ON stormops.invoice_lines (tenant_id, adjusts) WHERE adjusts IS NOT NULL;
 CREATE OR REPLACE TRIGGER guard_insert AFTER INSERT ON stormops.invoice_lines REFERENCING NEW TABLE AS come
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.guard_invoice_lines();
 CREATE OR REPLACE TRIGGER guard_update AFTER UPDATE ON stormops.invoice_lines REFERENCING OLD TABLE AS gone NEW TABLE AS come
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.guard_invoice_lines();
 CREATE OR REPLACE TRIGGER guard_delete AFTER DELETE ON stormops.invoice_lines REFERENCING OLD TABLE AS gone
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.guard_invoice_lines();
 CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoice_lines
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.guard_invoice_lines();
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.guard_invoice_lines();
 COMMENT ON TABLE stormops.invoice_lines IS 'Lines of invoices. Written with their invoice; fixed once it is finalized (trigger).';
 COMMENT ON COLUMN stormops.invoice_lines.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.invoice_lines.invoice_id IS 'The invoice, of the same tenant.';

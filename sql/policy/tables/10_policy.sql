@@ -89,8 +89,8 @@ CREATE TABLE IF NOT EXISTS stormops.policy_decisions_log (
     model_version text NOT NULL,
     PRIMARY KEY (tenant_id, run_id, property_id)
 ) PARTITION BY RANGE (run_id);
-CREATE TABLE IF NOT EXISTS stormops.policy_decisions_log_default PARTITION OF stormops.policy_decisions_log DEFAULT;
-COMMENT ON TABLE stormops.policy_decisions_log_default IS 'Decisions of a month that has no partition yet; maintain_partitions() moves them.';
+CREATE TABLE IF NOT EXISTS stormops_internal.policy_decisions_log_default PARTITION OF stormops.policy_decisions_log DEFAULT;
+COMMENT ON TABLE stormops_internal.policy_decisions_log_default IS 'Decisions of a month that has no partition yet; maintain_partitions() moves them.';
 -- Where new rows lie: rows stand in the order in which they came, so this is small, costs a writer next to
 -- nothing, and lets a check read only what is new.
 -- A run fills many ranges at once, and the server keeps at most 256 that wait to be summarized: each more is a line in its log.

@@ -14,7 +14,7 @@ DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = 'stormops.policy_run_digests'::regclass AND g.tgname = 'enter_run') THEN
         CREATE CONSTRAINT TRIGGER enter_run AFTER INSERT ON stormops.policy_run_digests DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW EXECUTE FUNCTION stormops.enter_run();
+            FOR EACH ROW EXECUTE FUNCTION stormops_internal.enter_run();
     END IF;
 END
 $$;

@@ -1,6 +1,6 @@
 -- attest(): is this installation as isolated as it was shipped?
 
-CREATE FUNCTION stormops.attested_properties(OUT place integer, OUT property text, OUT severity text, OUT remedy text) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.attested_properties(OUT place integer, OUT property text, OUT severity text, OUT remedy text) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -18,7 +18,7 @@ CREATE FUNCTION stormops.attested_properties(OUT place integer, OUT property tex
         (11, 'no_foreign_definer', 'critical', 'REVOKE EXECUTE ON FUNCTION … FROM PUBLIC; or give it to a role that is under row security.'),
         (12, 'views_ask_as_caller', 'critical', 'ALTER VIEW … SET (security_invoker); drop the materialized view.'),
         (13, 'keys_lead_with_tenant', 'high', 'Make it anew with tenant_id first.'),
-        (14, 'tables_registered', 'high', 'Move the table out of schema stormops and call stormops.protect(''…''); or DELETE FROM stormops.protected_tables.'),
+        (14, 'tables_registered', 'high', 'Move the table out of schema stormops and call stormops.protect(''…''); or DELETE FROM stormops_internal.protected_tables.'),
         (15, 'triggers_as_shipped', 'high', 'SELECT stormops.install(); ALTER TABLE … ENABLE TRIGGER ALL; drop a trigger that is not yours.'),
         (16, 'no_rules', 'high', 'DROP RULE … ON …;'),
         (17, 'publications_filtered', 'high', 'ALTER PUBLICATION … SET TABLE … WHERE (tenant_id = ''…'');'),
@@ -32,7 +32,7 @@ CREATE FUNCTION stormops.attested_properties(OUT place integer, OUT property tex
         (25, 'no_grant_missing', 'low', 'SELECT stormops.renew_grants();')
     ) AS p (place, property, severity, remedy)
 $$;
-COMMENT ON FUNCTION stormops.attested_properties() IS 'What attest() attests, the worst first. severity: critical (tenants'' rows may be open), high (a defence is gone), medium (a way in for what another fault opens), low (something does not work).';
+COMMENT ON FUNCTION stormops_internal.attested_properties() IS 'What attest() attests, the worst first. severity: critical (tenants'' rows may be open), high (a defence is gone), medium (a way in for what another fault opens), low (something does not work).';
 
 CREATE FUNCTION stormops.attest(OUT property text, OUT pass boolean, OUT severity text, OUT evidence text, OUT remedy text) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -44,13 +44,13 @@ CREATE FUNCTION stormops.attest(OUT property text, OUT pass boolean, OUT severit
         FROM (
             SELECT u.*, row_number() OVER (PARTITION BY u.property ORDER BY u.evidence) AS turn
             FROM (
-                SELECT * FROM stormops.attest_tables()
-                UNION SELECT * FROM stormops.attest_policies()
-                UNION SELECT * FROM stormops.attest_side_ways()
-                UNION SELECT * FROM stormops.attest_roles()
-                UNION SELECT * FROM stormops.attest_grants()
-                UNION SELECT * FROM stormops.attest_functions()
-                UNION SELECT * FROM stormops.attest_server()
+                SELECT * FROM stormops_internal.attest_tables()
+                UNION SELECT * FROM stormops_internal.attest_policies()
+                UNION SELECT * FROM stormops_internal.attest_side_ways()
+                UNION SELECT * FROM stormops_internal.attest_roles()
+                UNION SELECT * FROM stormops_internal.attest_grants()
+                UNION SELECT * FROM stormops_internal.attest_functions()
+                UNION SELECT * FROM stormops_internal.attest_server()
             ) AS u
         ) AS w
         GROUP BY w.property
@@ -58,7 +58,7 @@ CREATE FUNCTION stormops.attest(OUT property text, OUT pass boolean, OUT severit
     SELECT p.property, w.property IS NULL, p.severity,
         w.evidence || CASE WHEN w.n > 20 THEN format('; and %s more', w.n - 20) ELSE '' END,
         CASE WHEN w.property IS NOT NULL THEN p.remedy END
-    FROM stormops.attested_properties() AS p LEFT JOIN wrong AS w ON w.property = p.property
+    FROM stormops_internal.attested_properties() AS p LEFT JOIN wrong AS w ON w.property = p.property
     ORDER BY p.place
 $$;
 COMMENT ON FUNCTION stormops.attest() IS 'Is this installation as isolated as it was shipped? One row for each property, the worst first: pass; severity (critical, high, medium, low); evidence: every object that differs, of more than 20 the first, NULL if it passes; remedy: what to do. Reads the catalogues only, and writes nothing. A superuser can deceive it, as anything in the database.';

@@ -1,6 +1,6 @@
 -- attest(): who was granted what, beside what renew_grants() gives.
 
-CREATE FUNCTION stormops.privileges(acl aclitem[], OUT grantee oid, OUT privilege text) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.privileges(acl aclitem[], OUT grantee oid, OUT privilege text) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -9,51 +9,51 @@ CREATE FUNCTION stormops.privileges(acl aclitem[], OUT grantee oid, OUT privileg
     CROSS JOIN LATERAL (VALUES (a.privilege_type), (CASE WHEN a.is_grantable THEN 'GRANT OPTION for ' || a.privilege_type END)) AS p (privilege)
     WHERE p.privilege IS NOT NULL
 $$;
-COMMENT ON FUNCTION stormops.privileges(aclitem[]) IS 'Who has which privilege by a list of them; the option to grant it on is one of its own.';
+COMMENT ON FUNCTION stormops_internal.privileges(aclitem[]) IS 'Who has which privilege by a list of them; the option to grant it on is one of its own.';
 
-CREATE FUNCTION stormops.present_grants(OUT kind text, OUT object text, OUT grantee oid, OUT privilege text) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.present_grants(OUT kind text, OUT object text, OUT grantee oid, OUT privilege text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     WITH relation AS (
         SELECT c.* FROM pg_class AS c
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-            AND (c.relnamespace = 'stormops'::regnamespace OR c.oid IN (SELECT t.relation FROM stormops.tenant_relations() AS t))
+            AND (c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) OR c.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
     )
     SELECT 'table', r.oid::regclass::text, a.grantee, a.privilege
-    FROM relation AS r, stormops.privileges(r.relacl) AS a WHERE a.grantee <> r.relowner
+    FROM relation AS r, stormops_internal.privileges(r.relacl) AS a WHERE a.grantee <> r.relowner
     UNION ALL
     SELECT 'column', format('%s.%I', r.oid::regclass, c.attname), a.grantee, a.privilege
-    FROM relation AS r JOIN pg_attribute AS c ON c.attrelid = r.oid AND NOT c.attisdropped, stormops.privileges(c.attacl) AS a WHERE a.grantee <> r.relowner
+    FROM relation AS r JOIN pg_attribute AS c ON c.attrelid = r.oid AND NOT c.attisdropped, stormops_internal.privileges(c.attacl) AS a WHERE a.grantee <> r.relowner
     UNION ALL
     SELECT 'function', p.oid::regprocedure::text, a.grantee, a.privilege
-    FROM pg_proc AS p, stormops.privileges(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
-    WHERE p.pronamespace = 'stormops'::regnamespace AND a.grantee <> p.proowner
+    FROM pg_proc AS p, stormops_internal.privileges(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+    WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND a.grantee <> p.proowner
     UNION ALL
     SELECT 'schema', n.nspname::text, a.grantee, a.privilege
-    FROM pg_namespace AS n, stormops.privileges(n.nspacl) AS a WHERE n.nspname = 'stormops' AND a.grantee <> n.nspowner
+    FROM pg_namespace AS n, stormops_internal.privileges(n.nspacl) AS a WHERE n.nspname IN ('stormops', 'stormops_internal') AND a.grantee <> n.nspowner
     UNION ALL
     SELECT 'parameter', p.parname, a.grantee, a.privilege
-    FROM pg_parameter_acl AS p, stormops.privileges(p.paracl) AS a
+    FROM pg_parameter_acl AS p, stormops_internal.privileges(p.paracl) AS a
     WHERE (p.parname LIKE 'app.current%' OR p.parname LIKE 'stormops.%' OR p.parname IN ('session_replication_role', 'row_security'))
         AND a.grantee <> 10 -- the bootstrap superuser, who is the grantor
     UNION ALL
-    SELECT 'default privileges', format('of %s%s', d.defaclrole::regrole, CASE WHEN d.defaclnamespace = 'stormops'::regnamespace THEN ' in stormops' ELSE '' END),
+    SELECT 'default privileges', format('of %s%s', d.defaclrole::regrole, CASE WHEN d.defaclnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) THEN ' in ' || d.defaclnamespace::regnamespace ELSE '' END),
         a.grantee, a.privilege
-    FROM pg_default_acl AS d, stormops.privileges(d.defaclacl) AS a
-    WHERE (d.defaclrole = 'stormops_owner'::regrole OR d.defaclnamespace = 'stormops'::regnamespace) AND a.grantee <> d.defaclrole
+    FROM pg_default_acl AS d, stormops_internal.privileges(d.defaclacl) AS a
+    WHERE (d.defaclrole = 'stormops_owner'::regrole OR d.defaclnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)) AND a.grantee <> d.defaclrole
 $$;
-COMMENT ON FUNCTION stormops.present_grants() IS 'Every privilege on StormOps'' objects, settings and tenants'' tables that is not its owner''s by being it.';
+COMMENT ON FUNCTION stormops_internal.present_grants() IS 'Every privilege on StormOps'' objects, settings and tenants'' tables that is not its owner''s by being it.';
 
-CREATE FUNCTION stormops.shipped_grants(OUT kind text, OUT object text, OUT grantee oid, OUT privilege text) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.shipped_grants(OUT kind text, OUT object text, OUT grantee oid, OUT privilege text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     WITH usage AS (
-        SELECT u.grantee, u.kind FROM stormops.granted_roles() AS u
+        SELECT u.grantee, u.kind FROM stormops_internal.granted_roles() AS u
     ), granted AS (
         SELECT u.grantee, m.relation, m.command, m.columns
-        FROM usage AS u, stormops.table_matrix() AS m
+        FROM usage AS u, stormops_internal.table_matrix() AS m
         WHERE (u.kind IN ('app', 'trusted_app') OR u.kind = 'operator' AND m.command = 'SELECT')
             AND m.through IS NULL AND m.least_role IS NOT NULL
     )
@@ -62,41 +62,41 @@ CREATE FUNCTION stormops.shipped_grants(OUT kind text, OUT object text, OUT gran
     SELECT 'column', format('%s.%I', g.relation::regclass, c.name), g.grantee, g.command FROM granted AS g, unnest(g.columns) AS c (name)
     UNION ALL
     SELECT 'table', to_regclass(format('stormops.%I', v.view_name))::text, u.grantee, 'SELECT'
-    FROM usage AS u, stormops.tenant_views() AS v
+    FROM usage AS u, stormops_internal.tenant_views() AS v
     WHERE u.kind <> 'monitor'
     UNION ALL
     SELECT 'function', p.oid::regprocedure::text, u.grantee, 'EXECUTE'
-    FROM usage AS u JOIN stormops.granted_functions() AS f ON u.kind = ANY (f.kinds)
-    JOIN pg_proc AS p ON p.oid = to_regprocedure('stormops.' || f.signature)
+    FROM usage AS u JOIN stormops_internal.granted_functions() AS f ON u.kind = ANY (f.kinds)
+    JOIN pg_proc AS p ON p.oid = to_regprocedure(f.signature)
     UNION ALL
     SELECT 'function', p.oid::regprocedure::text, 'stormops_owner'::regrole, 'EXECUTE'
     FROM pg_proc AS p
-    WHERE p.pronamespace = 'stormops'::regnamespace AND p.proowner <> 'stormops_owner'::regrole AND p.proname <> 'install'
-        AND p.oid::regprocedure::text IN (SELECT s.signature FROM stormops.shipped_functions() AS s WHERE NOT s.definer UNION ALL SELECT 'stormops.shipped_functions()')
+    WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND p.proowner <> 'stormops_owner'::regrole AND p.proname <> 'install'
+        AND p.oid::regprocedure::text IN (SELECT s.signature FROM stormops_internal.shipped_functions() AS s WHERE NOT s.definer UNION ALL SELECT 'stormops_internal.shipped_functions()')
     UNION ALL
-    SELECT 'schema', 'stormops', u.grantee, 'USAGE' FROM usage AS u
+    SELECT 'schema', s.name, u.grantee, 'USAGE' FROM usage AS u, unnest('{stormops,stormops_internal}'::text[]) AS s (name)
     UNION ALL
-    SELECT 'schema', 'stormops', 'stormops_owner'::regrole, k.privilege FROM (VALUES ('USAGE'), ('CREATE')) AS k (privilege)
+    SELECT 'schema', s.name, 'stormops_owner'::regrole, k.privilege FROM unnest('{stormops,stormops_internal}'::text[]) AS s (name), (VALUES ('USAGE'), ('CREATE')) AS k (privilege)
     UNION ALL
     SELECT 'parameter', s.setting, u.grantee, 'SET'
     FROM usage AS u, (VALUES ('app.current_tenant'), ('app.current_user_id')) AS s (setting) WHERE u.kind = 'trusted_app'
 $$;
-COMMENT ON FUNCTION stormops.shipped_grants() IS 'Every privilege that the roles with use, and stormops_owner, must have: what renew_grants() gives.';
+COMMENT ON FUNCTION stormops_internal.shipped_grants() IS 'Every privilege that the roles with use, and stormops_owner, must have: what renew_grants() gives.';
 
-CREATE FUNCTION stormops.attest_grants(OUT property text, OUT evidence text) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.attest_grants(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     WITH present AS MATERIALIZED (
-        SELECT DISTINCT p.* FROM stormops.present_grants() AS p
+        SELECT DISTINCT p.* FROM stormops_internal.present_grants() AS p
     ), shipped AS MATERIALIZED (
-        SELECT DISTINCT s.* FROM stormops.shipped_grants() AS s
+        SELECT DISTINCT s.* FROM stormops_internal.shipped_grants() AS s
     ), added AS (
         SELECT * FROM present EXCEPT SELECT * FROM shipped
     ), missing AS (
         SELECT * FROM shipped EXCEPT SELECT * FROM present
     ), tenants_role AS (
-        SELECT r.oid, r.rolname FROM stormops.granted_roles() AS u JOIN pg_roles AS r ON r.oid = u.grantee AND NOT r.rolsuper
+        SELECT r.oid, r.rolname FROM stormops_internal.granted_roles() AS u JOIN pg_roles AS r ON r.oid = u.grantee AND NOT r.rolsuper
     )
     SELECT CASE WHEN a.grantee = 0 THEN 'nothing_to_public' ELSE 'no_grant_added' END,
         format('%s on %s %s to %s', a.privilege, a.kind, a.object, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
@@ -116,7 +116,7 @@ CREATE FUNCTION stormops.attest_grants(OUT property text, OUT evidence text) RET
     FROM tenants_role AS t
     WHERE has_database_privilege(t.oid, current_database(), 'TEMPORARY')
         -- The library refuses what would outlive its transaction, if it is there from the session's first statement on.
-        AND NOT (stormops.library_is_preloaded() AND current_setting('stormops.guard_temporary_tables')::boolean)
+        AND NOT (stormops_internal.library_is_preloaded() AND current_setting('stormops.guard_temporary_tables')::boolean)
     UNION ALL
     SELECT 'no_create', format('%s may use %s %s', t.rolname, k.kind, k.name)
     FROM tenants_role AS t, LATERAL (
@@ -126,4 +126,4 @@ CREATE FUNCTION stormops.attest_grants(OUT property text, OUT evidence text) RET
         WHERE NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c') AND has_language_privilege(t.oid, l.oid, 'USAGE')
     ) AS k (kind, name)
 $$;
-COMMENT ON FUNCTION stormops.attest_grants() IS 'Of attest(): grants that are not as renew_grants() gives them, and rights with which a tenant''s role could make objects of its own.';
+COMMENT ON FUNCTION stormops_internal.attest_grants() IS 'Of attest(): grants that are not as renew_grants() gives them, and rights with which a tenant''s role could make objects of its own.';

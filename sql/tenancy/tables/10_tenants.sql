@@ -10,12 +10,12 @@ CREATE TABLE IF NOT EXISTS stormops.tenants (
     CHECK ((tier = 'trial') = (trial_ends_at IS NOT NULL))
 );
 ALTER TABLE stormops.tenants ALTER COLUMN tenant_id SET DEFAULT stormops.new_id();
-CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.tenants
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
-CREATE OR REPLACE TRIGGER legal_step BEFORE INSERT OR UPDATE OR DELETE ON stormops.tenants
-    FOR EACH ROW EXECUTE FUNCTION stormops.legal_step();
+CREATE OR REPLACE TRIGGER announce_standing AFTER DELETE OR UPDATE ON stormops.tenants
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.announce_standing();
+CREATE OR REPLACE TRIGGER legal_step BEFORE INSERT OR DELETE OR UPDATE ON stormops.tenants
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.legal_step();
 CREATE OR REPLACE TRIGGER legal_truncate BEFORE TRUNCATE ON stormops.tenants
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.legal_step();
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.legal_step();
 COMMENT ON TABLE stormops.tenants IS 'The organisations. Rows come from provision_tenant() and change by suspend_tenant(), reactivate_tenant(), close_tenant(); none is ever deleted, so that an id or a name is never used twice.';
 COMMENT ON COLUMN stormops.tenants.tenant_id IS 'UUID version 7, made by the server.';
 COMMENT ON COLUMN stormops.tenants.org_name IS 'Name of the organisation, 1 to 200 characters.';
@@ -45,7 +45,7 @@ DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = 'stormops.tenant_events'::regclass AND g.tgname = 'enter_event') THEN
         CREATE CONSTRAINT TRIGGER enter_event AFTER INSERT ON stormops.tenant_events DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW EXECUTE FUNCTION stormops.enter_event();
+            FOR EACH ROW EXECUTE FUNCTION stormops_internal.enter_event();
     END IF;
 END
 $$;
@@ -74,8 +74,8 @@ CREATE TABLE IF NOT EXISTS stormops.users (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS users_email_key ON stormops.users (tenant_id, lower(email)) WHERE removed_at IS NULL;
 ALTER TABLE stormops.users ALTER COLUMN user_id SET DEFAULT stormops.new_id();
-CREATE OR REPLACE TRIGGER announce_standing AFTER UPDATE OR DELETE ON stormops.users
-    FOR EACH STATEMENT EXECUTE FUNCTION stormops.announce_standing();
+CREATE OR REPLACE TRIGGER announce_standing AFTER DELETE OR UPDATE ON stormops.users
+    FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.announce_standing();
 COMMENT ON TABLE stormops.users IS 'People of a tenant and their roles. Written by add_user(), set_user_role() and remove_user(); a removed user keeps the row and loses the role.';
 COMMENT ON COLUMN stormops.users.tenant_id IS 'The tenant that the user belongs to.';
 COMMENT ON COLUMN stormops.users.user_id IS 'UUID version 7, made by the server; app.current_user_id names it.';
@@ -85,14 +85,14 @@ COMMENT ON COLUMN stormops.users.role IS 'admin, crew_chief, field_user or viewe
 COMMENT ON COLUMN stormops.users.created_at IS 'When the user was added.';
 COMMENT ON COLUMN stormops.users.removed_at IS 'When the user was removed.';
 
-CREATE TABLE IF NOT EXISTS stormops.usage_grants (
+CREATE TABLE IF NOT EXISTS stormops_internal.usage_grants (
     grantee    regrole PRIMARY KEY,
     kind       text NOT NULL CHECK (kind IN ('app', 'trusted_app', 'operator', 'monitor')),
     granted_at timestamptz NOT NULL DEFAULT now(),
     granted_by name NOT NULL DEFAULT current_user
 );
-COMMENT ON TABLE stormops.usage_grants IS 'Which database role has which kind of use. Written by grant_usage() and revoke_usage().';
-COMMENT ON COLUMN stormops.usage_grants.grantee IS 'The database role; its oid, so that a new role of an old name gets nothing.';
-COMMENT ON COLUMN stormops.usage_grants.kind IS 'app, trusted_app, operator or monitor.';
-COMMENT ON COLUMN stormops.usage_grants.granted_at IS 'When it was granted.';
-COMMENT ON COLUMN stormops.usage_grants.granted_by IS 'Who granted it.';
+COMMENT ON TABLE stormops_internal.usage_grants IS 'Which database role has which kind of use. Written by grant_usage() and revoke_usage().';
+COMMENT ON COLUMN stormops_internal.usage_grants.grantee IS 'The database role; its oid, so that a new role of an old name gets nothing.';
+COMMENT ON COLUMN stormops_internal.usage_grants.kind IS 'app, trusted_app, operator or monitor.';
+COMMENT ON COLUMN stormops_internal.usage_grants.granted_at IS 'When it was granted.';
+COMMENT ON COLUMN stormops_internal.usage_grants.granted_by IS 'Who granted it.';

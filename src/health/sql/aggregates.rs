@@ -11,7 +11,7 @@ use crate::postgres::memory::{allocated, collected};
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 use pgrx::prelude::*;
 
-const USAGE: &str = "SELECT stormops.repeats_agg(hash) FROM ...";
+const USAGE: &str = "SELECT stormops_internal.repeats_agg(hash) FROM ...";
 
 /// The state in argument 0, made if there is none.
 ///

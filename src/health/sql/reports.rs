@@ -10,7 +10,7 @@ fn read<T: DeserializeOwned>(data: Document) -> T {
     data.read().unwrap_or_else(|| {
         refuse(
             "this is not what the page's data function returns",
-            "Pass stormops.health_report_data(storm_id) or stormops.platform_report_data().",
+            "Pass stormops_internal.health_report_data(storm_id) or stormops_internal.platform_report_data().",
         )
     })
 }

@@ -17,14 +17,14 @@ use serde_json::json;
 /// `(state, decision, reason, value)`. Rows with a NULL are none.
 unsafe fn collect(call: FunctionCallInfo) -> Datum {
     unsafe {
-        let counts = state::<Counts>(call, "SELECT stormops.decision_counts(...) FROM ...");
+        let counts = state::<Counts>(call, "SELECT stormops_internal.decision_counts(...) FROM ...");
         if let (Some(decision), Some(reason), Some(value)) = (argument(call, 1), argument(call, 2), argument(call, 3))
             && !counts.push(bytes(decision), bytes(reason), double(value))
         {
             raise(
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                 "too many different decisions and reasons, or a long one",
-                "SELECT stormops.decision_counts(decision, reason, value) FROM stormops.policy_decisions_log; they are at most 64, of at most 1000 bytes.",
+                "SELECT stormops_internal.decision_counts(decision, reason, value) FROM stormops.policy_decisions_log; they are at most 64, of at most 1000 bytes.",
             );
         }
         answer(counts)

@@ -17,7 +17,7 @@ use pgrx::prelude::*;
 /// their send functions give them.
 unsafe fn collect(call: FunctionCallInfo) -> Datum {
     unsafe {
-        let seal = state::<Seal>(call, "SELECT stormops.decisions_seal(...) FROM ...");
+        let seal = state::<Seal>(call, "SELECT stormops_internal.decisions_seal(...) FROM ...");
         let mut row = Form::default();
         for i in 1..=4 {
             row.push(argument(call, i).map(|datum| uuid(datum).as_slice()));

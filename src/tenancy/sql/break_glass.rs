@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "who calls, in which transaction")]
 
-use crate::postgres::lookup::{By, Key, Row, table, with_row};
+use crate::postgres::lookup::{By, Key, Row, Schema, table, with_row};
 use crate::postgres::raise::raise;
 use crate::tenancy::context::{self, Admission};
 use crate::tenancy::entry::Entry;
@@ -19,17 +19,22 @@ struct Grant {
 
 /// The grant, if it is open.
 fn open_grant(grant: Id) -> Option<Grant> {
-    with_row(table(c"break_glass_grants"), By::Column, &[(c"grant_id", Key::Id(grant))], |row: &Row| {
-        if row.get::<i64>(c"closed_at").is_some() {
-            return None;
-        }
-        Some(Grant {
-            tenant: *row.get::<pgrx::Uuid>(c"tenant_id")?.as_bytes(),
-            opened_by: row.get(c"opened_by")?,
-            opened_in: row.get::<i64>(c"opened_in")? as u64, // an xid8, whose bytes are the same
-            expires: row.get(c"expires_at")?,
-        })
-    })?
+    with_row(
+        table(Schema::Public, c"break_glass_grants"),
+        By::Column,
+        &[(c"grant_id", Key::Id(grant))],
+        |row: &Row| {
+            if row.get::<i64>(c"closed_at").is_some() {
+                return None;
+            }
+            Some(Grant {
+                tenant: *row.get::<pgrx::Uuid>(c"tenant_id")?.as_bytes(),
+                opened_by: row.get(c"opened_by")?,
+                opened_in: row.get::<i64>(c"opened_in")? as u64, // an xid8, whose bytes are the same
+                expires: row.get(c"expires_at")?,
+            })
+        },
+    )?
 }
 
 /// Works in the tenant of an open grant for the rest of this transaction, read only. Returns it.
