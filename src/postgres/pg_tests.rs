@@ -1,6 +1,7 @@
 //! What a caller sizes ends in an error of the statement, and whatever else finds no memory in the end of its own session.
 
 #![expect(unsafe_code, reason = "bounds this process's address space")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::pg_tests::{fails_with, holds};
 use pgrx::prelude::*;
