@@ -1,6 +1,8 @@
 //! What every domain needs of the server, each thing once. No module here knows a domain.
 
 pub mod aggregate;
+#[cfg(not(test))] // tests run without a server
+mod allocator;
 pub mod bytea;
 pub mod call;
 pub mod float_state;

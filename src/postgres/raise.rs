@@ -45,10 +45,16 @@ pub fn required<T>(argument: Option<T>, name: &str) -> T {
     })
 }
 
-/// What ereport() is in C, with errhidestmt(): the statement, and what it holds, stays out of the log.
+/// What ereport() is in C, perhaps with errhidestmt(): the statement, and what it holds, stays out of the log.
 ///
 /// SAFETY: an ERROR jumps over the frames up to the nearest guard: they own nothing. No text has a per cent sign.
-pub unsafe fn raise_from_c(level: PgLogLevel, code: PgSqlErrorCode, message: &'static CStr, hint: &'static CStr) {
+pub unsafe fn raise_from_c(
+    level: PgLogLevel,
+    code: PgSqlErrorCode,
+    message: &'static CStr,
+    hint: &'static CStr,
+    hide_statement: bool,
+) {
     unsafe extern "C-unwind" {
         fn errstart(level: c_int, domain: *const c_char) -> bool;
         fn errcode(code: c_int) -> c_int;
@@ -63,7 +69,7 @@ pub unsafe fn raise_from_c(level: PgLogLevel, code: PgSqlErrorCode, message: &'s
             errcode(code as c_int);
             errmsg(message.as_ptr());
             errhint(hint.as_ptr());
-            errhidestmt(true);
+            errhidestmt(hide_statement);
             errfinish(c"raise.rs".as_ptr(), line!() as c_int, c"raise_from_c".as_ptr());
         }
     }
