@@ -17,8 +17,7 @@ mod functions;
 mod goldens;
 mod in_place;
 mod moments;
-pub mod multiplicity;
-mod normal;
+mod one_sided;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod power;

@@ -13,6 +13,7 @@ mod metering;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod policy;
+mod statistics;
 mod support;
 mod tenancy;
 mod uplift;

@@ -1,7 +1,7 @@
 //! The decision rule of a risk attitude.
 
+use crate::statistics::normal;
 use pgrx::prelude::*;
-use statrs::distribution::{ContinuousCDF, Normal};
 
 /// How many standard deviations of its uncertainty a score is moved before it is compared with
 /// the break-even uplift.
@@ -10,7 +10,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 /// score + z * sd >= breakeven for z = the (1 - confidence) quantile of N(0, 1). Since z falls
 /// as confidence rises, what a stricter mode treats a laxer one treats too.
 fn attitude(confidence: f64) -> Option<f64> {
-    (confidence > 0.0 && confidence < 1.0).then(|| Normal::standard().inverse_cdf(1.0 - confidence))
+    (confidence > 0.0 && confidence < 1.0).then(|| normal::quantile(1.0 - confidence))
 }
 
 #[pg_extern(sql = false)]

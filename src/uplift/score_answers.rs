@@ -3,10 +3,10 @@
 use super::aggregate::read;
 use super::drift::{Drift, Severity};
 use super::means::Moments;
-use super::p_values;
 use super::sample::Sample;
 use super::scores::{Score, Scores};
 use crate::errors::raise;
+use crate::statistics::student;
 use pgrx::prelude::*;
 
 fn scores(state: &[u8]) -> Scores<'_> {
@@ -85,9 +85,7 @@ fn score_describe(
     let (n, moments) = (scores.n(), scores.moments());
     let (mean, sd) = (moments.map(|moments| moments.mean), moments.and_then(Moments::sd));
     // Student's interval; none of no width.
-    let margin = sd
-        .filter(|sd| *sd > 0.0)
-        .and_then(|sd| p_values::student_quantile(0.975, n as f64 - 1.0).map(|t| t * sd / (n as f64).sqrt()));
+    let margin = sd.filter(|sd| *sd > 0.0).map(|sd| student::upper(0.025, n as f64 - 1.0) * sd / (n as f64).sqrt());
     let (distinct, most) = scores.ties();
     let q = |q| scores.quantile(q);
     TableIterator::once((

@@ -1,7 +1,8 @@
 //! Before and around the comparison: sample sizes, the arms' sizes, many p-values at once.
 
 use super::{plan, refuse};
-use crate::experiment::{multiplicity, power, srm};
+use crate::experiment::{power, srm};
+use crate::statistics::multiplicity;
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
