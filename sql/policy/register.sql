@@ -17,9 +17,9 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()');
 
 -- Views that show tenants' rows as their caller sees them.
-INSERT INTO pg_temp.tenant_views (view_name) VALUES
-    ('policy_decisions'),
-    ('storm_results');
+INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
+    ('policy_decisions', '{app,trusted_app,operator}'),
+    ('storm_results', '{app,trusted_app,operator}');
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES

@@ -60,6 +60,9 @@ BEGIN
         FOR p IN SELECT f.signature FROM stormops_internal.granted_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', p.signature, g.role_name);
         END LOOP;
+        FOR p IN SELECT v.view_name FROM stormops_internal.granted_views() AS v WHERE g.kind = ANY (v.kinds) LOOP
+            EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
+        END LOOP;
         CONTINUE WHEN g.kind = 'monitor';
         -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
         FOR p IN
@@ -72,9 +75,6 @@ BEGIN
         END LOOP;
         FOR p IN SELECT DISTINCT c.relnamespace::regnamespace AS name FROM stormops_internal.protected() AS t JOIN pg_class AS c ON c.oid = t.relation LOOP
             EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', p.name, g.role_name);
-        END LOOP;
-        FOR p IN SELECT v.view_name FROM stormops_internal.tenant_views() AS v LOOP
-            EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
         END LOOP;
         -- The cluster's, and so not to be touched without need: another database may be about to.
         IF g.kind = 'trusted_app' AND 2 > (
