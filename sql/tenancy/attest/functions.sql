@@ -17,6 +17,26 @@ CREATE FUNCTION stormops_internal.function_digest(function oid) RETURNS text
 $$;
 COMMENT ON FUNCTION stormops_internal.function_digest(oid) IS 'SHA-256 of all that decides what a function does and as whom.';
 
+CREATE FUNCTION stormops_internal.drop_stale() RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    stale text;
+BEGIN
+    SELECT string_agg(p.oid::regprocedure::text, ', ') INTO stale
+    FROM pg_proc AS p
+    JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+    JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'stormops'
+    -- The script has written every function of this version in this transaction.
+    WHERE p.xmin <> pg_current_xact_id()::xid AND p.oid IS DISTINCT FROM to_regprocedure('stormops_internal.shipped_functions()');
+    IF stale IS NOT NULL THEN
+        EXECUTE 'DROP ROUTINE ' || stale;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.drop_stale() IS 'Of an upgrade script: drops the functions of the extension that this version no longer has.';
+
 CREATE FUNCTION stormops_internal.record_shipped() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
