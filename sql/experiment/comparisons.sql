@@ -31,7 +31,7 @@ CREATE FUNCTION stormops.compare_means(
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'compare_means_wrapper';
-COMMENT ON FUNCTION stormops.compare_means(double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means, states of arm_agg(), in one row: Welch''s interval and p_value; always-valid interval and p-value from a hundred leads on, thirty of them in each arm; adjusted_…: less slope times the covariate (CUPED), with variance_left of the plain one. status: ok, no_treatment, no_control, no_outcomes. Errors: 22023.';
+COMMENT ON FUNCTION stormops.compare_means(double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means, states of arm_agg(), in one row: Welch''s interval and p_value; always-valid interval and p-value from a hundred leads on, thirty of them in each arm; adjusted_...: less slope times the covariate (CUPED), with variance_left of the plain one. status: ok, no_treatment, no_control, no_outcomes. Errors: 22023.';
 
 CREATE FUNCTION stormops.compare_proportions(
     treated_converted bigint, treated_n bigint, control_converted bigint, control_n bigint, min_lift double precision DEFAULT 0.05,

@@ -201,7 +201,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('experiment %s has no property to assign', experiment_id),
             DETAIL = 'Its population is the active, contactable properties, those with a score of the storm if it is "scored".',
-            HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) … first, or create it with population => ''active''.';
+            HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) ... first, or create it with population => ''active''.';
     END IF;
 END
 $$;

@@ -1,4 +1,4 @@
--- Metrics for monitoring. Each has one home: a column of a monitor_…(), named in metric_families().
+-- Metrics for monitoring. Each has one home: a column of a monitor_...(), named in metric_families().
 -- The text, the exporter's queries and Grafana's panels are made from there.
 
 CREATE FUNCTION stormops.metric_families(OUT place integer, OUT source text, OUT measure text, OUT name text, OUT kind text, OUT help text) RETURNS SETOF record
@@ -58,7 +58,7 @@ CREATE FUNCTION stormops.metric_families(OUT place integer, OUT source text, OUT
         ('tenant_service', 'p99_seconds', '99 percent of them took at most this long.')
     ) AS f (source, measure, help)
 $$;
-COMMENT ON FUNCTION stormops.metric_families() IS 'The metrics for monitoring in their order: source, the monitor_…() that has it; measure, its column there; name, stormops_source_measure; kind, gauge or counter; help. Units are base units: seconds, bytes, ratios of 0 to 1.';
+COMMENT ON FUNCTION stormops.metric_families() IS 'The metrics for monitoring in their order: source, the monitor_...() that has it; measure, its column there; name, stormops_source_measure; kind, gauge or counter; help. Units are base units: seconds, bytes, ratios of 0 to 1.';
 
 CREATE FUNCTION stormops.monitoring_samples(OUT name text, OUT kind text, OUT help text, OUT labels jsonb, OUT value double precision) RETURNS SETOF record
     LANGUAGE sql STABLE

@@ -110,7 +110,7 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN events IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'events must be a JSON array',
-            HINT = 'Each element: {"metric_name": "model_call", "value": 1, "dimensions": {}, "idempotency_key": …, "at": …}.';
+            HINT = 'Each element: {"metric_name": "model_call", "value": 1, "dimensions": {}, "idempotency_key": ..., "at": ...}.';
     END IF;
     PERFORM stormops_internal.visit_all_tenants();
     BEGIN
@@ -166,4 +166,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.record_usages(jsonb) IS 'Records many events of the tenant in context, all or none. events: an array of {metric_name, value, dimensions ({}), idempotency_key (NULL), at (now)}; rules and errors as record_usage(). Returns recorded and duplicates (the same key with the same content: not counted again). INSERT INTO tenant_usage … SELECT does the same for rows, where a repeated key is an error.';
+COMMENT ON FUNCTION stormops.record_usages(jsonb) IS 'Records many events of the tenant in context, all or none. events: an array of {metric_name, value, dimensions ({}), idempotency_key (NULL), at (now)}; rules and errors as record_usage(). Returns recorded and duplicates (the same key with the same content: not counted again). INSERT INTO tenant_usage ... SELECT does the same for rows, where a repeated key is an error.';

@@ -10,7 +10,7 @@ BEGIN
             OR coalesce(NEW.valid_to, 'infinity') > coalesce(OLD.valid_to, 'infinity'))
     THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'a price is superseded, never changed or deleted',
-            HINT = 'SELECT stormops.set_price(…); the new price closes the old one.';
+            HINT = 'SELECT stormops.set_price(...); the new price closes the old one.';
     END IF;
     -- One writer at a time, so that two prices set at the same moment see each other.
     PERFORM stormops_internal.needs_read_committed();

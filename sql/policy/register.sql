@@ -53,6 +53,6 @@ INSERT INTO pg_temp.known_jobs (job, schedule, function, purpose) VALUES
 -- What can be wrong, and what to do about it, in order.
 INSERT INTO pg_temp.shipped_issues (issue, actions) VALUES
     ('no_policy', ARRAY['SELECT * FROM stormops.preview_policy(storm_id)', 'SELECT * FROM stormops.apply_policy(storm_id)']),
-    ('no_outcomes', ARRAY['Check that outcomes are recorded: stormops.record_outcome(…)',
+    ('no_outcomes', ARRAY['Check that outcomes are recorded: stormops.record_outcome(...)',
         'See when the outcome window ends: window_ends_at in check_conversion_rates(storm_id)']),
     ('partition_runway', ARRAY['SELECT stormops.maintain_partitions(3)', 'Check that it is scheduled: stormops.schedules()']);

@@ -11,7 +11,7 @@ BEGIN
     WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = decidable_storm.storm_id AND s.status = 'closed';
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('storm %s is closed', storm_id),
-            HINT = 'UPDATE stormops.storms SET status = ''active'' … opens it again.';
+            HINT = 'UPDATE stormops.storms SET status = ''active'' ... opens it again.';
     END IF;
 END
 $$;
@@ -25,7 +25,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
         MESSAGE = format('storm %s has no scored property', storm_id),
         DETAIL = 'A property is decided if it is active and has a row in lead_uplift for this storm.',
-        HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) … first.';
+        HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) ... first.';
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';

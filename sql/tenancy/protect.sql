@@ -165,4 +165,4 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.unprotect(regclass) IS 'Ends what protect() began: takes policies, grants and the default of tenant_id away, and gives the table back to its owner. Row security stays forced, so that nobody sees a row until you decide otherwise: ALTER TABLE … DISABLE ROW LEVEL SECURITY. For superusers. Error: 42704 the table is not protected.';
+COMMENT ON FUNCTION stormops.unprotect(regclass) IS 'Ends what protect() began: takes policies, grants and the default of tenant_id away, and gives the table back to its owner. Row security stays forced, so that nobody sees a row until you decide otherwise: ALTER TABLE ... DISABLE ROW LEVEL SECURITY. For superusers. Error: 42704 the table is not protected.';

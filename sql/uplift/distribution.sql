@@ -192,7 +192,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.score_design_effect(uuid) IS 'By how much a storm''s scores say less than as many independent ones, since those of one neighbourhood (0.01 degree) are alike: the variance of their mean by neighbourhoods (CR1) over the plain one, at least 1; NULL of fewer than two, and of equal scores. n scores, the latest of each property, of the model that scored last; clusters: neighbourhoods, and properties without coordinates. few_clusters: below 30 it is too small. For check_uplift_distribution(design_effect => …). Errors: 0B000; 22004; P0002.';
+COMMENT ON FUNCTION stormops.score_design_effect(uuid) IS 'By how much a storm''s scores say less than as many independent ones, since those of one neighbourhood (0.01 degree) are alike: the variance of their mean by neighbourhoods (CR1) over the plain one, at least 1; NULL of fewer than two, and of equal scores. n scores, the latest of each property, of the model that scored last; clusters: neighbourhoods, and properties without coordinates. few_clusters: below 30 it is too small. For check_uplift_distribution(design_effect => ...). Errors: 0B000; 22004; P0002.';
 
 CREATE FUNCTION stormops.uplift_drift(
     storm_id uuid, baseline text DEFAULT NULL,
