@@ -35,7 +35,7 @@ BEGIN
     PERFORM stormops.renew_grants();
 END
 $$;
-COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (works in the tenant that a verified token names), trusted_app (the same, and may SET app.current_tenant and app.current_user_id), operator (lifecycle of tenants; a tenant''s rows under break_glass() only), monitor (metrics; no tenant''s rows). Adds stormops to the role''s search_path in this database unless it has one of its own. For superusers. Errors: 22004, 22023 unknown kind, 42704 no such role, 0LP01 the role is outside row security.';
+COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (tenant by login() only), trusted_app (may also SET app.current_tenant), operator (tenants'' lifecycle; rows by break_glass() only), monitor (metrics only). Adds stormops to the role''s search_path. For superusers. Errors: 22004; 22023 unknown kind; 42704 no such role; 0LP01 the role is outside row security.';
 
 CREATE FUNCTION stormops.renew_grants() RETURNS void
     LANGUAGE plpgsql VOLATILE
