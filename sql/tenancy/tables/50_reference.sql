@@ -1,4 +1,4 @@
--- What users call, from the catalogue. For psql: \df+ shows the source of each function, hundreds of megabytes of it.
+-- What users call, from the catalogue. \df+ would print each function's source too, the statements of all tables among it.
 CREATE OR REPLACE VIEW stormops.reference WITH (security_invoker, security_barrier) AS
 SELECT f.domain,
     p.proname::text AS name,
@@ -17,7 +17,7 @@ JOIN pg_proc AS p ON p.oid = to_regprocedure(f.signature)
 JOIN pg_type AS t ON t.oid = p.prorettype
 CROSS JOIN LATERAL (
     SELECT coalesce(string_agg(concat_ws(' ', nullif(g.name, ''), format_type(g.type, NULL),
-            'DEFAULT ' || pg_get_function_arg_default(p.oid, g.place::integer)), ', ' ORDER BY g.place) FILTER (WHERE g.mode IN ('i', 'b', 'v')), '') AS arguments,
+            'DEFAULT ' || regexp_replace(pg_get_function_arg_default(p.oid, g.place::integer), '::[a-z][a-z_. ]*(\[\])?$', '')), ', ' ORDER BY g.place) FILTER (WHERE g.mode IN ('i', 'b', 'v')), '') AS arguments,
         string_agg(concat_ws(' ', g.name, format_type(g.type, NULL)), ', ' ORDER BY g.place) FILTER (WHERE g.mode IN ('o', 'b', 't')) AS columns
     FROM (
         SELECT u.name, u.type, coalesce(u.mode, 'i') AS mode, u.place
