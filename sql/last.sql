@@ -19,12 +19,12 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO stormops_owner', f.signature);
     END LOOP;
     REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
+    PERFORM stormops_internal.record_shipped();
     -- A restore sets row_security off and brings the tables with their rows; they come after this.
     IF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
         PERFORM stormops.install();
     END IF;
     PERFORM stormops_internal.drop_stale();
-    PERFORM stormops_internal.record_shipped();
     PERFORM stormops_internal.disown_grants();
 END
 $$;

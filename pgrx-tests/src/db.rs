@@ -29,7 +29,8 @@ impl Db {
     pub(crate) fn copy(name: &str, template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE {template}");
+        // File by file: through the log it would take twice as long, and push what others read out of shared memory.
+        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE {template} STRATEGY file_copy");
         cluster().superuser().batch_execute(&create).expect("a new database");
         Self { name }
     }

@@ -165,7 +165,7 @@ fn an_experiment_is_its_tenants() {
         fails_with(a.query(&call, &[&None::<Uuid>]), "22004");
     }
     for set in ["draw_arms($1)", "experiment_units($1)", "experiment_cells($1, NULL)"] {
-        assert!(a.query(&format!("SELECT * FROM stormops.{set}"), &[&in_b]).expect("no row").is_empty());
+        assert!(a.query(&format!("SELECT * FROM stormops_internal.{set}"), &[&in_b]).expect("no row").is_empty());
     }
     assert_eq!(get::<i64>(&mut b, "SELECT count(*) FROM experiment_assignments", &[]), 0);
     // Tenants share ids, and not a draw.

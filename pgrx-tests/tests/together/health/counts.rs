@@ -208,8 +208,8 @@ fn a_dump_keeps_the_counters_exact_with_rows_alone_too() {
     let own = "SELECT i.table_name FROM stormops_internal.installation_tables() AS i";
     let own = db.superuser().query(own, &[]).expect("tables of the installation");
     let without: Vec<String> =
-        own.iter().map(|row| format!("--exclude-table=stormops.{}", row.get::<_, String>(0))).collect();
-    let mut dump = vec!["-Fc", "--data-only", "-n", "stormops"];
+        own.iter().map(|row| format!("--exclude-table=stormops_internal.{}", row.get::<_, String>(0))).collect();
+    let mut dump = vec!["-Fc", "--data-only", "-n", "stormops", "-n", "stormops_internal"];
     dump.extend(without.iter().map(String::as_str));
     rows.pg_restore(&db.pg_dump(&dump), &["--data-only", "--disable-triggers", "--exit-on-error"]);
     assert_eq!(wrong(&rows), [""; 0]);

@@ -204,7 +204,7 @@ fn secrets_are_for_nobody_and_routes_for_admins() {
     for role in ["tapp", "op", "app", "mon", "nobody"] {
         let mut client = world.db.as_role(role);
         for table in ["alert_routes", "alert_deliveries"] {
-            fails_with(client.query(&format!("SELECT * FROM stormops.{table}"), &[]), "42501");
+            fails_with(client.query(&format!("SELECT * FROM stormops_internal.{table}"), &[]), "42501");
         }
     }
     let shown = world

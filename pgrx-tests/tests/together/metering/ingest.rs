@@ -277,7 +277,7 @@ fn the_platform_meters_its_runs_and_its_storage() {
         (SELECT sum(bytes) AS bytes FROM stormops_internal.storage_by_tenant()) AS s,
         (SELECT sum(pg_total_relation_size(c.oid)) AS bytes FROM pg_class AS c
             JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
-            WHERE relnamespace = 'stormops'::regnamespace AND relkind = 'r'
+            WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND relkind = 'r'
             AND (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM ' || c.oid::regclass, false, true, '')))[1]::text <> '0') AS t";
     let whole = format!("SELECT ({whole})::float8");
     assert!(get::<f64>(&mut db.superuser(), &whole, &[]) < 1.0);

@@ -75,12 +75,12 @@ fn a_forecast_states_its_days_its_method_and_its_uncertainty() {
     let wide = "SELECT (low < expected AND expected < high AND n = 13 AND method = 'daily mean')::text FROM stormops.forecast_usage('2024-01-14Z')";
     assert_eq!(rows(&mut b.op, wide), ["true"]);
     for call in [
-        "forecast_usage(NULL)",
-        "forecast_usage(now(), 1)",
-        "forecast_usage('infinity')",
-        "forecast_days('{NaN}', 3)",
-        "forecast_days('{1}', -1)",
+        "stormops.forecast_usage(NULL)",
+        "stormops.forecast_usage(now(), 1)",
+        "stormops.forecast_usage('infinity')",
+        "stormops_internal.forecast_days('{NaN}', 3)",
+        "stormops_internal.forecast_days('{1}', -1)",
     ] {
-        fails_with(b.op.query(&format!("SELECT * FROM stormops.{call}"), &[]), "22023");
+        fails_with(b.op.query(&format!("SELECT * FROM {call}"), &[]), "22023");
     }
 }

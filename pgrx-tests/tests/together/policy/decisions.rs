@@ -199,7 +199,7 @@ fn told_by_the_log(session: &mut Client, run: Uuid) -> String {
             (l.treat, l.hold, l.excluded, l.reasons, l.expected_value)
                 = (r.treat, r.hold, r.excluded, r.reasons, r.expected_value)
                 AND (SELECT sum(value::int) FROM jsonb_each_text(l.reasons)) = l.treat + l.hold + l.excluded AND l.full
-                AND l.partitions = 'policy_decisions_log_' || to_char(r.decided_at AT TIME ZONE 'UTC', 'YYYY_MM')
+                AND l.partitions = 'stormops_internal.policy_decisions_log_' || to_char(r.decided_at AT TIME ZONE 'UTC', 'YYYY_MM')
         FROM ({counts}) AS l, policy_runs AS r WHERE r.run_id = $1"
     );
     let row = session.query_one(&compare, &[&run]).expect("a run and its log");

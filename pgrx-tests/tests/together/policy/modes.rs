@@ -99,9 +99,15 @@ fn runs_decisions_and_outcomes_are_written_by_their_functions_only() {
         "SELECT stormops.record_outcome($1, (SELECT min(property_id::text)::uuid FROM policy_decisions), true)";
     session.execute(outcome, &[&hail]).expect("an outcome");
     let partition: String = get(&mut session, "SELECT min(tableoid::regclass::text) FROM policy_decisions_log", &[]);
-    let tables = ["policy_runs", "policy_decisions_log", "policy_outcomes", "policy_decisions_log_default", &partition];
+    let tables = [
+        "policy_runs",
+        "policy_decisions_log",
+        "policy_outcomes",
+        "stormops_internal.policy_decisions_log_default",
+        &partition,
+    ];
     for table in tables.into_iter().chain(["policy_decisions", "storm_results"]) {
-        let read = if table.starts_with("policy_decisions_log_") { "policy_decisions_log" } else { table };
+        let read = if table.contains("policy_decisions_log_") { "policy_decisions_log" } else { table };
         for statement in [
             format!("INSERT INTO {table} SELECT * FROM {read} LIMIT 1"),
             format!("UPDATE {table} SET storm_id = storm_id"),

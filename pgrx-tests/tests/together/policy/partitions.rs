@@ -131,9 +131,9 @@ fn old_decisions_are_dropped_by_the_month_and_the_last_month_never() {
                  name text := stormops_internal.decisions_partition('{old}');
                  ends date := date '{old}' + interval '1 month';
              BEGIN
-                 EXECUTE format('CREATE TABLE stormops.%I PARTITION OF stormops.policy_decisions_log
+                 EXECUTE format('CREATE TABLE stormops_internal.%I PARTITION OF stormops.policy_decisions_log
                      FOR VALUES FROM (%L) TO (%L)', name, stormops_internal.first_id_of('{old}'), stormops_internal.first_id_of(ends));
-                 EXECUTE format('ALTER TABLE stormops.%I OWNER TO stormops_owner', name);
+                 EXECUTE format('ALTER TABLE stormops_internal.%I OWNER TO stormops_owner', name);
              END $$"
         );
         superuser.batch_execute(&make).expect("an old partition");

@@ -108,7 +108,7 @@ const CATALOGUE: &str = "
         SELECT 'table', oid::regclass::text, coalesce(relacl, acldefault('r', relowner)) FROM r
         UNION ALL SELECT 'column', attrelid::regclass || '.' || attname, attacl FROM a WHERE attacl IS NOT NULL
         UNION ALL SELECT 'function', oid::regprocedure::text, coalesce(proacl, acldefault('f', proowner)) FROM f
-        UNION ALL SELECT 'schema', nspname::text, nspacl FROM pg_namespace WHERE nspname = 'stormops'
+        UNION ALL SELECT 'schema', nspname::text, nspacl FROM pg_namespace WHERE nspname IN ('stormops', 'stormops_internal')
     )
     SELECT concat_ws(' ', 'table:', oid::regclass, relkind, relowner::regrole, relrowsecurity, relforcerowsecurity,
         reloptions, pg_get_expr(relpartbound, oid), obj_description(oid, 'pg_class')) FROM r
@@ -194,7 +194,7 @@ fn dropping_the_extension_loses_no_row_and_opens_none_and_it_comes_back() {
     superuser.batch_execute("DROP EXTENSION stormops CASCADE").expect("a drop");
     same(&rows_before, &rows(&db), "without the extension");
     let tables = "SELECT relname::text FROM pg_class
-        WHERE relnamespace = 'stormops'::regnamespace AND relkind IN ('r', 'p', 'v')";
+        WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND relkind IN ('r', 'p', 'v')";
     let tables = lines(&mut superuser, tables);
     for role in ["tapp", "app", "op", "mon", "nobody"] {
         let mut session = db.as_role(role);

@@ -16,10 +16,10 @@ const WITH: &str = "
     WITH relation AS (
         SELECT c.oid::regclass AS name, c.*, a.attnum AS tenant, a.attnotnull AS tenant_given
         FROM pg_class AS c LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
-        WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p')
+        WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p')
     ), function AS (
         SELECT p.oid::regprocedure AS name, p.*, pg_get_userbyid(p.proowner) AS owner
-        FROM pg_proc AS p WHERE p.pronamespace = 'stormops'::regnamespace
+        FROM pg_proc AS p WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)
     ), policy AS (
         SELECT r.name, p.*, p.polpermissive AS permissive,
             p.polcmd = '*' AND p.polroles = '{0}' AND p.polwithcheck IS NULL
@@ -61,7 +61,7 @@ rules! {
     tables_of_the_installation_hold_no_tenants_row_and_are_nobodys_but_the_owners:
         "SELECT r.name FROM relation AS r WHERE relname IN (SELECT i.table_name FROM stormops_internal.installation_tables() AS i) AND (tenant IS NOT NULL
             OR EXISTS (SELECT FROM aclexplode(r.relacl) AS a WHERE a.grantee <> r.relowner))
-        UNION ALL SELECT oid::regclass FROM pg_class AS c WHERE relnamespace = 'stormops'::regnamespace
+        UNION ALL SELECT oid::regclass FROM pg_class AS c WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)
             AND relkind = 'S' AND EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee <> c.relowner)"
     /// Reading, that is, and only what the tenants' own users may read.
     operators_have_the_published_right_to_read_and_no_other:
@@ -89,7 +89,7 @@ rules! {
     every_key_and_index_begins_with_the_tenant:
         "SELECT name FROM key WHERE tenant IS NOT NULL AND columns[1] <> tenant
             AND name <> 'stormops.tenants_name_key_key'
-            AND name !~ '^stormops.tenant_usage(_default|_[0-9_]{7})?_(new|usage_seq_idx)$'"
+            AND name !~ '^stormops(_internal)?.tenant_usage(_default|_[0-9_]{7})?_(new|usage_seq_idx)$'"
     every_reference_carries_the_tenant_and_cascades_nothing:
         "SELECT name FROM reference WHERE conkey[1] <> tenant OR confdeltype <> 'a' OR confupdtype <> 'a'
             OR NOT convalidated OR confkey[1] <> (SELECT r.tenant FROM relation AS r WHERE r.oid = confrelid)"
@@ -99,20 +99,20 @@ rules! {
     all_relations_are_the_owners_and_none_a_member_of_the_extension:
         "SELECT c.oid::regclass FROM pg_class AS c
         LEFT JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
-        WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind <> 'c'
+        WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind <> 'c'
             AND (pg_get_userbyid(c.relowner) <> 'stormops_owner' OR d.objid IS NOT NULL)"
     /// A matview has no row security, a rule rewrites what was judged; a sequence counts all tenants: the only one is
     /// that of a column which nobody may read. A composite type is a list of columns, and holds no row.
     there_are_only_tables_views_and_indexes:
-        "SELECT oid::regclass FROM pg_class WHERE relnamespace = 'stormops'::regnamespace
+        "SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)
             AND relkind NOT IN ('r', 'p', 'v', 'i', 'I', 'c') AND oid <> 'stormops.usage_order'::regclass
         UNION ALL SELECT ev_class::regclass FROM pg_rewrite JOIN pg_class AS c ON c.oid = ev_class
-        WHERE c.relnamespace = 'stormops'::regnamespace AND rulename <> '_RETURN'"
+        WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND rulename <> '_RETURN'"
     every_trigger_runs_a_function_of_the_extension:
         "SELECT tgname FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid
         WHERE NOT t.tgisinternal AND (t.tgfoid NOT IN (SELECT oid FROM function) OR t.tgenabled = 'D')"
     views_ask_as_whoever_looks_and_show_nothing_early:
-        "SELECT oid::regclass FROM pg_class WHERE relnamespace = 'stormops'::regnamespace AND relkind = 'v'
+        "SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND relkind = 'v'
             AND NOT coalesce(reloptions, '{}') @> '{security_invoker=true,security_barrier=true}'"
     the_owner_is_powerless_and_nobody_can_become_it:
         "SELECT rolname FROM pg_roles WHERE rolname = 'stormops_owner'
@@ -131,11 +131,11 @@ rules! {
         "SELECT name::text FROM function WHERE EXISTS (
             SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) AS a WHERE a.grantee = 0)
         UNION ALL SELECT c.oid::regclass::text FROM pg_class AS c, aclexplode(c.relacl) AS a
-        WHERE c.relnamespace = 'stormops'::regnamespace AND a.grantee = 0
+        WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND a.grantee = 0
         UNION ALL SELECT attname FROM relation AS r JOIN pg_attribute AS c ON c.attrelid = r.oid,
             aclexplode(c.attacl) AS a
         WHERE a.grantee = 0
-        UNION ALL SELECT nspname FROM pg_namespace, aclexplode(nspacl) AS a WHERE nspname = 'stormops' AND a.grantee = 0
+        UNION ALL SELECT nspname FROM pg_namespace, aclexplode(nspacl) AS a WHERE nspname IN ('stormops', 'stormops_internal') AND a.grantee = 0
         UNION ALL SELECT parname FROM pg_parameter_acl, aclexplode(paracl) AS a
         WHERE parname LIKE 'app.%' AND a.grantee = 0"
     /// A leak-proof function is tried on rows that row security then hides.
@@ -144,7 +144,7 @@ rules! {
     everything_has_a_comment:
         "SELECT name::text FROM function WHERE obj_description(oid, 'pg_proc') IS NULL
         UNION ALL SELECT name || ' ' || polname FROM policy WHERE obj_description(oid, 'pg_policy') IS NULL
-        UNION ALL SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'stormops'::regnamespace
+        UNION ALL SELECT oid::regclass::text FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)
             AND relkind IN ('r', 'p', 'v') AND obj_description(oid, 'pg_class') IS NULL
         UNION ALL SELECT r.name || '.' || a.attname FROM relation AS r JOIN pg_attribute AS a ON a.attrelid = r.oid
         WHERE a.attnum > 0 AND NOT a.attisdropped AND NOT r.relispartition AND col_description(r.oid, a.attnum) IS NULL"

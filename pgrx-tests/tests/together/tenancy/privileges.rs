@@ -34,7 +34,7 @@ fn all_fail_with(client: &mut Client, expected: &str, statements: &[String]) {
 fn roles_without_tables_are_refused_at_each() {
     let twins = Twins::new("outside");
     let relations = "SELECT oid::regclass::text FROM pg_class
-        WHERE relnamespace = 'stormops'::regnamespace AND relkind = ANY ('{r,p}')";
+        WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND relkind = ANY ('{r,p}')";
     let tables = names(&mut twins.db.superuser(), relations);
     let views = names(&mut twins.db.superuser(), &relations.replace("r,p", "v"));
     for role in OUTSIDE {
@@ -137,15 +137,15 @@ fn each_kind_of_use_calls_its_own_functions_only() {
     let db = Db::new("functions");
     let mut superuser = db.superuser();
     // What refuses nobody is then the missing right to execute: PUBLIC has none.
-    superuser.batch_execute("GRANT USAGE ON SCHEMA stormops TO nobody").expect("a grant");
+    superuser.batch_execute("GRANT USAGE ON SCHEMA stormops, stormops_internal TO nobody").expect("a grant");
     // NULL as a sub-select: for a constant NULL the planner answers a strict function without asking who calls.
-    let calls = "SELECT format('SELECT stormops.%I(%s)', p.proname, (
+    let calls = "SELECT format('SELECT %s(%s)', p.oid::regproc, (
                 SELECT string_agg(CASE WHEN p.provariadic <> 0 AND a.place = p.pronargs THEN 'VARIADIC ' ELSE '' END
                     || format('(SELECT NULL::%s)', format_type(a.type, NULL)), ', ' ORDER BY a.place)
                 FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place))),
             EXISTS (SELECT FROM stormops_internal.granted_functions() AS f
-                WHERE ('stormops.' || f.signature)::regprocedure = p.oid AND $1 = ANY (f.kinds))
-        FROM pg_proc AS p WHERE p.pronamespace = 'stormops'::regnamespace AND p.prokind = 'f'
+                WHERE f.signature::regprocedure = p.oid AND $1 = ANY (f.kinds))
+        FROM pg_proc AS p WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND p.prokind = 'f'
             AND 'internal'::regtype <> ALL (p.proargtypes) -- which no statement has a value of";
     for (role, kind) in ROLES.into_iter().chain([(NOBODY, "none")]) {
         let mut client = db.as_role(role);
