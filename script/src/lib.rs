@@ -50,7 +50,11 @@ impl Sources {
             for path in below(&sql.join(domain))? {
                 let name = path.strip_prefix(sql).map_err(io::Error::other)?.to_string_lossy().into_owned();
                 let makes_tables = path.parent().is_some_and(|folder| folder.ends_with("tables"));
-                if makes_tables { &mut tables } else { &mut code }.push(file(&name)?);
+                let mut file = file(&name)?;
+                if name == format!("{domain}/register.sql") {
+                    file.text = format!("{}{}", of_domain(domain), file.text);
+                }
+                if makes_tables { &mut tables } else { &mut code }.push(file);
             }
         }
         if let Some(text) = tables.iter().find(|table| table.text.contains(QUOTE)) {
@@ -118,6 +122,11 @@ impl Sources {
              COMMENT ON FUNCTION stormops_internal.shipped_tables() IS 'The statements that make the tables of this version, in the order in which install() runs them. Each may run again at any time.';\n"
         )
     }
+}
+
+/// What a register says of functions is said of its domain's.
+fn of_domain(domain: &str) -> String {
+    format!("ALTER TABLE pg_temp.granted_functions ALTER COLUMN domain SET DEFAULT '{domain}';\n")
 }
 
 /// The SQL files in a folder and below it, by name; none where there is no folder.

@@ -199,7 +199,7 @@ BEGIN
     FROM stormops_internal.judge_all_due(coalesce(complete, false), coalesce(system_issues, '[]')) AS j;
 END
 $$;
-COMMENT ON FUNCTION stormops.run_health_checks(boolean) IS 'Judges the expectations that are due, of all active tenants for an operator without a tenant, else of the tenant in context; writes data_quality_metrics and alerts. Each reads only the rows whose time lies after its last judgement, less ten minutes for transactions that were still open; complete => true: all rows of all expectations, due or not. A tenant''s own run also looks at its active storms; an operator''s also folds the counters and looks at the platform. Returns tenants, judged, failed (expectations), rows_judged, rows_failing, objective_missed (tenants with 1 % of failing rows or more in the last 24 hours), alerts_raised, alerts_resolved. Metered as health_check, one for each expectation judged. All NULL on a standby. Errors: 0B000; 42501; 53400 a tenant''s own run would exceed its hard quota of them; 55000 suspended.';
+COMMENT ON FUNCTION stormops.run_health_checks(boolean) IS 'Judges the expectations that are due: of all active tenants for an operator, else of the tenant in context. Writes data_quality_metrics and alerts; metered as health_check. complete => true: all rows of all expectations. Returns one row of counts, all NULL on a standby. Errors: 0B000 no tenant; 42501 not allowed; 53400 the tenant''s hard quota of health_check; 55000 suspended.';
 
 CREATE FUNCTION stormops_internal.issue_of(rule text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -47,7 +47,7 @@ BEGIN
     INTO service_levels FROM stormops_internal.service_levels(target, days) AS l;
 END
 $$;
-COMMENT ON FUNCTION stormops.get_tenant_metrics(uuid, integer) IS 'How one tenant is served, over so many days (1 to 60), in one row: events (metered), model_calls (sum of model_call), storage (the last storage_mb; NULL if none), usage (events and total of each metric), rows (of each table now, by the counters), rows_added, quality (the objective over 24 hours; NULL if nothing was judged), open_alerts, service_levels (as service_levels()). For operators and monitors any tenant, for its admins their own. Errors: 0B000; 22004; 22023 days; 42501; P0002 no such tenant.';
+COMMENT ON FUNCTION stormops.get_tenant_metrics(uuid, integer) IS 'How one tenant is served over the last days (1 to 60), in one row: events and model_calls metered, storage (MB), usage, rows, rows_added, quality, open_alerts, service_levels (seconds). Operators and monitors: any tenant; admins: their own. Errors: 0B000 no tenant; 22004; 22023 days; 42501 another tenant, not an admin; P0002 no such tenant.';
 
 CREATE FUNCTION stormops_internal.call_levels(
     scope uuid, days integer, OUT tenant_id uuid, OUT call text, OUT calls bigint, OUT p50 numeric, OUT p95 numeric, OUT p99 numeric

@@ -78,7 +78,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN tenant_id IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
             MESSAGE = format('tenant %s has no metric "%s"', coalesce(tenant_id::text, 'NULL'), left(metric_name, 63)),
-            HINT = 'SELECT stormops.declare_metric(metric_name, unit, tenant_id => …);';
+            HINT = 'SELECT stormops.declare_metric(metric_name, unit, tenant_id => ...);';
     END IF;
     PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, ARRAY[aggregation]);
     -- Waits for the transactions that have metered it and do not know of this.

@@ -91,7 +91,7 @@ BEGIN
             OR r.least_role NOT IN ('viewer', 'field_user', 'crew_chief', 'admin')
     ) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'least roles are not valid',
-            HINT = 'An object of SELECT, INSERT, UPDATE and DELETE to viewer, field_user, crew_chief or admin; one that is left out or null nobody may.';
+            HINT = 'An object of SELECT, INSERT, UPDATE and DELETE to viewer, field_user, crew_chief or admin. A command that is left out or null is allowed to nobody.';
     END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
     SELECT string_agg(format('%s %s', f.object, f.why), '; ' ORDER BY f.object, f.why) INTO faults FROM stormops_internal.unfit_table(relation) AS f;
@@ -131,7 +131,7 @@ BEGIN
     PERFORM stormops.renew_grants();
 END
 $$;
-COMMENT ON FUNCTION stormops.protect(regclass, jsonb) IS 'Brings a table of your own under the regime of StormOps'': row security forced, the same policies, tenant_id by default the tenant in context, a reference to tenants, and for applications the grants that least_roles names. It needs tenant_id uuid NOT NULL, keys, indexes and references that begin with it, and no sequence. It becomes stormops_owner''s, and every other grant on it is taken away. Partitions are taken along; call it again after adding one. least_roles: command to the least role, see role_matrix(). attest() checks it from then on, and export_tenant_data() counts it. For superusers. Errors: 22004; 22023 least_roles; 55000 the table must be changed first, the hint lists what.';
+COMMENT ON FUNCTION stormops.protect(regclass, jsonb) IS 'Puts a table of your own under the rules of StormOps'' tables: forced row security, the same policies, and grants by least_roles (command to least role; what is left out, nobody may do). Partitions too; call it again after adding one. The table must have tenant_id uuid NOT NULL. For superusers. Errors: 22004; 22023 least_roles; 55000 the table must be changed first, the hint lists what.';
 
 CREATE FUNCTION stormops.unprotect(relation regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -165,4 +165,4 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.unprotect(regclass) IS 'Ends what protect() began: takes policies, grants and the default of tenant_id away, and gives the table back to its owner. Row security stays forced, so that nobody sees a row until you decide otherwise: ALTER TABLE … DISABLE ROW LEVEL SECURITY. For superusers. Error: 42704 the table is not protected.';
+COMMENT ON FUNCTION stormops.unprotect(regclass) IS 'Ends what protect() began: takes policies, grants and the default of tenant_id away, and gives the table back to its owner. Row security stays forced, so that nobody sees a row until you decide otherwise: ALTER TABLE ... DISABLE ROW LEVEL SECURITY. For superusers. Error: 42704 the table is not protected.';

@@ -35,7 +35,7 @@ BEGIN
     PERFORM stormops.renew_grants();
 END
 $$;
-COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (works in the tenant that a verified token names), trusted_app (the same, and may SET app.current_tenant and app.current_user_id), operator (lifecycle of tenants; a tenant''s rows under break_glass() only), monitor (metrics; no tenant''s rows). Adds stormops to the role''s search_path in this database unless it has one of its own. For superusers. Errors: 22004, 22023 unknown kind, 42704 no such role, 0LP01 the role is outside row security.';
+COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (tenant by login() only), trusted_app (may also SET app.current_tenant), operator (tenants'' lifecycle; rows by break_glass() only), monitor (metrics only). Adds stormops to the role''s search_path. For superusers. Errors: 22004; 22023 unknown kind; 42704 no such role; 0LP01 the role is outside row security.';
 
 CREATE FUNCTION stormops.renew_grants() RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -60,6 +60,9 @@ BEGIN
         FOR p IN SELECT f.signature FROM stormops_internal.granted_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', p.signature, g.role_name);
         END LOOP;
+        FOR p IN SELECT v.view_name FROM stormops_internal.granted_views() AS v WHERE g.kind = ANY (v.kinds) LOOP
+            EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
+        END LOOP;
         CONTINUE WHEN g.kind = 'monitor';
         -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
         FOR p IN
@@ -72,9 +75,6 @@ BEGIN
         END LOOP;
         FOR p IN SELECT DISTINCT c.relnamespace::regnamespace AS name FROM stormops_internal.protected() AS t JOIN pg_class AS c ON c.oid = t.relation LOOP
             EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', p.name, g.role_name);
-        END LOOP;
-        FOR p IN SELECT v.view_name FROM stormops_internal.tenant_views() AS v LOOP
-            EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
         END LOOP;
         -- The cluster's, and so not to be touched without need: another database may be about to.
         IF g.kind = 'trusted_app' AND 2 > (

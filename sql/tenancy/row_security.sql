@@ -65,7 +65,7 @@ CREATE FUNCTION stormops_internal.shipped_policies(
             'A tenant''s own rows. current_tenant() raises an error unless the transaction works in an open tenant.'),
         ('tenant_floor', false, '(tenant_id = stormops.current_tenant())', NULL,
             'The same, restrictive: no policy added later can widen it.'),
-        -- Names nothing of the extension and so outlives it: when DROP EXTENSION … CASCADE has
+        -- Names nothing of the extension and so outlives it: when DROP EXTENSION ... CASCADE has
         -- taken the policies above, a policy that a user added opens nothing.
         ('installed', false, 'stormops.installed()', 'true', 'Without the extension nobody sees a row.')
     ) AS p (policy, permissive, using_text, check_text, says)

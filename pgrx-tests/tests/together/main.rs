@@ -11,5 +11,6 @@ mod health;
 mod metering;
 mod policy;
 mod portability;
+mod reference;
 mod tenancy;
 mod uplift;

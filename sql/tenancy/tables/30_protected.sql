@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS stormops_internal.protected_tables (
 );
 COMMENT ON TABLE stormops_internal.protected_tables IS 'The database''s own tables that are under the regime of StormOps''. Written by protect() and unprotect().';
 COMMENT ON COLUMN stormops_internal.protected_tables.relation IS 'The table.';
-COMMENT ON COLUMN stormops_internal.protected_tables.least_roles IS 'Command to the least role that may: {"SELECT": "viewer", …}. A command that is not there nobody may.';
+COMMENT ON COLUMN stormops_internal.protected_tables.least_roles IS 'Command to the least role that may: {"SELECT": "viewer", ...}. A command that is not there nobody may.';
 COMMENT ON COLUMN stormops_internal.protected_tables.owner_before IS 'Whose it was; unprotect() gives it back.';
 COMMENT ON COLUMN stormops_internal.protected_tables.protected_at IS 'When protect() was called.';
 COMMENT ON COLUMN stormops_internal.protected_tables.protected_by IS 'Who called it.';
