@@ -33,7 +33,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.stop_experiment(uuid,text)', '{app,trusted_app}'),
     ('stormops_internal.draw_arms(uuid)', '{app,trusted_app}'),
     ('stormops_internal.neighbourhood(double precision,double precision)', '{app,trusted_app}'),
-    ('stormops_internal.no_experiment(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.raise_no_experiment(uuid)', '{app,trusted_app}'),
     ('stormops_internal.experiment_units(uuid)', '{app,trusted_app}'),
     ('stormops_internal.experiment_cells(uuid,text)', '{app,trusted_app}'),
     ('stormops_internal.cluster_contrast(jsonb,jsonb,double precision,double precision,bigint)', '{app,trusted_app}'),

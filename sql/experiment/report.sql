@@ -154,7 +154,7 @@ BEGIN
     SELECT x.* INTO e FROM stormops.experiments AS x
     WHERE x.tenant_id = stormops.current_tenant() AND x.experiment_id = $1;
     IF NOT FOUND THEN
-        PERFORM stormops_internal.no_experiment($1);
+        PERFORM stormops_internal.raise_no_experiment($1);
     END IF;
     IF $2 NOT IN ('roof_material', 'roof_style', 'neighbourhood') OR $3 IS NULL OR NOT ($3 > 0 AND $3 < 0.5) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',

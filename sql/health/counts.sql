@@ -142,22 +142,22 @@ END
 $$;
 COMMENT ON FUNCTION stormops.recount_rows(text) IS 'Counts a table''s rows, of all tenants, and puts right what row_counts says; returns how many entries it wrote, 0 if all was right. For operators, after rows were written where triggers do not run (session_replication_role = replica, a partition named directly). Writers of the table wait. Errors: 22004; 42704 not a watched table.';
 
-CREATE FUNCTION stormops_internal.counted_table(table_name text) RETURNS record
+CREATE FUNCTION stormops_internal.counted_table(
+    name text, OUT table_name text, OUT time_column text, OUT natural_key text[], OUT parents jsonb, OUT call text
+)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-#variable_conflict use_variable
-DECLARE
-    known record;
+#variable_conflict use_column
 BEGIN
-    SELECT t.* INTO known FROM stormops.counted_tables() AS t WHERE t.table_name = counted_table.table_name;
+    SELECT t.table_name, t.time_column, t.natural_key, t.parents, t.call INTO table_name, time_column, natural_key, parents, call
+    FROM stormops.counted_tables() AS t WHERE t.table_name = $1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING
-            ERRCODE = CASE WHEN table_name IS NULL THEN 'null_value_not_allowed' ELSE 'undefined_object' END,
-            MESSAGE = format('"%s" is not a table whose health is watched', left(table_name, 63)),
+            ERRCODE = CASE WHEN $1 IS NULL THEN 'null_value_not_allowed' ELSE 'undefined_object' END,
+            MESSAGE = format('"%s" is not a table whose health is watched', left($1, 63)),
             HINT = format('The tables are %s.', (SELECT string_agg(t.table_name, ', ') FROM stormops.counted_tables() AS t));
     END IF;
-    RETURN known;
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.counted_table(text) IS 'A row of counted_tables(). Errors: 22004; 42704 no such row.';
