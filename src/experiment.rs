@@ -1,21 +1,17 @@
 //! Conversion rates, lift, experiments: how sure one may be that a treatment worked.
 //!
-//! The modules are plain Rust, so that they can be tested against published numbers without a server; `functions` and
-//! `arm_agg` show them to SQL.
+//! The modules are plain Rust, so that they can be tested against published numbers without a server; `sql` shows them
+//! to SQL.
 
-mod arm_agg;
 mod bayes;
 mod bernoulli;
 mod bernstein;
 mod boschloo;
-mod bounded_agg;
 mod clusters;
 mod compare;
 mod exact;
-mod functions;
 #[cfg(test)]
 mod goldens;
-mod in_place;
 mod moments;
 pub mod multiplicity;
 mod normal;
@@ -28,4 +24,5 @@ mod score;
 mod sequential;
 #[cfg(test)]
 mod simulations;
+mod sql;
 mod srm;

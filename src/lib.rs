@@ -1,11 +1,11 @@
 //! StormOps: the platform of a storm-response business inside one Postgres database.
 //!
 //! Eight domains name the modules here and the files in `sql/`. What is a set is SQL and
-//! lives there; what is an algorithm is Rust and lives here.
+//! lives there; what is an algorithm is Rust and lives here. All that Postgres calls of a domain stands in its `sql`,
+//! and what every domain needs of the server in `postgres`.
 
 use pgrx::prelude::*;
 
-mod errors;
 mod experiment;
 mod health;
 mod install;
@@ -13,7 +13,7 @@ mod metering;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod policy;
-mod support;
+mod postgres;
 mod tenancy;
 mod uplift;
 

@@ -45,8 +45,7 @@ fn assignment_is_deterministic_stable_and_as_weighted() {
     analyze(&db);
     let kept = "SELECT count(*) = $1 FROM before JOIN experiment_assignments USING (property_id, arm, assigned_at)";
     assert!(get::<bool>(&mut session, kept, &[&first]));
-    let drawn =
-        "SELECT count(*) = 8000 FROM experiment_assignments JOIN stormops_internal.draw_arms($1) USING (property_id, arm)";
+    let drawn = "SELECT count(*) = 8000 FROM experiment_assignments JOIN stormops_internal.draw_arms($1) USING (property_id, arm)";
     assert!(get::<bool>(&mut session, drawn, &[&experiment]), "what is written is what is drawn");
     // Chi-square of two degrees of freedom: 13.8 is its 0.999 quantile.
     let fits = "SELECT s.chi2 < 13.8 FROM (

@@ -91,7 +91,8 @@ fn rows_grow_old_in_their_buckets_and_none_is_lost() {
         SELECT $1, 'properties', stormops.new_id(), 1, 0, now() - h * interval '1 hour', 5
         FROM generate_series(0, 24 * 100) AS h";
     superuser.execute(old, &[&abc]).expect("a hundred days");
-    let said = "SELECT total_rows, recent_rows_24h FROM stormops_internal.tenant_row_counts() WHERE table_name = 'properties'";
+    let said =
+        "SELECT total_rows, recent_rows_24h FROM stormops_internal.tenant_row_counts() WHERE table_name = 'properties'";
     let before = session.query_one(said, &[]).expect("counts");
     assert_eq!((before.get::<_, i64>(0), before.get::<_, i64>(1)), (2401, 25), "this hour and 24 before");
     assert_eq!(fold(&db), 2401);
@@ -184,7 +185,8 @@ fn rows_from_before_the_counters_and_without_the_extension_are_counted_when_it_c
     // The same where there was no counter at all.
     superuser.batch_execute("DROP EXTENSION stormops CASCADE; DROP TABLE stormops.row_counts, stormops.row_count_deltas; CREATE EXTENSION stormops").expect("an old installation");
     assert_eq!(wrong(&db), [""; 0]);
-    let recent = "SELECT total_rows, recent_rows_24h FROM stormops_internal.tenant_row_counts() WHERE table_name = 'properties'";
+    let recent =
+        "SELECT total_rows, recent_rows_24h FROM stormops_internal.tenant_row_counts() WHERE table_name = 'properties'";
     let row = superuser.query_one(recent, &[]).expect("counts");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (59, 50), "when they came, their own time says");
 }

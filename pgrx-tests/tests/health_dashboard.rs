@@ -123,8 +123,9 @@ fn failing_expectations_and_quiet_tables_show() {
     assert_eq!((line("storm").get(1), line("storm").get(2)), ("bare", "critical"));
     assert_eq!(line("properties").get::<_, &str>(3), "▁▁▁▁▁▁▁▁▁▁▁▁▁█", "fourteen days, the last of them today");
     assert_eq!(line("issue").get::<_, &str>(1), "missing_values");
-    let lines =
-        |counts: &str| get::<String>(&mut db.superuser(), "SELECT stormops_internal.sparkline($1::text::numeric[])", &[&counts]);
+    let lines = |counts: &str| {
+        get::<String>(&mut db.superuser(), "SELECT stormops_internal.sparkline($1::text::numeric[])", &[&counts])
+    };
     assert_eq!(["{0,1,2,7}", "{NULL,3}", "{0,0}", "{5}"].map(lines), ["▁▂▃█", " █", "▁▁", "█"]);
 }
 

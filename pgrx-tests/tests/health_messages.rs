@@ -140,8 +140,7 @@ fn messages_go_with_their_alerts() {
         UPDATE stormops_internal.alert_deliveries SET created_at = now() - interval '1 year'",
     );
     world.db.as_role("op").batch_execute("SELECT stormops.forget_health()").expect("old news");
-    let left =
-        "SELECT string_agg(message ->> 'issue', ' ' ORDER BY message ->> 'issue') FROM stormops_internal.alert_deliveries";
+    let left = "SELECT string_agg(message ->> 'issue', ' ' ORDER BY message ->> 'issue') FROM stormops_internal.alert_deliveries";
     assert_eq!(world.db.superuser().query_one(left, &[]).expect("the rest").get::<_, String>(0), "open recent");
 }
 

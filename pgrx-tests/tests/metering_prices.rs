@@ -126,7 +126,10 @@ fn currencies_have_their_minor_unit() {
 fn bad_prices_are_refused_and_write_nothing() {
     let mut b = billed("bad");
     let count = |db: &Db| {
-        db.superuser().query_one("SELECT count(*) FROM stormops_internal.prices", &[]).expect("a count").get::<_, i64>(0)
+        db.superuser()
+            .query_one("SELECT count(*) FROM stormops_internal.prices", &[])
+            .expect("a count")
+            .get::<_, i64>(0)
     };
     let before = count(&b.db);
     let bands = |bands: &str| format!("'model_call', 'graduated', bands => '{bands}'");
@@ -193,7 +196,8 @@ fn a_price_is_superseded_and_never_edited_by_anybody() {
     ] {
         assert_eq!(sqlstate(&superuser.batch_execute(statement)), "55000", "{statement}");
     }
-    let second = "INSERT INTO stormops_internal.prices (price_book, metric_name, model, unit_prices, valid_from, created_by)
+    let second =
+        "INSERT INTO stormops_internal.prices (price_book, metric_name, model, unit_prices, valid_from, created_by)
         VALUES ('default', 'model_call', 'per_unit', '{1}', '2023-01-01 00:00Z', 'test')";
     assert_eq!(sqlstate(&superuser.batch_execute(second)), "23P01");
 }

@@ -12,7 +12,7 @@ CREATE FUNCTION stormops_internal.protected(OUT relation oid, OUT least_roles js
     AS $$ SELECT t.relation::oid, t.least_roles FROM stormops_internal.protected_tables AS t $$;
 COMMENT ON FUNCTION stormops_internal.protected() IS 'The tables that protect() has brought under row security.';
 
-CREATE FUNCTION stormops_internal.table_matrix(OUT relation oid, OUT ours boolean, OUT command text, OUT least_role text, OUT columns text[], OUT through text)
+CREATE FUNCTION stormops_internal.table_matrix(of_relation oid DEFAULT NULL, OUT relation oid, OUT ours boolean, OUT command text, OUT least_role text, OUT columns text[], OUT through text)
     RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -21,7 +21,7 @@ CREATE FUNCTION stormops_internal.table_matrix(OUT relation oid, OUT ours boolea
     FROM pg_class AS c
     CROSS JOIN unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS k (command)
     LEFT JOIN stormops.role_matrix() AS m ON m.table_name = c.relname AND m.command = k.command
-    WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p')
+    WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p') AND ($1 IS NULL OR c.oid = $1)
         AND c.relname IN (SELECT r.table_name FROM stormops.role_matrix() AS r)
     UNION ALL
     -- Of the database's own: what identifies a row is not updated.
@@ -34,8 +34,9 @@ CREATE FUNCTION stormops_internal.table_matrix(OUT relation oid, OUT ours boolea
     FROM stormops_internal.protected() AS p
     JOIN pg_class AS c ON c.oid = p.relation
     CROSS JOIN unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS k (command)
+    WHERE $1 IS NULL OR c.oid = $1
 $$;
-COMMENT ON FUNCTION stormops_internal.table_matrix() IS 'role_matrix() and the same of protected tables: for each of the four commands of each table the least role, NULL for nobody, the columns that UPDATE may change, and the functions that do it.';
+COMMENT ON FUNCTION stormops_internal.table_matrix(oid) IS 'role_matrix() and the same of protected tables: for each of the four commands of a table (NULL: of each table) the least role, NULL for nobody, the columns that UPDATE may change, and the functions that do it.';
 
 CREATE FUNCTION stormops_internal.tenant_relations(OUT relation oid, OUT ours boolean, OUT root boolean) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -51,13 +52,14 @@ $$;
 COMMENT ON FUNCTION stormops_internal.tenant_relations() IS 'Every table that holds tenants'' rows, StormOps'' own and protected ones, and their partitions.';
 
 CREATE FUNCTION stormops_internal.shipped_policies(
+    of_relation oid DEFAULT NULL,
     OUT relation oid, OUT policy name, OUT permissive boolean, OUT command text, OUT using_text text, OUT check_text text, OUT says text
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT DISTINCT m.relation, p.policy::name, p.permissive, 'ALL', p.using_text, p.check_text, p.says
-    FROM stormops_internal.table_matrix() AS m
+    FROM stormops_internal.table_matrix($1) AS m
     CROSS JOIN (VALUES
         ('tenant', true, '(tenant_id = stormops.current_tenant())', NULL,
             'A tenant''s own rows. current_tenant() raises an error unless the transaction works in an open tenant.'),
@@ -72,7 +74,7 @@ CREATE FUNCTION stormops_internal.shipped_policies(
         CASE WHEN m.command <> 'INSERT' THEN e.condition END, CASE WHEN m.command = 'INSERT' THEN e.condition END,
         CASE WHEN m.least_role IS NULL THEN 'Nobody does this; see role_matrix().'
             ELSE format('At least %s, in a tenant that is not suspended for writing; see role_matrix().', m.least_role) END
-    FROM stormops_internal.table_matrix() AS m
+    FROM stormops_internal.table_matrix($1) AS m
     CROSS JOIN LATERAL (
         SELECT CASE WHEN m.least_role IS NULL THEN 'false'
             ELSE format('stormops.%s(%L::text)', CASE m.command WHEN 'SELECT' THEN 'may_read' ELSE 'may_write' END, m.least_role) END
@@ -80,7 +82,7 @@ CREATE FUNCTION stormops_internal.shipped_policies(
     -- Everybody in a tenant is at least a viewer.
     WHERE NOT (m.command = 'SELECT' AND m.least_role IS NOT DISTINCT FROM 'viewer')
 $$;
-COMMENT ON FUNCTION stormops_internal.shipped_policies() IS 'The policies that each table must have, their expressions as pg_get_expr() writes them.';
+COMMENT ON FUNCTION stormops_internal.shipped_policies(oid) IS 'The policies that a table (NULL: each table) must have, their expressions as pg_get_expr() writes them.';
 
 CREATE FUNCTION stormops_internal.secure_table(relation regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -97,7 +99,7 @@ BEGIN
         -- A partition named directly has no policy, and so shows nobody a row.
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', p.name);
     END LOOP;
-    FOR p IN SELECT s.* FROM stormops_internal.shipped_policies() AS s WHERE s.relation = secure_table.relation LOOP
+    FOR p IN SELECT s.* FROM stormops_internal.shipped_policies(relation) AS s LOOP
         EXECUTE format('DROP POLICY IF EXISTS %I ON %s', p.policy, relation);
         EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s %s %s', p.policy, relation,
             CASE WHEN p.permissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, p.command,
@@ -107,7 +109,7 @@ BEGIN
     FOR p IN
         SELECT k.polname FROM pg_policy AS k
         WHERE k.polrelid = relation AND k.polname IN ('role_select', 'role_insert', 'role_update', 'role_delete')
-            AND NOT EXISTS (SELECT FROM stormops_internal.shipped_policies() AS s WHERE s.relation = k.polrelid AND s.policy = k.polname)
+            AND NOT EXISTS (SELECT FROM stormops_internal.shipped_policies(relation) AS s WHERE s.policy = k.polname)
     LOOP
         EXECUTE format('DROP POLICY %I ON %s', p.polname, relation);
     END LOOP;

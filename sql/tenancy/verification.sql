@@ -106,8 +106,8 @@ BEGIN
             HINT = 'SELECT * FROM stormops.list_tenants();';
     END IF;
     -- What this transaction itself has written is entered now.
-    SET CONSTRAINTS stormops.enter_event, stormops_internal.enter_run IMMEDIATE;
-    SET CONSTRAINTS stormops.enter_event, stormops_internal.enter_run DEFERRED;
+    SET CONSTRAINTS stormops.enter_event, stormops.enter_run IMMEDIATE;
+    SET CONSTRAINTS stormops.enter_event, stormops.enter_run DEFERRED;
     SELECT count(*), count(*) FILTER (WHERE l.adopted) INTO entries, adopted
     FROM stormops.tenant_log AS l WHERE l.tenant_id = target;
     SELECT f.broken, f.subject_id, CASE WHEN f.log = 'runs' THEN f.subject_id END AS run_id, f.expected, f.actual INTO fault

@@ -217,5 +217,8 @@ fn applications_read_their_own_log_and_write_none() {
         fails_with(session.execute(&format!("DELETE FROM {table}"), &[]), "42501");
         fails_with(session.execute(&format!("UPDATE {table} SET tenant_id = '{best}'"), &[]), "42501");
     }
-    fails_with(session.execute("SELECT stormops_internal.append_entry($1, 'events', $1, sha256('x'))", &[&abc]), "42501");
+    fails_with(
+        session.execute("SELECT stormops_internal.append_entry($1, 'events', $1, sha256('x'))", &[&abc]),
+        "42501",
+    );
 }
