@@ -36,6 +36,8 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.raise_no_experiment(uuid)', '{app,trusted_app}'),
     ('stormops_internal.experiment_units(uuid)', '{app,trusted_app}'),
     ('stormops_internal.experiment_cells(uuid,text)', '{app,trusted_app}'),
+    ('stormops_internal.experiment_arms(uuid,text)', '{app,trusted_app}'),
+    ('stormops_internal.arm_contrast(stormops_internal.experiment_cell,stormops_internal.experiment_cell,text,boolean,double precision,bigint)', '{app,trusted_app}'),
     ('stormops_internal.cluster_contrast(jsonb,jsonb,double precision,double precision,bigint)', '{app,trusted_app}'),
     ('stormops_internal.experiment_summary(text,text,text,text,double precision,double precision,double precision,double precision)', '{app,trusted_app}'),
     ('stormops.check_sample_ratio_by(uuid,text)', '{app,trusted_app}'),
