@@ -1,0 +1,2 @@
+-- What CREATE OR REPLACE cannot change, dropped before an upgrade: a function whose result or argument names changed, with
+-- the version that changed it. One that is simply gone needs no line here.

@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 mod experiment;
 mod health;
 mod install;
+mod memory;
 mod metering;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
@@ -22,6 +23,7 @@ pgrx::pg_module_magic!(name, version);
 /// Defines the settings and the hooks once per backend (once per server when preloaded).
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    postgres::raise::keep_backtraces_out();
     // Before tenancy reserves the prefix: what is not defined then is forgotten.
     uplift::init();
     health::init();

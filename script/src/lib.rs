@@ -35,6 +35,8 @@ pub struct Sources {
     pub last: File,
     /// What `CREATE OR REPLACE` cannot change, dropped before an upgrade.
     pub retired: File,
+    /// The versions that were released: those of the install scripts that are kept in `sql/released/`.
+    pub released: Vec<String>,
 }
 
 impl Sources {
@@ -54,8 +56,12 @@ impl Sources {
         if let Some(text) = tables.iter().find(|table| table.text.contains(QUOTE)) {
             return Err(io::Error::other(format!("{} holds {QUOTE}", text.name)));
         }
-        let (first, types) = (file("first.sql")?, file("types.sql")?);
-        Ok(Self { first, types, code, tables, last: file("last.sql")?, retired: file("retired.sql")? })
+        let released = below(&sql.join("released"))?
+            .iter()
+            .filter_map(|path| path.file_stem()?.to_str()?.strip_prefix("stormops--").map(str::to_owned))
+            .collect();
+        let (first, types, last) = (file("first.sql")?, file("types.sql")?, file("last.sql")?);
+        Ok(Self { first, types, code, tables, last, retired: file("retired.sql")?, released })
     }
 
     /// The parts of the script of `CREATE EXTENSION`, in their order.
@@ -67,7 +73,31 @@ impl Sources {
 
     /// The script of `CREATE EXTENSION`.
     pub fn install(&self) -> String {
-        self.parts().iter().map(|part| format!("\n-- {}\n{}", part.name, part.text)).collect()
+        self.parts().iter().map(with_name).collect()
+    }
+
+    /// The script of `ALTER EXTENSION ... UPDATE`, from any released version: the same statements, where a function
+    /// takes the place of the older one. `last.sql` drops the functions that this version no longer has.
+    pub fn upgrade(&self) -> String {
+        let replacing = |part: &File| {
+            let statements = part.text.split_inclusive('\n').map(|line| match line.split_once(' ') {
+                Some(("CREATE", rest)) if rest.starts_with("FUNCTION ") || rest.starts_with("AGGREGATE ") => {
+                    format!("CREATE OR REPLACE {rest}")
+                }
+                _ => line.to_owned(),
+            });
+            with_name(&File { name: part.name.clone(), text: statements.collect() })
+        };
+        std::iter::once(with_name(&self.retired)).chain(self.parts().iter().map(replacing)).collect()
+    }
+
+    /// Every file that PostgreSQL reads for this version, but the control file.
+    pub fn files(&self, version: &str) -> Vec<File> {
+        let install = File { name: format!("stormops--{version}.sql"), text: self.install() };
+        let older = self.released.iter().filter(|released| *released != version);
+        let upgrades =
+            older.map(|released| File { name: format!("stormops--{released}--{version}.sql"), text: self.upgrade() });
+        std::iter::once(install).chain(upgrades).collect()
     }
 
     /// A function that gives the files of `tables/`: the script is all that an installation consists of, and an older
@@ -105,4 +135,8 @@ fn below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+fn with_name(part: &File) -> String {
+    format!("\n-- {}\n{}", part.name, part.text)
 }

@@ -1,6 +1,7 @@
 //! Values that come more than once: what is left to compare when rows are told apart by a hash of them.
 
 use super::gathered::Gathered;
+use crate::memory::{fallibly, with_room};
 use crate::postgres::stored;
 use std::collections::TryReserveError;
 use zerocopy::little_endian::I64;
@@ -11,7 +12,7 @@ pub struct Hashes(Vec<I64>);
 
 impl Hashes {
     pub fn push(&mut self, hash: i64) -> Result<(), TryReserveError> {
-        self.0.try_reserve(1)?;
+        fallibly(|| self.0.try_reserve(1))?;
         self.0.push(hash.into());
         Ok(())
     }
@@ -20,8 +21,7 @@ impl Hashes {
     pub fn repeated(&mut self) -> Result<Vec<i64>, TryReserveError> {
         self.0.sort_unstable();
         let repeats = || self.0.chunk_by(|a, b| a == b).filter(|rows| rows.len() > 1);
-        let mut repeated = Vec::new();
-        repeated.try_reserve_exact(repeats().count())?;
+        let mut repeated = with_room(repeats().count())?;
         repeated.extend(repeats().filter_map(|rows| rows.first().copied().map(I64::get)));
         Ok(repeated)
     }
@@ -34,10 +34,9 @@ impl Gathered for Hashes {
 
     fn read(bytes: &[u8]) -> Result<Option<Self>, TryReserveError> {
         let Some(((), hashes)) = stored::read(bytes) else { return Ok(None) };
-        let mut read = Self::default();
-        read.0.try_reserve_exact(hashes.len())?;
-        read.0.extend_from_slice(hashes);
-        Ok(Some(read))
+        let mut read = with_room(hashes.len())?;
+        read.extend_from_slice(hashes);
+        Ok(Some(Self(read)))
     }
 
     fn merge(&mut self, mut other: Self) -> Result<(), TryReserveError> {
@@ -45,7 +44,7 @@ impl Gathered for Hashes {
             *self = other;
             return Ok(());
         }
-        self.0.try_reserve(other.0.len())?;
+        fallibly(|| self.0.try_reserve(other.0.len()))?;
         self.0.append(&mut other.0);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Groups whose mean lies outside limits, found beside other aggregates of the same rows.
 
 use super::gathered::Gathered;
+use crate::memory::{fallibly, with_room};
 use crate::postgres::stored;
 use std::collections::{HashMap, TryReserveError};
 use zerocopy::little_endian::{F64, I64, U64};
@@ -77,7 +78,7 @@ impl Groups {
     }
 
     fn add(&mut self, member: Member, group: Group) -> Result<(), TryReserveError> {
-        self.sums.try_reserve(1)?;
+        fallibly(|| self.sums.try_reserve(1))?;
         self.sums.entry(member).or_default().add(group);
         Ok(())
     }
@@ -87,8 +88,7 @@ impl Groups {
     pub fn outside(&self) -> Result<Vec<Member>, TryReserveError> {
         let inside = |(n, sum): Sums| (self.lowest..=self.highest).contains(&(sum / n as f64));
         let is_outside = |group: &Group| !inside(group.all) || !inside(group.last);
-        let mut outside = Vec::new();
-        outside.try_reserve_exact(self.sums.values().filter(|group| is_outside(group)).count())?;
+        let mut outside = with_room(self.sums.values().filter(|group| is_outside(group)).count())?;
         outside.extend(self.sums.iter().filter(|(_, group)| is_outside(group)).map(|(member, _)| *member));
         outside.sort_unstable();
         Ok(outside)
@@ -98,8 +98,7 @@ impl Groups {
 impl Gathered for Groups {
     fn to_bytes(&self) -> Result<Vec<u8>, TryReserveError> {
         let limits = SentLimits { lowest: self.lowest.into(), highest: self.highest.into() };
-        let mut groups = Vec::new();
-        groups.try_reserve_exact(self.sums.len())?;
+        let mut groups = with_room(self.sums.len())?;
         groups.extend(self.sums.iter().map(|(member, group)| SentGroup::new(*member, *group)));
         stored::to_bytes(&limits, &groups)
     }

@@ -7,6 +7,7 @@ mod reports;
 pub use alerts::init;
 
 use super::{schedule, shipped};
+use crate::postgres::memory::need;
 use crate::postgres::time;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -19,6 +20,8 @@ fn read_columns(
     '_,
     (name!(table_name, String), name!(column_name, String), name!(data_type, String), name!(not_null, bool)),
 > {
+    // Each column takes three texts of its own.
+    need(statements.len() * 10);
     let columns = shipped::columns(statements).into_iter();
     TableIterator::new(columns.map(|c| (c.table.to_owned(), c.name.to_owned(), c.data_type.to_owned(), c.not_null)))
 }

@@ -2,33 +2,33 @@
 
 #![expect(clippy::type_complexity, reason = "the columns of a row")]
 
-use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use super::forecast;
 use super::invoice::{Invoice, html, text};
+use crate::postgres::json::Document;
+use crate::postgres::memory::{collected, need_for_each};
 use crate::postgres::raise::refuse;
 
 mod writers;
 
-fn invoice(invoice: JsonB) -> Invoice {
-    serde_json::from_value(invoice.0)
-        .unwrap_or_else(|_| refuse("this is no invoice", "SELECT stormops.invoice_json(invoice_id);"))
+fn invoice(document: Document) -> Invoice {
+    document.read().unwrap_or_else(|| refuse("this is no invoice", "SELECT stormops.invoice_json(invoice_id);"))
 }
 
 #[pg_extern(sql = false)]
-fn print_invoice(document: JsonB) -> String {
+fn print_invoice(document: Document) -> String {
     text::text(&invoice(document))
 }
 
 #[pg_extern(sql = false)]
-fn print_invoice_html(document: JsonB) -> String {
+fn print_invoice_html(document: Document) -> String {
     html::html(&invoice(document))
 }
 
 #[pg_extern(sql = false)]
 fn forecast_days(
-    daily: Vec<Option<f64>>,
+    daily: Array<f64>,
     days_left: i32,
     confidence: default!(f64, 0.9),
 ) -> TableIterator<
@@ -41,7 +41,8 @@ fn forecast_days(
         name!(method, Option<&'static str>),
     ),
 > {
-    let daily: Vec<f64> = daily.into_iter().flatten().collect();
+    need_for_each(daily.len(), size_of::<f64>());
+    let daily = collected(daily.iter().flatten(), daily.len());
     let days_left = usize::try_from(days_left).ok().filter(|days| *days <= 366);
     let valid = confidence > 0.0 && confidence < 1.0 && daily.len() <= 3660 && daily.iter().all(|x| x.is_finite());
     let Some(days_left) = days_left.filter(|_| valid) else {

@@ -3,6 +3,9 @@
 /// There are seven reasons; they are searched one by one.
 pub const MOST: usize = 64;
 
+/// The longest decision or reason, in bytes.
+const LONGEST: usize = 1000;
+
 pub struct Group {
     pub decision: Vec<u8>,
     pub reason: Vec<u8>,
@@ -14,8 +17,11 @@ pub struct Group {
 pub struct Counts(pub Vec<Group>);
 
 impl Counts {
-    /// False if there are too many groups.
+    /// False if there are too many groups, or a name that is too long.
     pub fn push(&mut self, decision: &[u8], reason: &[u8], value: f64) -> bool {
+        if decision.len().max(reason.len()) > LONGEST {
+            return false;
+        }
         let place = self.0.iter().position(|group| group.reason == reason && group.decision == decision);
         let place = place.unwrap_or(self.0.len());
         if place == MOST {
@@ -44,6 +50,12 @@ mod tests {
         }
         let found: Vec<_> = counts.0.iter().map(|group| (group.n, group.value)).collect();
         assert_eq!(found, [(2, 5.0), (1, 2.0), (1, 3.0)]);
+    }
+
+    #[test]
+    fn there_is_an_end_to_names() {
+        let mut counts = Counts::default();
+        assert!(counts.push(b"treat", &[b'x'; LONGEST], 0.0) && !counts.push(b"treat", &[b'x'; LONGEST + 1], 0.0));
     }
 
     #[test]

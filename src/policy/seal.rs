@@ -1,6 +1,7 @@
 //! One digest over the decisions of a run, and a fingerprint of each, in the order of the properties. The digest says
 //! that a row was touched, the fingerprints say which.
 
+use crate::memory::fallibly;
 use crate::tenancy::digest::{Form, LENGTH};
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,7 @@ pub struct Seal {
 pub enum Fault {
     Order,
     Size,
+    Memory,
 }
 
 impl Seal {
@@ -47,7 +49,7 @@ impl Seal {
             return Ok(());
         }
         let more = fingerprints.len().clamp(64 * FINGERPRINT, MOST);
-        fingerprints.try_reserve_exact(more).map_err(|_| Fault::Size)
+        fallibly(|| fingerprints.try_reserve_exact(more)).map_err(|_| Fault::Memory)
     }
 
     pub fn digest(&self) -> [u8; LENGTH] {

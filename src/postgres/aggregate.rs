@@ -7,7 +7,6 @@ use super::raise::raise;
 use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use pgrx::prelude::*;
-use std::collections::TryReserveError;
 
 /// The largest value that Postgres handles, which a worker's state must fit into.
 const MOST_BYTES: usize = 1_000_000_000;
@@ -54,17 +53,6 @@ pub unsafe fn given<'a, S>(call: FunctionCallInfo, i: usize) -> Option<&'a mut S
 /// A state as a step's answer.
 pub fn answer<S>(state: &mut S) -> Datum {
     Datum::from(std::ptr::from_mut(state))
-}
-
-/// What was allocated for a state. An allocation that fails otherwise would take the whole server down.
-pub fn allocated<T>(result: Result<T, TryReserveError>) -> T {
-    result.unwrap_or_else(|_| {
-        raise(
-            PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-            "no memory for the state of an aggregate",
-            "Aggregate fewer rows, by group or by time.",
-        )
-    })
 }
 
 /// Bytes for another worker, as a bytea.

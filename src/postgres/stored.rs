@@ -1,6 +1,7 @@
 //! States as bytes: a header and the rows after it, each as it lies in memory. So a state is written in one copy and read
 //! in place. The bytes of stored states outlive every version: what is stored is made of numbers with a byte order.
 
+use crate::memory::with_room;
 use std::collections::TryReserveError;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -22,8 +23,7 @@ pub fn write<H: Plain, R: Plain>(header: &H, rows: &[R], bytes: &mut [u8]) {
 
 /// A state in memory of its own.
 pub fn to_bytes<H: Plain, R: Plain>(header: &H, rows: &[R]) -> Result<Vec<u8>, TryReserveError> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size(header, rows))?;
+    let mut bytes = with_room(size(header, rows))?;
     bytes.extend_from_slice(header.as_bytes());
     bytes.extend_from_slice(rows.as_bytes());
     Ok(bytes)

@@ -31,7 +31,14 @@ fn look(c: char) -> String {
 
 /// The name with single blanks between its words and none around it.
 pub fn tidy_name(name: &str) -> String {
-    name.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut tidy = String::new();
+    for word in name.split_whitespace() {
+        if !tidy.is_empty() {
+            tidy.push(' ');
+        }
+        tidy.push_str(word);
+    }
+    tidy
 }
 
 fn is_invisible(c: char) -> bool {

@@ -11,6 +11,7 @@ mod login;
 
 use super::digest::Form;
 use super::{names, owner};
+use crate::postgres::memory::need;
 use pgrx::prelude::*;
 
 /// A UUID of version 7 (RFC 9562): time-ordered, so that new keys fall at the end of an index.
@@ -40,6 +41,7 @@ fn name_key_sql(name: &str) -> Option<String> {
 
 #[pg_extern(sql = false)]
 fn tidy_name_sql(name: &str) -> String {
+    need(name.len() * 3); // the text that grows, and the one that it grows from
     names::tidy_name(name)
 }
 

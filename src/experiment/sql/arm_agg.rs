@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "the state is updated in place, once for each row")]
 
-use super::means::moments;
+use super::means::{first_elements, moments};
 use crate::experiment::moments::Moments;
 use crate::postgres::call::{argument, double, function_info};
 use crate::postgres::float_state::state;
@@ -52,7 +52,7 @@ fn overflow() -> ! {
 
 #[pg_extern(sql = false)]
 fn arm_combine(state: Array<f64>, other: Array<f64>) -> Vec<f64> {
-    let read = |array: Array<f64>| moments(&array.iter().collect::<Vec<_>>());
+    let read = |array: Array<f64>| moments(&first_elements(&array));
     let merged = to_values(&read(state).merge(read(other)));
     if merged.iter().all(|value| value.is_finite()) { merged.to_vec() } else { overflow() }
 }

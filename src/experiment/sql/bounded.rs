@@ -10,7 +10,7 @@ const OUTCOME_VARIANCE: f64 = 0.1;
 
 fn read(state: Option<Array<f64>>) -> BoundedLift {
     let Some(state) = state else { return BoundedLift::default() };
-    let numbers: Option<Vec<f64>> = state.iter().collect();
+    let numbers: Option<Vec<f64>> = state.iter().take(NUMBERS + 1).collect();
     let numbers = numbers.and_then(|numbers| <[f64; NUMBERS]>::try_from(numbers).ok());
     numbers
         .map(|numbers| BoundedLift::from_numbers(&numbers))

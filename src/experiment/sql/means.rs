@@ -7,6 +7,7 @@ use crate::experiment::compare::{Plan, Status};
 use crate::experiment::moments::{Difference, Moments, cuped, welch};
 use crate::experiment::proportions::SMALL;
 use crate::experiment::{clusters, sequential};
+use crate::postgres::memory::{collected, need_for_each};
 use crate::postgres::raise::refuse;
 use pgrx::prelude::*;
 
@@ -34,8 +35,13 @@ pub fn moments(state: &[Option<f64>]) -> Moments {
     }
 }
 
+/// So many elements that one too many is seen: no more of a hostile array.
+pub fn first_elements(state: &Array<f64>) -> Vec<Option<f64>> {
+    state.iter().take(8).collect()
+}
+
 fn read(state: Option<Array<f64>>) -> Moments {
-    state.map_or(Moments::default(), |state| moments(&state.iter().collect::<Vec<_>>()))
+    state.map_or(Moments::default(), |state| moments(&first_elements(&state)))
 }
 
 #[pg_extern(sql = false)]
@@ -145,10 +151,10 @@ fn compare_means(
 
 #[pg_extern(sql = false)]
 fn compare_clusters(
-    treated_n: Option<Vec<Option<f64>>>,
-    treated_sum: Option<Vec<Option<f64>>>,
-    control_n: Option<Vec<Option<f64>>>,
-    control_sum: Option<Vec<Option<f64>>>,
+    treated_n: Option<Array<f64>>,
+    treated_sum: Option<Array<f64>>,
+    control_n: Option<Array<f64>>,
+    control_sum: Option<Array<f64>>,
     alpha: default!(Option<f64>, 0.05),
     planned_n: default!(Option<i64>, "NULL"),
 ) -> TableIterator<
@@ -168,7 +174,11 @@ fn compare_clusters(
 > {
     let plan = plan(None, alpha, planned_n);
     let [treated_n, treated_sum, control_n, control_sum] =
-        [treated_n, treated_sum, control_n, control_sum].map(Option::unwrap_or_default);
+        [treated_n, treated_sum, control_n, control_sum].map(|part| {
+            let length = part.as_ref().map_or(0, Array::len);
+            need_for_each(length, 100);
+            collected(part.iter().flat_map(Array::iter), length)
+        });
     let length = treated_n.len();
     if [&treated_sum, &control_n, &control_sum].iter().any(|part| part.len() != length) {
         refuse("the four arrays must be equally long", "One element of each for each cluster.");

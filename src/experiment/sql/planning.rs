@@ -2,13 +2,14 @@
 
 use super::plan;
 use crate::experiment::{multiplicity, power, srm};
+use crate::postgres::memory::{collected, need_for_each};
 use crate::postgres::raise::refuse;
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
 fn check_sample_ratio(
-    counts: Vec<Option<i64>>,
-    weights: Vec<Option<f64>>,
+    counts: Array<i64>,
+    weights: Array<f64>,
 ) -> TableIterator<
     'static,
     (
@@ -21,8 +22,9 @@ fn check_sample_ratio(
         name!(deviation, Option<f64>),
     ),
 > {
-    let counts: Option<Vec<u64>> = counts.into_iter().map(|c| u64::try_from(c.unwrap_or(0)).ok()).collect();
-    let weights: Option<Vec<f64>> = weights.into_iter().collect::<Option<Vec<f64>>>();
+    need_for_each(counts.len() + weights.len(), 100);
+    let counts: Option<Vec<u64>> = counts.iter().map(|c| u64::try_from(c.unwrap_or(0)).ok()).collect();
+    let weights: Option<Vec<f64>> = weights.iter().collect::<Option<Vec<f64>>>();
     let found =
         counts.zip(weights.filter(|w| w.iter().all(|w| *w >= 0.0))).and_then(|(c, w)| srm::sample_ratio(&c, &w));
     let found = found.unwrap_or_else(|| {
@@ -64,7 +66,9 @@ fn comparison_power_sql(control_rate: f64, lift: f64, leads_per_arm: i64, alpha:
 }
 
 #[pg_extern(sql = false)]
-fn benjamini_hochberg_sql(p_values: Vec<Option<f64>>) -> Vec<Option<f64>> {
+fn benjamini_hochberg_sql(p_values: Array<f64>) -> Vec<Option<f64>> {
+    need_for_each(p_values.len(), 100);
+    let p_values = collected(p_values.iter(), p_values.len());
     if p_values.iter().flatten().any(|p| !(0.0..=1.0).contains(p)) {
         refuse("a p-value lies between 0 and 1", "NULL stands for none, and stays NULL.");
     }

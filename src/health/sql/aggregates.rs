@@ -5,8 +5,9 @@
 use crate::health::duplicate_hashes::Hashes;
 use crate::health::gathered::Gathered;
 use crate::health::group_means::Groups;
-use crate::postgres::aggregate::{self, allocated, answer, given, new_state};
+use crate::postgres::aggregate::{self, answer, given, new_state};
 use crate::postgres::call::{self, argument, bytes, double, uuid};
+use crate::postgres::memory::{allocated, collected};
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 use pgrx::prelude::*;
 
@@ -78,7 +79,8 @@ unsafe fn finish_hashes(call: FunctionCallInfo) -> Datum {
 unsafe fn finish_groups(call: FunctionCallInfo) -> Datum {
     unsafe {
         let outside = given::<Groups>(call, 0).map_or_else(Vec::new, |state| allocated(state.outside()));
-        let outside: Vec<_> = outside.into_iter().map(pgrx::datum::Uuid::from_bytes).collect();
+        let count = outside.len();
+        let outside = collected(outside.into_iter().map(pgrx::datum::Uuid::from_bytes), count);
         outside.into_datum().unwrap_or(Datum::from(0))
     }
 }

@@ -6,9 +6,10 @@ use crate::health::egress::Egress;
 use crate::health::http_status::Outcome;
 use crate::health::message::{Alert, Kind, PAGERDUTY, message};
 use crate::health::post::{Answer, post};
+use crate::postgres::json::Document;
 use crate::postgres::raise::refuse;
 use pgrx::prelude::*;
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, JsonB};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;
 use std::time::{Duration, SystemTime};
 
@@ -59,7 +60,7 @@ fn post_alert(
     kind: &str,
     address: &str,
     secret: &str,
-    alert: JsonB,
+    alert: Document,
     timeout_ms: i32,
 ) -> TableIterator<
     'static,
@@ -73,10 +74,10 @@ fn post_alert(
     TableIterator::once((answer.outcome.name(), answer.status.map(i32::from), retry_after, answer.detail))
 }
 
-fn send(kind: &str, address: &str, secret: &str, alert: JsonB, timeout_ms: i32) -> Answer {
+fn send(kind: &str, address: &str, secret: &str, alert: Document, timeout_ms: i32) -> Answer {
     let dead = |detail: &str| Answer { outcome: Outcome::Dead, status: None, detail: detail.to_owned() };
     let Some(kind) = Kind::parse(kind) else { return dead("unknown kind of route") };
-    let Ok(alert) = serde_json::from_value::<Alert>(alert.0) else { return dead("not an alert") };
+    let Some(alert) = alert.read::<Alert>() else { return dead("not an alert") };
     let address = if kind == Kind::PagerDuty && address.is_empty() { PAGERDUTY } else { address };
     let egress = egress();
     let url = match egress.url(address) {

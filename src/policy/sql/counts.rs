@@ -23,8 +23,8 @@ unsafe fn collect(call: FunctionCallInfo) -> Datum {
         {
             raise(
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                "too many different decisions and reasons",
-                "SELECT stormops_internal.decision_counts(decision, reason, value) FROM stormops.policy_decisions_log; they are at most 64.",
+                "too many different decisions and reasons, or a long one",
+                "SELECT stormops_internal.decision_counts(decision, reason, value) FROM stormops.policy_decisions_log; they are at most 64, of at most 1000 bytes.",
             );
         }
         answer(counts)

@@ -6,6 +6,7 @@ use crate::policy::seal::{Fault, Seal};
 use crate::postgres::aggregate::{answer, given, state};
 use crate::postgres::bytea::bytea;
 use crate::postgres::call::{self, argument, bytes, uuid};
+use crate::postgres::memory::out_of_memory;
 use crate::postgres::raise::{raise, refuse};
 use crate::tenancy::digest::{Form, LENGTH};
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
@@ -35,6 +36,7 @@ unsafe fn collect(call: FunctionCallInfo) -> Datum {
                 "decisions must come in the order of property_id, each once",
                 "SELECT ... FROM (SELECT * FROM stormops.policy_decisions_log ... ORDER BY property_id) AS d",
             ),
+            Err(Fault::Memory) => out_of_memory(),
             Err(Fault::Size) => raise(
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                 "too many decisions for one seal",

@@ -21,12 +21,14 @@ pub unsafe extern "C-unwind" fn stormops_login(call: pg_sys::FunctionCallInfo) -
                 PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
                 c"login refused",
                 c"Log in with a token that is valid now, of an issuer that stormops.issuers() lists, for a user of an open tenant.",
+                true,
             ),
             Admission::Pinned => raise_from_c(
                 PgLogLevel::ERROR,
                 PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
                 c"this transaction already works in another tenant or for another user",
                 c"One transaction, one login: COMMIT or ROLLBACK first.",
+                true,
             ),
         }
     }

@@ -5,9 +5,11 @@
 
 #![expect(unsafe_code, reason = "aggregate support functions on the hot path")]
 
+use crate::memory::fallibly;
 use crate::postgres::aggregate::{self, answer, given};
 use crate::postgres::bytea::bytea;
 use crate::postgres::call::{self, argument, boolean, bytes, double, function_info};
+use crate::postgres::memory::is_there;
 use crate::postgres::raise::raise;
 use crate::uplift::sample::{MOST_COUNTED, Row, Sample};
 use crate::uplift::scores::Score;
@@ -69,7 +71,7 @@ impl<R: Row> State<R> {
             );
         }
         let wanted = (rows.len() * 2).max(FIRST_ROWS).min(most).max(rows.len() + more);
-        if rows.capacity() < wanted && rows.try_reserve_exact(wanted - rows.len()).is_err() {
+        if rows.capacity() < wanted && fallibly(|| rows.try_reserve_exact(wanted - rows.len())).is_err() {
             raise(
                 PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
                 format!("no memory for a state of {wanted} rows"),
@@ -95,8 +97,8 @@ impl<R: Row> State<R> {
 
     /// The sorted rows as a bytea.
     fn write(&mut self) -> Datum {
-        // States that were merged are sorted runs, which a stable sort takes up.
-        if self.merged {
+        // States that were merged are sorted runs, which a stable sort takes up, beside them in memory.
+        if self.merged && is_there(size_of_val(self.rows.as_slice())) {
             self.rows.sort()
         } else {
             self.rows.sort_unstable()

@@ -1,6 +1,6 @@
 //! What SQL asks of streams. The declarations stand in `sql/uplift_streams.sql`.
 
-use crate::postgres::aggregate::allocated;
+use crate::postgres::memory::{allocated, need};
 use crate::postgres::raise::{raise, refuse, required};
 use crate::uplift::streams_state::Watch;
 use pgrx::prelude::*;
@@ -10,6 +10,12 @@ fn watch(method: Option<&str>, delta: Option<f64>, threshold: Option<f64>) -> Wa
     Watch::new(method, delta, threshold).unwrap_or_else(|(message, hint)| refuse(message, hint))
 }
 
+/// The elements of a stream, with memory for the changes in it: at most one for each ten elements, of 40 bytes.
+fn elements(stream: &Option<Array<f64>>) -> impl Iterator<Item = Option<f64>> {
+    need(stream.as_ref().map_or(0, Array::len) * 10);
+    stream.iter().flat_map(Array::iter)
+}
+
 #[pg_extern(sql = false)]
 fn stream_points(
     stream: Option<Array<f64>>,
@@ -17,7 +23,7 @@ fn stream_points(
     delta: Option<f64>,
     threshold: Option<f64>,
 ) -> TableIterator<'static, (name!(at, i64), name!(mean_before, Option<f64>), name!(mean_after, Option<f64>))> {
-    TableIterator::new(watch(method, delta, threshold).take(stream.iter().flat_map(Array::iter)))
+    TableIterator::new(watch(method, delta, threshold).take(elements(&stream)))
 }
 
 #[expect(clippy::type_complexity, reason = "one row of SQL")]
@@ -44,6 +50,6 @@ fn stream_watch(
             })
         },
     );
-    let changes = watch.take(stream.iter().flat_map(Array::iter)).into_iter().map(|change| change.0).collect();
+    let changes = watch.take(elements(&stream)).into_iter().map(|change| change.0).collect();
     TableIterator::once((allocated(watch.to_bytes()), watch.shown as i64, changes, watch.detector.mean()))
 }

@@ -1,6 +1,7 @@
 //! What SQL asks of stored trials. The declarations stand in `sql/uplift_trials.sql`.
 
 use super::aggregates::read;
+use crate::postgres::memory::need;
 use crate::postgres::raise::refuse;
 use crate::uplift::ranking::{Contrast, Ranking};
 use crate::uplift::sample::Sample;
@@ -13,6 +14,8 @@ use pgrx::prelude::*;
 const MOST_PARTS: i32 = 10_000;
 
 fn trial(state: &[u8]) -> Trial<'_> {
+    // Less than half of it is what the effects of all cases take.
+    need(state.len());
     read::<Case>(state)
 }
 
