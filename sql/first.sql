@@ -33,7 +33,7 @@ BEGIN
         SELECT n.nspname AS name, o.rolname AS owner, o.rolsuper,
             (SELECT pg_catalog.string_agg(p.oid::pg_catalog.regprocedure::text, ', ')
             FROM pg_catalog.pg_proc AS p
-            WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid AND p.oid::pg_catalog.regprocedure::text OPERATOR(pg_catalog.<>) 'stormops.installed()'
+            WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid AND p.oid OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT pg_catalog.to_regprocedure('stormops.installed()')::pg_catalog.oid WHERE pg_catalog.to_regprocedure('stormops.installed()') IS NOT NULL))
                 AND NOT EXISTS (
                     SELECT FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
                     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid

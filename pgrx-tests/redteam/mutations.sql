@@ -100,7 +100,7 @@ CREATE UNIQUE INDEX single ON stormops.data_quality_metrics (metric_id) WHERE me
 \undo
 DROP INDEX stormops.single;
 --# references within the tenant | 94 app 4
-DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint WHERE contype = 'f' AND connamespace = 'stormops'::regnamespace AND conparentid = 0 AND confrelid <> 'stormops.tenants'::regclass LOOP EXECUTE 'ALTER TABLE ' || name; END LOOP; END $$;
+DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint WHERE contype = 'f' AND connamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND conparentid = 0 AND confrelid <> 'stormops.tenants'::regclass LOOP EXECUTE 'ALTER TABLE ' || name; END LOOP; END $$;
 --# no cascade | 95 superuser 1
 ALTER TABLE stormops.customer_journeys ADD CONSTRAINT cascading FOREIGN KEY (tenant_id, storm_id) REFERENCES stormops.storms ON DELETE CASCADE;
 \undo

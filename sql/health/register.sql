@@ -43,6 +43,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.platform_report_data()', '{operator,monitor}'),
     ('stormops.platform_report_html()', '{operator,monitor}'),
     ('stormops_internal.draw_platform_report(jsonb)', '{operator,monitor}'),
+    ('stormops_internal.counting_triggers()', '{operator,monitor}'),
     ('stormops_internal.has_tenant()', '{app,trusted_app,operator,monitor}'),
     ('stormops_internal.may_monitor()', '{app,trusted_app,operator,monitor}'),
     ('stormops.counted_tables()', '{app,trusted_app,operator,monitor}'),

@@ -18,7 +18,6 @@ BEGIN
     PERFORM stormops.maintain_partitions();
     PERFORM stormops_internal.release_tables();
     PERFORM stormops.renew_grants();
-    PERFORM stormops_internal.disown_grants();
     PERFORM stormops_internal.count_tables();
     PERFORM stormops_internal.adopt_log();
 END

@@ -53,7 +53,7 @@ REVOKE USAGE ON SCHEMA stormops FROM nobody;
 
 --# 38 | OPS | superuser | rows=0 | naive skips
 -- Everything is the powerless owner's.
-SELECT relname FROM pg_class WHERE relnamespace = 'stormops'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S') AND relowner <> 'stormops_owner'::regrole;
+SELECT relname FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND relkind IN ('r', 'p', 'v', 'm', 'S') AND relowner <> 'stormops_owner'::regrole;
 
 --# 39 | OPS | superuser | rows=0 | naive skips
 -- Nobody can become the owner, and the owner nobody.

@@ -109,7 +109,7 @@ SELECT count(*) FROM stormops.stop_experiment(:'id1');
 
 --# 50 | OPS | superuser | rows=0 | naive skips
 -- Every definer function, and every procedural one that it may call, searches the catalogue only.
-SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'stormops'::regnamespace AND (prosecdef OR prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')) AND NOT coalesce(proconfig, '{}') @> ARRAY['search_path=pg_catalog, pg_temp'];
+SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND (prosecdef OR prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')) AND NOT coalesce(proconfig, '{}') @> ARRAY['search_path=pg_catalog, pg_temp'];
 
 --# 51 | S1 | app, tapp | refused 42501 | naive holds
 -- Nothing of theirs gets into the schema.
@@ -118,7 +118,7 @@ CREATE VIEW stormops.evil AS SELECT 1;
 CREATE TABLE stormops.evil (tenant_id uuid);
 
 --# 51b | OPS | superuser | rows=0 | naive skips
-SELECT a.grantee::regrole FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname = 'stormops' AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (10, 'stormops_owner'::regrole);
+SELECT a.grantee::regrole FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname IN ('stormops', 'stormops_internal') AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (10, 'stormops_owner'::regrole);
 
 --# 53 | S1 | nobody | refused 42501
 -- PUBLIC executes nothing.
@@ -131,7 +131,7 @@ REVOKE USAGE ON SCHEMA stormops FROM nobody;
 
 --# 53b | OPS | superuser | rows=0 | naive skips
 -- Grants on functions are the published ones: nobody else executes one.
-SELECT p.oid::regprocedure, a.grantee FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE p.pronamespace = 'stormops'::regnamespace AND a.grantee NOT IN (10, 'stormops_owner'::regrole) AND NOT EXISTS (SELECT FROM stormops_internal.usage_grants AS g JOIN stormops_internal.granted_functions() AS f ON g.kind = ANY (f.kinds) WHERE g.grantee = a.grantee AND ('stormops.' || f.signature)::regprocedure = p.oid);
+SELECT p.oid::regprocedure, a.grantee FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE p.pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND a.grantee NOT IN (10, 'stormops_owner'::regrole) AND NOT EXISTS (SELECT FROM stormops_internal.usage_grants AS g JOIN stormops_internal.granted_functions() AS f ON g.kind = ANY (f.kinds) WHERE g.grantee = a.grantee AND ('stormops.' || f.signature)::regprocedure = p.oid);
 
 --# 56 | S1 | app, tapp | refused 42501 | naive skips
 -- What is nobody's stays nobody's.
@@ -139,7 +139,7 @@ SELECT * FROM stormops_internal.usage_grants;
 
 --# 56b | OPS | superuser | rows=0 | naive skips
 -- A table without a tenant is the installation's own: no grant on it.
-SELECT c.relname FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p') AND a.grantee <> c.relowner AND (c.relispartition OR NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id'));
+SELECT c.relname FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND c.relkind IN ('r', 'p') AND a.grantee <> c.relowner AND (c.relispartition OR NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id'));
 
 --# 57 | S1 | app, tapp | same
 -- A function that is called leakproof and is not.
@@ -148,11 +148,11 @@ SET LOCAL enable_bitmapscan = off;
 SELECT count(*) FROM stormops.properties WHERE stormops.norm_zip(CASE WHEN external_id = 'P-1' THEN '1' ELSE address END) = 1;
 
 --# 57b | OPS | superuser | rows=0 | naive skips
-SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'stormops'::regnamespace AND proleakproof;
+SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND proleakproof;
 
 --# 57c | OPS | superuser | rows=0 | naive skips
 -- What reads the context may be kept for a statement, never for a plan.
-SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'stormops'::regnamespace AND proname ~ '^(current_|may_|calling_role|is_operator)' AND provolatile = 'i';
+SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND proname ~ '^(current_|may_|calling_role|is_operator)' AND provolatile = 'i';
 
 --# 61 | S1 | app, tapp | same
 -- Errors carry no value of another's row.

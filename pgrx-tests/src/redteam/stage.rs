@@ -92,8 +92,10 @@ fn template(schema: Schema, with_victim: bool) -> Db {
     let mut script = vec![prepare.replace(":'A'", &format!("'{A}'")).replace(":'B'", &format!("'{B}'"))];
     let mut superuser = db.superuser();
     superuser.batch_execute(&script.remove(0)).expect("the schema and its tenants");
-    let there =
-        names(&mut superuser, "SELECT relname::text FROM pg_class WHERE relnamespace = 'stormops'::regnamespace");
+    let there = names(
+        &mut superuser,
+        "SELECT relname::text FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal'))",
+    );
     for table in rows().filter(|table| there.iter().any(|name| name == table)) {
         script.push(insert(table, A, 1, 1));
         // With keys that A has too, where the schema lets two tenants have them.
@@ -191,7 +193,7 @@ impl Stage {
         let superuser = self.superuser.get_mut();
         let relations = |condition: &str| {
             format!(
-                "SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace = 'stormops'::regnamespace AND {condition}
+                "SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND {condition}
                 AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id') ORDER BY 1"
             )
         };

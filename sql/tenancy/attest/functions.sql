@@ -29,7 +29,7 @@ BEGIN
     JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
     JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'stormops'
     -- The script has written every function of this version in this transaction.
-    WHERE p.xmin <> pg_current_xact_id()::xid AND p.oid IS DISTINCT FROM to_regprocedure('stormops_internal.shipped_functions()');
+    WHERE p.xmin <> pg_current_xact_id()::xid;
     IF stale IS NOT NULL THEN
         EXECUTE 'DROP ROUTINE ' || stale;
     END IF;
@@ -49,7 +49,8 @@ BEGIN
             AS %L$shipped$,
         (SELECT 'SELECT f.* FROM (VALUES ' || string_agg(format('(%L, %L, %L::boolean)', p.oid::regprocedure, stormops_internal.function_digest(p.oid), p.prosecdef),
             ', ' ORDER BY p.oid::regprocedure::text) || ') AS f (signature, digest, definer)'
-        FROM pg_proc AS p WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND p.proname NOT IN ('shipped_functions', 'installed')));
+        FROM pg_proc AS p WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND p.proname NOT IN ('shipped_functions', 'installed')
+            AND p.xmin = pg_current_xact_id()::xid));
     COMMENT ON FUNCTION stormops_internal.shipped_functions() IS 'Every function of this version with its function_digest(), and whether it is SECURITY DEFINER: written by CREATE EXTENSION and ALTER EXTENSION UPDATE.';
     REVOKE ALL ON FUNCTION stormops_internal.shipped_functions() FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION stormops_internal.shipped_functions() TO stormops_owner;
