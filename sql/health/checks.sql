@@ -40,6 +40,7 @@ CREATE FUNCTION stormops_internal.judge_all_due(
 )
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_variable
 DECLARE

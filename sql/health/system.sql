@@ -64,6 +64,7 @@ CREATE FUNCTION stormops.get_system_health(
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_variable
 DECLARE
