@@ -12,6 +12,7 @@ COMMENT ON FUNCTION stormops.monitor_tenant() IS 'Of monitoring_samples(): name,
 CREATE FUNCTION stormops.monitor_tenant_usage(OUT tenant_id uuid, OUT metric_name text, OUT events_total bigint, OUT quantity numeric) RETURNS SETOF record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_column
 BEGIN
