@@ -16,6 +16,8 @@ mod functions;
 #[cfg(test)]
 mod goldens;
 mod in_place;
+#[cfg(test)]
+mod levels;
 mod moments;
 mod one_sided;
 #[cfg(any(test, feature = "pg_test"))]

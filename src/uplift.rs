@@ -19,6 +19,7 @@ mod stream_answers;
 mod streams;
 mod streams_state;
 mod summary;
+mod support;
 mod trial;
 mod trial_answers;
 
