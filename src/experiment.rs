@@ -9,12 +9,16 @@ mod bernoulli;
 mod bernstein;
 mod boschloo;
 mod bounded_agg;
+#[cfg(test)]
+mod bounds;
 mod clusters;
 mod compare;
 mod exact;
 mod functions;
 #[cfg(test)]
 mod goldens;
+#[cfg(test)]
+mod goldens_means;
 mod in_place;
 #[cfg(test)]
 mod levels;

@@ -8,6 +8,8 @@ mod bins;
 mod calibration;
 mod curve;
 mod drift;
+#[cfg(test)]
+mod drift_tests;
 mod histogram;
 mod means;
 mod ranking;
