@@ -7,18 +7,15 @@ SHELL := bash
 # Evaluated when used, since `setup` may first have to install the server. Not exported unless the caller gave it:
 # setup tells a choice from a default.
 PG_CONFIG ?= $(shell . .ci/lib.sh && find_pg_config)
-LIBDIR = $(shell $(PG_CONFIG) --pkglibdir)
-SUDO = $(shell test -w $(LIBDIR) || echo sudo)
+PG = pg$(shell . .ci/lib.sh && pg_version $(PG_CONFIG))
 
-.PHONY: build # build the extension into target/release/stormops-pgNN, as one would package it
+.PHONY: build # build the extension into target/release
 build:
-	cargo pgrx package --pg-config $(PG_CONFIG)
+	PGRX_PG_CONFIG_PATH=$(PG_CONFIG) cargo build --release --no-default-features --features $(PG)
 
-# A library is removed before it is replaced: to write into one that a running server has mapped would crash that.
-.PHONY: install # build the extension and install it into PostgreSQL
+.PHONY: install # build the extension and install it into PostgreSQL (or below DESTDIR)
 install: build
-	@$(SUDO) rm -f $(LIBDIR)/stormops.so
-	cargo pgrx install --release --pg-config $(PG_CONFIG) $(addprefix --,$(SUDO))
+	PG_CONFIG=$(PG_CONFIG) .ci/install
 
 .PHONY: installcheck # test the installed extension in a cluster of its own
 installcheck:
@@ -38,6 +35,10 @@ test:
 .PHONY: bench # measure the budgets (bench/) on a durable cluster
 bench: setup install
 	bench/run.sh
+
+.PHONY: reference # write docs/reference.md anew from the catalogue of the installed extension
+reference:
+	STORMOPS_WRITE=1 cargo test -p stormops-tests --test together reference::the_page
 
 .PHONY: lint # format, clippy and shellcheck, without running a test
 lint:

@@ -20,7 +20,7 @@ one_pass() {
 
 health_checks() {
   super -c "UPDATE stormops.expectations SET judged_at = now() - interval '1 day'" \
-    -c "UPDATE stormops.health_progress SET reached_at = now() - interval '1 day'" -c 'VACUUM (ANALYZE) stormops.expectations' -c CHECKPOINT \
+    -c "UPDATE stormops_internal.health_progress SET reached_at = now() - interval '1 day'" -c 'VACUUM (ANALYZE) stormops.expectations' -c CHECKPOINT \
     -c '\timing on' -c 'SELECT * FROM stormops.run_health_checks()' | milliseconds
 }
 

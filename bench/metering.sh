@@ -23,7 +23,7 @@ group_new() {
   super -c '\timing on' -c "SELECT count(*) FROM (
     SELECT tenant_id, metric_name, date_trunc('hour', recorded_at, 'UTC'), dimensions ->> 'model',
       sum(metric_value), max(metric_value), count(*)
-    FROM stormops.tenant_usage WHERE usage_seq > (SELECT watermark FROM stormops.metering_progress)
+    FROM stormops.tenant_usage WHERE usage_seq > (SELECT watermark FROM stormops_internal.metering_progress)
     GROUP BY 1, 2, 3, 4) AS g" | milliseconds
 }
 # Both sides begin with empty tables, and with nothing left to write of another's.

@@ -1,18 +1,16 @@
 //! The platform watches itself and tells people. What is here is what SQL cannot say: the columns
 //! that the shipped tables have, when a schedule is due, how a message gets out, and how a page looks.
 
-mod aggregate;
+mod duplicate_hashes;
 mod egress;
-mod functions;
+mod gathered;
+mod group_means;
+mod http_status;
 mod message;
-mod outcome;
-mod outside;
 mod post;
-mod post_alert;
-mod repeats;
 mod report;
-mod report_html;
 mod schedule;
 mod shipped;
+mod sql;
 
-pub use post_alert::init;
+pub use sql::init;

@@ -1,20 +1,21 @@
 //! StormOps: the platform of a storm-response business inside one Postgres database.
 //!
 //! Eight domains name the modules here and the files in `sql/`. What is a set is SQL and
-//! lives there; what is an algorithm is Rust and lives here.
+//! lives there; what is an algorithm is Rust and lives here. All that Postgres calls of a domain stands in its `sql`,
+//! and what every domain needs of the server in `postgres`.
 
 use pgrx::prelude::*;
 
-mod errors;
 mod experiment;
 mod health;
 mod install;
+mod memory;
 mod metering;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod policy;
+mod postgres;
 mod statistics;
-mod support;
 mod tenancy;
 mod uplift;
 
@@ -23,6 +24,7 @@ pgrx::pg_module_magic!(name, version);
 /// Defines the settings and the hooks once per backend (once per server when preloaded).
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    postgres::raise::keep_backtraces_out();
     // Before tenancy reserves the prefix: what is not defined then is forgotten.
     uplift::init();
     health::init();

@@ -30,17 +30,17 @@ mod tests {
             "SELECT array_agg(id) = array_agg(id ORDER BY id) FROM (SELECT stormops.new_id() AS id FROM generate_series(1, 1000)) AS i",
         );
         holds(
-            "SELECT stormops.first_id_at((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1) < stormops.new_id()",
+            "SELECT stormops_internal.first_id_at((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1) < stormops.new_id()",
         );
         holds(
-            "SELECT stormops.first_id_at((extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000) > stormops.new_id()",
+            "SELECT stormops_internal.first_id_at((extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000) > stormops.new_id()",
         );
     }
 
     #[pg_test]
     fn a_month_begins_with_its_first_id() {
-        holds("SELECT stormops.milliseconds_of(stormops.first_id_at(1790000000123)) = 1790000000123");
-        holds("SELECT stormops.first_id_of('2026-11-01') = '01a19467-e800-0000-0000-000000000000'");
+        holds("SELECT stormops_internal.milliseconds_of(stormops_internal.first_id_at(1790000000123)) = 1790000000123");
+        holds("SELECT stormops_internal.first_id_of('2026-11-01') = '01a19467-e800-0000-0000-000000000000'");
     }
 
     #[pg_test]
@@ -51,7 +51,7 @@ mod tests {
         );
         holds("SELECT stormops.draw(NULL, NULL, NULL, 'holdout') IS NULL");
         holds(
-            "SELECT stormops.attitude(0.5) = 0 AND stormops.attitude(1) IS NULL AND stormops.attitude('NaN') IS NULL",
+            "SELECT stormops_internal.attitude(0.5) = 0 AND stormops_internal.attitude(1) IS NULL AND stormops_internal.attitude('NaN') IS NULL",
         );
     }
 
@@ -66,6 +66,6 @@ mod tests {
 
     #[pg_test]
     fn only_the_owners_functions_visit_all_tenants() {
-        fails_with(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, "SELECT stormops.visit_all_tenants()");
+        fails_with(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, "SELECT stormops_internal.visit_all_tenants()");
     }
 }

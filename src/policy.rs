@@ -4,3 +4,4 @@ mod counts;
 mod draw;
 mod rule;
 mod seal;
+mod sql;

@@ -1,31 +1,26 @@
 //! Tenants, their context and their standing.
 
-mod announce;
-mod break_glass;
 mod challenge;
+mod checked;
 mod context;
 pub mod digest;
 mod entry;
 mod guard;
-mod hooks;
-mod ids;
-mod keys;
-mod loading;
 mod login;
-mod lookup;
-mod merge;
 mod names;
+mod owner;
 mod refusals;
-mod rights;
 mod role;
+mod settings;
+mod sql;
 mod standing;
 mod token;
-mod visit;
 
 /// Defines the settings and the hooks. Called once, when the library loads.
 pub fn init() {
-    entry::init();
+    settings::init();
     guard::init();
-    context::init(); // reserves the settings' prefix
-    merge::init();
+    settings::reserve_prefix();
+    context::init();
+    login::init();
 }

@@ -1,9 +1,8 @@
 //! Uplift scores: how they are distributed and whether that moved, and what they were worth once
 //! outcomes came in.
 //!
-//! The statistics are plain Rust; `aggregate` and the answers are all that Postgres sees of them.
+//! The statistics are plain Rust; `sql` is all that Postgres sees of them.
 
-mod aggregate;
 mod bins;
 mod calibration;
 mod curve;
@@ -15,17 +14,15 @@ mod means;
 mod ranking;
 mod rate;
 mod sample;
-mod score_answers;
 mod scores;
-mod stream_answers;
+mod sql;
 mod streams;
 mod streams_state;
 mod summary;
 mod support;
 mod trial;
-mod trial_answers;
 
-pub use aggregate::init;
+pub use sql::init;
 
 #[cfg(test)]
 pub mod fixture;

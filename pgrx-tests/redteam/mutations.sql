@@ -100,7 +100,7 @@ CREATE UNIQUE INDEX single ON stormops.data_quality_metrics (metric_id) WHERE me
 \undo
 DROP INDEX stormops.single;
 --# references within the tenant | 94 app 4
-DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint WHERE contype = 'f' AND connamespace = 'stormops'::regnamespace AND conparentid = 0 AND confrelid <> 'stormops.tenants'::regclass LOOP EXECUTE 'ALTER TABLE ' || name; END LOOP; END $$;
+DO $$ DECLARE name text; BEGIN FOR name IN SELECT format('%s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint WHERE contype = 'f' AND connamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND conparentid = 0 AND confrelid <> 'stormops.tenants'::regclass LOOP EXECUTE 'ALTER TABLE ' || name; END LOOP; END $$;
 --# no cascade | 95 superuser 1
 ALTER TABLE stormops.customer_journeys ADD CONSTRAINT cascading FOREIGN KEY (tenant_id, storm_id) REFERENCES stormops.storms ON DELETE CASCADE;
 \undo
@@ -134,15 +134,15 @@ GRANT SELECT ON stormops.:partition TO app;
 \undo
 REVOKE SELECT ON stormops.:partition FROM app;
 --# no grant on the installation's own table | 56 app 1, 56b superuser 1
-GRANT SELECT ON stormops.usage_grants TO app;
+GRANT SELECT ON stormops_internal.usage_grants TO app;
 \undo
-REVOKE SELECT ON stormops.usage_grants FROM app;
+REVOKE SELECT ON stormops_internal.usage_grants FROM app;
 --# the operator's functions | 44 app 1, 44d app 1
 GRANT EXECUTE ON FUNCTION stormops.close_tenant(uuid, text), stormops.list_tenants() TO app;
 --# visit_all_tenants() is nobody's | 53b superuser 1
-GRANT EXECUTE ON FUNCTION stormops.visit_all_tenants() TO app;
+GRANT EXECUTE ON FUNCTION stormops_internal.visit_all_tenants() TO app;
 \undo
-REVOKE EXECUTE ON FUNCTION stormops.visit_all_tenants() FROM app;
+REVOKE EXECUTE ON FUNCTION stormops_internal.visit_all_tenants() FROM app;
 --# nothing for PUBLIC | 53 nobody 1, 53b superuser 1
 GRANT EXECUTE ON FUNCTION stormops.export_tenant_data(uuid) TO PUBLIC;
 \undo
@@ -224,15 +224,15 @@ CREATE STATISTICS stormops.s ON tenant_id, name FROM stormops.storms;
 \undo
 DROP STATISTICS stormops.s;
 --# no leakproof function | 57b superuser 1
-ALTER FUNCTION stormops.neighbourhood(double precision, double precision) LEAKPROOF;
+ALTER FUNCTION stormops_internal.neighbourhood(double precision, double precision) LEAKPROOF;
 \undo
-ALTER FUNCTION stormops.neighbourhood(double precision, double precision) NOT LEAKPROOF;
+ALTER FUNCTION stormops_internal.neighbourhood(double precision, double precision) NOT LEAKPROOF;
 --# definer functions are the owner's | 202 superuser 1
 ALTER FUNCTION stormops.export_tenant_data(uuid) OWNER TO postgres;
 \undo
 ALTER FUNCTION stormops.export_tenant_data(uuid) OWNER TO stormops_owner;
 --# whom a call may concern | 42 app 1, 43 outsider 1, 44b tapp 1
-CREATE OR REPLACE FUNCTION stormops.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS 'SELECT coalesce($1, stormops.current_tenant())';
+CREATE OR REPLACE FUNCTION stormops_internal.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS 'SELECT coalesce($1, stormops.current_tenant())';
 --# bounds of numbers and sizes | 178b app 1, 178c app 1, 179 tapp 1, 181 tapp 1
 DO $$ DECLARE name text; BEGIN FOR name IN SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 'stormops.tenant_usage'::regclass LOOP EXECUTE format('ALTER TABLE stormops.tenant_usage DROP CONSTRAINT %I', name); END LOOP; END $$;
 --# legal steps of a tenant | 161 superuser 1
@@ -249,13 +249,13 @@ ALTER FUNCTION stormops.apply_policy(uuid, text, boolean) RESET search_path;
 \undo
 ALTER FUNCTION stormops.apply_policy(uuid, text, boolean) SET search_path = pg_catalog, pg_temp;
 --# search_path of insert_user() | 50 superuser 1
-ALTER FUNCTION stormops.insert_user(uuid, text, text, text) RESET search_path;
+ALTER FUNCTION stormops_internal.insert_user(uuid, text, text, text) RESET search_path;
 \undo
-ALTER FUNCTION stormops.insert_user(uuid, text, text, text) SET search_path = pg_catalog, pg_temp;
+ALTER FUNCTION stormops_internal.insert_user(uuid, text, text, text) SET search_path = pg_catalog, pg_temp;
 --# search_path of change_user() | 50 superuser 1
-ALTER FUNCTION stormops.change_user(uuid, uuid, text, text, text) RESET search_path;
+ALTER FUNCTION stormops_internal.change_user(uuid, uuid, text, text, text) RESET search_path;
 \undo
-ALTER FUNCTION stormops.change_user(uuid, uuid, text, text, text) SET search_path = pg_catalog, pg_temp;
+ALTER FUNCTION stormops_internal.change_user(uuid, uuid, text, text, text) SET search_path = pg_catalog, pg_temp;
 --# search_path of record_outcomes() | 49 tapp 1, 50 superuser 1
 ALTER FUNCTION stormops.record_outcomes(uuid, jsonb) RESET search_path;
 \undo

@@ -8,7 +8,7 @@ BEGIN
     FOR c IN
         SELECT a.attrelid::regclass AS table_name, a.attname
         FROM pg_class AS t JOIN pg_attribute AS a ON a.attrelid = t.oid
-        WHERE t.relnamespace = 'stormops'::regnamespace AND t.relkind IN ('r', 'p') AND NOT t.relispartition
+        WHERE t.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND t.relkind IN ('r', 'p') AND NOT t.relispartition
             AND a.atttypid = 'timestamptz'::regtype AND NOT a.attisdropped
     LOOP
         EXECUTE format('UPDATE %s SET %I = ''2024-01-04'' WHERE %2$I > now() - interval ''1 day'' AND %2$I < ''infinity''',

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use postgres::{Client, Config, Error, NoTls};
 
-use crate::{NOBODY, ROLES, SUPERUSER};
+use crate::SUPERUSER;
 
-pub(crate) const TEMPLATE: &str = "stormops_template";
+mod prepared;
+
+pub(crate) use prepared::TEMPLATE;
 
 pub struct Cluster {
     dir: PathBuf,
@@ -24,18 +26,26 @@ pub fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(Cluster::start)
 }
 
+/// Held by whoever changes what all databases share: rights to a parameter are one row, and of two sessions that change
+/// it at once one fails.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Cluster {
     fn start() -> Self {
         let exe = std::env::current_exe().expect("the path of this test");
         let file = exe.file_stem().and_then(|stem| stem.to_str()).expect("the name of this test");
         let name = file.rsplit_once('-').map_or(file, |(name, _hash)| name);
-        Self::made(name, |dir| drop(ci_cluster("start", dir, &[])))
+        let prepared = prepared::prepared();
+        Self::made(name, |dir| drop(ci_cluster("start", dir, &[prepared.data()])))
     }
 
     /// A streaming standby of this cluster as it is now; it ends with the process too.
     pub fn standby(&self) -> Self {
         let of = self.dir.to_str().expect("a path in UTF-8");
-        Self::made("standby", |dir| drop(ci_cluster("standby", dir, &[of])))
+        Self::made("follower", |dir| drop(ci_cluster("standby", dir, &[of])))
     }
 
     fn made(name: &str, make: impl FnOnce(&Path)) -> Self {
@@ -88,28 +98,6 @@ impl Cluster {
 
     pub(crate) fn superuser(&self) -> Client {
         self.connect(SUPERUSER, "postgres")
-    }
-
-    /// Makes the roles, and the database that every test's is copied from.
-    pub(crate) fn template(&self) {
-        static MADE: OnceLock<()> = OnceLock::new();
-        MADE.get_or_init(|| {
-            let mut server = self.superuser();
-            // One statement each: neither may run in a transaction. Dropped first, in case an earlier try panicked.
-            server.batch_execute(&format!("DROP DATABASE IF EXISTS {TEMPLATE}")).expect("no template yet");
-            server.batch_execute(&format!("CREATE DATABASE {TEMPLATE}")).expect("an empty template");
-            let mut script = format!("CREATE EXTENSION stormops; CREATE ROLE {NOBODY} LOGIN;");
-            for (role, kind) in ROLES {
-                script += &format!("CREATE ROLE {role} LOGIN; SELECT stormops.grant_usage('{role}', '{kind}');");
-            }
-            let mut template = self.connect(SUPERUSER, TEMPLATE);
-            template.batch_execute(&script).expect("the extension and its roles: did `make install` come first?");
-            template.close().expect("a template that nobody is in");
-            // Closed to background workers too: while a session is in it, it cannot be copied.
-            server
-                .batch_execute(&format!("ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false"))
-                .expect("a closed template");
-        });
     }
 }
 

@@ -59,5 +59,9 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
+        // The cluster's directory is removed only without files that are not its own.
+        for file in ["users.txt", "pgbouncer.ini", &format!(".s.PGSQL.{}", self.port)] {
+            std::fs::remove_file(PathBuf::from(cluster().socket()).join(file)).ok();
+        }
     }
 }

@@ -136,7 +136,7 @@ impl World {
     /// The only message: its state, status, and in how many seconds it is due.
     pub fn message(&self) -> (String, Option<i32>, f64) {
         let one = "SELECT state, last_status, extract(epoch FROM next_attempt_at - clock_timestamp())::float8
-            FROM stormops.alert_deliveries";
+            FROM stormops_internal.alert_deliveries";
         let row = self.db.superuser().query_one(one, &[]).expect("one message");
         (row.get(0), row.get(1), row.get(2))
     }

@@ -1,5 +1,6 @@
 //! A provider of tokens: its keys, and what it signs.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -31,10 +32,12 @@ pub fn trust(db: &Db, jwks: &Value, more: &str) {
     db.superuser().execute(&call, &[jwks]).expect("a superuser");
 }
 
-/// The claims of a good token.
+/// The claims of a good token, which no other has: twins are alike in every test, and the server's log is that of all.
 pub fn claims(tenant: Uuid, user: Uuid) -> Value {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let (tenant, user) = (tenant.to_string(), user.to_string());
-    json!({"iss": ISSUER, "aud": AUDIENCE, "exp": now() + 600, "iat": now(), "tenant_id": tenant, "sub": user})
+    let nth = COUNT.fetch_add(1, Ordering::Relaxed);
+    json!({"iss": ISSUER, "aud": AUDIENCE, "exp": now() + 600, "iat": now(), "tenant_id": tenant, "sub": user, "nth": nth})
 }
 
 pub fn now() -> u64 {

@@ -28,8 +28,14 @@ mod tests {
 
     #[pg_test]
     fn aggregate_takes_no_foreign_state() {
-        fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SELECT stormops.arm_accum('{0,0,0,0,0,0,0}', 1)");
-        fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SELECT stormops.arm_combine('{1}', '{1,2}')");
+        fails_with(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "SELECT stormops_internal.arm_accum('{0,0,0,0,0,0,0}', 1)",
+        );
+        fails_with(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "SELECT stormops_internal.arm_combine('{1}', '{1,2}')",
+        );
         fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SELECT stormops.arm_moments('{1,0,NaN,0,0,0,0}')");
         fails_with(
             PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
@@ -37,7 +43,7 @@ mod tests {
         );
         let made = Spi::run(
             "CREATE AGGREGATE broken(double precision) (
-                SFUNC = stormops.arm_accum, STYPE = double precision[], INITCOND = '{1,2}')",
+                SFUNC = stormops_internal.arm_accum, STYPE = double precision[], INITCOND = '{1,2}')",
         );
         assert_eq!(made, Ok(()));
         fails_with(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "SELECT broken(1)");

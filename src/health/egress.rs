@@ -70,11 +70,13 @@ impl Egress {
             Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
             Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
         };
-        // Without TLS only into networks that a superuser allowed.
-        if url.scheme() != "https" && (url.scheme() != "http" || self.networks.is_empty()) {
-            return Err("the address is not https");
-        }
-        if address.is_some_and(|ip| !self.permits(ip, url.scheme() == "https")) {
+        let encrypted = match url.scheme() {
+            "https" => true,
+            // Without TLS only into networks that a superuser allowed.
+            "http" if !self.networks.is_empty() => false,
+            _ => return Err("the address is not https"),
+        };
+        if address.is_some_and(|ip| !self.permits(ip, encrypted)) {
             return Err(NOT_PUBLIC);
         }
         if !self.hosts.is_empty() && !self.listed(&host) {

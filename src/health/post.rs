@@ -1,8 +1,8 @@
 //! One HTTP request out of the server: bounded in time and size, to a permitted address only.
 
 use super::egress::{Egress, NOT_PUBLIC};
+use super::http_status::Outcome;
 use super::message::Message;
-use super::outcome::Outcome;
 use std::net::ToSocketAddrs;
 use std::time::{Duration, SystemTime};
 use ureq::config::Config;

@@ -13,14 +13,14 @@ pub struct Column<'a> {
 const CONSTRAINTS: [&str; 6] = [" NOT NULL", " DEFAULT ", " CHECK ", " REFERENCES ", " PRIMARY KEY", " UNIQUE"];
 /// What begins a line within CREATE TABLE that is no column.
 const OTHERS: [&str; 6] = ["PRIMARY KEY", "FOREIGN KEY", "UNIQUE", "CHECK", "CONSTRAINT", "--"];
-const SCHEMA: &str = "stormops.";
+const SCHEMAS: [&str; 2] = ["stormops.", "stormops_internal."];
 
 /// The columns that the statements of a script make.
 pub fn columns(script: &str) -> Vec<Column<'_>> {
     let mut found = Vec::new();
     let mut table = None;
     for line in script.lines() {
-        if let Some(made) = line.strip_prefix("CREATE TABLE IF NOT EXISTS stormops.") {
+        if let Some(made) = line.strip_prefix("CREATE TABLE IF NOT EXISTS ").and_then(unqualified) {
             // A partition has the columns of its parent.
             table = made.strip_suffix('(').map(str::trim);
         } else if line.starts_with(')') {
@@ -36,7 +36,12 @@ pub fn columns(script: &str) -> Vec<Column<'_>> {
 
 fn added(line: &str) -> Option<(&str, &str)> {
     let (table, column) = line.strip_prefix("ALTER TABLE ")?.split_once(" ADD COLUMN IF NOT EXISTS ")?;
-    Some((table.strip_prefix(SCHEMA)?, column))
+    Some((unqualified(table)?, column))
+}
+
+/// What follows the name of one of StormOps' schemas.
+fn unqualified(name: &str) -> Option<&str> {
+    SCHEMAS.iter().find_map(|schema| name.strip_prefix(schema))
 }
 
 fn column<'a>(table: &'a str, text: &'a str) -> Option<Column<'a>> {

@@ -1,5 +1,8 @@
 //! An invoice as `stormops.invoice_json()` writes it. Every number is text, so that no digit is lost on the way.
 
+pub mod html;
+pub mod text;
+
 use serde::Deserialize;
 
 #[derive(Deserialize)]

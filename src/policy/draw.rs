@@ -1,12 +1,11 @@
 //! Deterministic draws: the same tenant, storm, property and purpose draw the same number on
 //! every machine and in every version, so that a run can be repeated and a log be checked.
 
-use pgrx::prelude::*;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 
 /// A number in [0, 1) from SipHash-2-4 over the four, to 53 bits.
-fn draw(tenant: &[u8; 16], storm: &[u8; 16], property: &[u8; 16], purpose: &[u8]) -> f64 {
+pub fn draw(tenant: &[u8; 16], storm: &[u8; 16], property: &[u8; 16], purpose: &[u8]) -> f64 {
     let mut hasher = SipHasher24::new();
     hasher.write(tenant);
     hasher.write(storm);
@@ -14,11 +13,6 @@ fn draw(tenant: &[u8; 16], storm: &[u8; 16], property: &[u8; 16], purpose: &[u8]
     hasher.write(purpose);
     // The upper 53 bits fill a double's mantissa exactly.
     (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
-}
-
-#[pg_extern(sql = false)]
-fn draw_sql(tenant_id: pgrx::Uuid, storm_id: pgrx::Uuid, property_id: pgrx::Uuid, purpose: &str) -> f64 {
-    draw(tenant_id.as_bytes(), storm_id.as_bytes(), property_id.as_bytes(), purpose.as_bytes())
 }
 
 #[cfg(test)]

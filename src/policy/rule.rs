@@ -1,7 +1,6 @@
 //! The decision rule of a risk attitude.
 
 use crate::statistics::normal;
-use pgrx::prelude::*;
 
 /// How many standard deviations of its uncertainty a score is moved before it is compared with
 /// the break-even uplift.
@@ -9,13 +8,8 @@ use pgrx::prelude::*;
 /// With uplift ~ N(score, sd), P(uplift > breakeven) >= confidence exactly where
 /// score + z * sd >= breakeven for z = the (1 - confidence) quantile of N(0, 1). Since z falls
 /// as confidence rises, what a stricter mode treats a laxer one treats too.
-fn attitude(confidence: f64) -> Option<f64> {
+pub fn attitude(confidence: f64) -> Option<f64> {
     (confidence > 0.0 && confidence < 1.0).then(|| normal::quantile(1.0 - confidence))
-}
-
-#[pg_extern(sql = false)]
-fn attitude_sql(confidence: f64) -> Option<f64> {
-    attitude(confidence)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "the server's random numbers")]
 
-use crate::errors::raise;
+use crate::postgres::raise::raise;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgrx::prelude::*;
@@ -24,8 +24,7 @@ pub fn current() -> Option<String> {
 }
 
 /// The challenge of this transaction: the same until it ends, and never again.
-#[pg_extern(sql = false)]
-fn login_challenge() -> String {
+pub fn draw() -> String {
     let bytes = CHALLENGE.get().unwrap_or_else(random);
     CHALLENGE.set(Some(bytes));
     URL_SAFE_NO_PAD.encode(bytes)

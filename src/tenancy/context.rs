@@ -1,149 +1,54 @@
 //! The tenant context: which tenant this transaction works in, and who acts.
 //!
-//! Two superuser settings carry it, so that Postgres' own machinery gives rollback, savepoints
-//! and parallel workers: `app.current_tenant` and `app.current_user_id`. A trusted application
-//! sets them by `GRANT SET ON PARAMETER`; everybody else enters through `admit()`, by a verified
+//! The settings carry it. A trusted application sets them; everybody else enters through `admit()`, by a verified
 //! token or an operator's grant.
-//!
-//! Every policy calls `stormops.current_tenant()` for each row it judges. What that call must
-//! know is checked once per statement and kept: `CHECKED` holds the statement's start while
-//! `ANSWER` stands, and `NEVER` after anything that could change it.
 
-#![expect(unsafe_code, reason = "settings hooks and a raw function for the hot path")]
+#![expect(unsafe_code, reason = "callbacks of the server, and the backend's own state")]
 
-use super::entry::{self, Entry};
-use super::refusals;
-use super::role::{Id, Role};
+use super::checked;
+use super::entry::Entry;
+use super::role::Id;
 use super::standing::{self, Standing};
+use super::{challenge, refusals, settings};
 use pgrx::prelude::*;
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::c_void;
 
-static TENANT_SETTING: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
-static USER_SETTING: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+thread_local! {
+    /// The tenant that this transaction has worked in; a second one is refused.
+    static PIN: Cell<Option<Id>> = const { Cell::new(None) };
+    /// The tenant that a token or a grant let this transaction into, and whom or by which grant.
+    static ADMITTED: Cell<Option<(Id, Id)>> = const { Cell::new(None) };
+    /// The standing last read, until its tables change.
+    static STANDING: Cell<Option<Standing>> = const { Cell::new(None) };
+}
 
-/// A value of this backend. A backend runs one thread, the settings' hooks included.
-struct Backend<T>(Cell<T>);
-// SAFETY: never shared: Postgres backends are processes with a single thread that runs SQL.
-unsafe impl<T> Sync for Backend<T> {}
-
-/// The parsed settings.
-static TENANT: Backend<Option<Id>> = Backend(Cell::new(None));
-static USER: Backend<Option<Id>> = Backend(Cell::new(None));
-/// The tenant that this transaction has worked in; a second one is refused.
-static PIN: Backend<Option<Id>> = Backend(Cell::new(None));
-/// The tenant that a token or a grant let this transaction into, and whom or by which grant.
-static ADMITTED: Backend<Option<(Id, Id)>> = Backend(Cell::new(None));
-/// The standing last read, until its tables change.
-static STANDING: Backend<Option<Standing>> = Backend(Cell::new(None));
-/// The start of the statement for which `ANSWER` was checked.
-static CHECKED: Backend<i64> = Backend(Cell::new(NEVER));
-/// No statement starts at minus infinity; a background worker's may well start at zero.
-const NEVER: i64 = i64::MIN;
-/// The bytes that `current_tenant()` returns by reference.
-static ANSWER: Backend<Id> = Backend(Cell::new([0; 16]));
-
-/// Defines the settings and registers the callbacks. Called once, when the library loads.
+/// Registers the callbacks. Called once, when the library loads.
 pub fn init() {
-    let flags = GucFlags::NOT_WHILE_SEC_REST | GucFlags::DISALLOW_IN_FILE | GucFlags::NO_SHOW_ALL;
-    // SAFETY: the hooks neither panic nor allocate; the callbacks live as long as the library.
+    // SAFETY: the callbacks live as long as the library.
     unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            c"app.current_tenant",
-            c"The tenant that this session works in.",
-            c"A UUID. Set by a role with the grant (kind trusted_app), or by a verified token.",
-            &TENANT_SETTING,
-            GucContext::Suset,
-            flags,
-            Some(check_id),
-            Some(assign_tenant),
-            None,
-        );
-        GucRegistry::define_string_guc_with_hooks(
-            c"app.current_user_id",
-            c"The user of the tenant on whose behalf this session works.",
-            c"A UUID of stormops.users. Empty: the application itself.",
-            &USER_SETTING,
-            GucContext::Suset,
-            flags,
-            Some(check_id),
-            Some(assign_user),
-            None,
-        );
-        pg_sys::MarkGUCPrefixReserved(c"stormops".as_ptr());
         pg_sys::RegisterXactCallback(Some(at_transaction_end), std::ptr::null_mut());
         pg_sys::CacheRegisterRelcacheCallback(Some(on_change), pg_sys::Datum::null());
     }
-}
-
-fn parse(text: *const c_char) -> Option<Id> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: the settings machinery hands over a C string.
-    let text = unsafe { CStr::from_ptr(text) }.to_bytes();
-    // The one canonical length: no braces, no urn, no blanks.
-    if text.len() != 36 {
-        return None;
-    }
-    uuid::Uuid::try_parse_ascii(text).ok().map(uuid::Uuid::into_bytes)
-}
-
-/// Empty or a UUID, and only from a running session: never from a file, a startup packet or a
-/// role's or database's default, so that each session begins without a tenant.
-unsafe extern "C-unwind" fn check_id(
-    value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: the settings machinery hands over a pointer to a C string.
-    let text = unsafe { *value };
-    if text.is_null() || unsafe { *text } == 0 {
-        return true;
-    }
-    from_session(source) && parse(text).is_some()
-}
-
-/// True for a value that a running session sets, or that a worker takes over from one.
-pub fn from_session(source: pg_sys::GucSource::Type) -> bool {
-    // SAFETY: a plain global.
-    source == pg_sys::GucSource::PGC_S_SESSION || unsafe { pg_sys::InitializingParallelWorker }
-}
-
-/// What the context says is to be checked again.
-pub fn changed() {
-    CHECKED.0.set(NEVER);
-}
-
-unsafe extern "C-unwind" fn assign_tenant(value: *const c_char, _extra: *mut c_void) {
-    TENANT.0.set(parse(value));
-    changed();
-}
-
-unsafe extern "C-unwind" fn assign_user(value: *const c_char, _extra: *mut c_void) {
-    USER.0.set(parse(value));
-    changed();
 }
 
 unsafe extern "C-unwind" fn at_transaction_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::XACT_EVENT_PARALLEL_PRE_COMMIT;
     use pg_sys::XactEvent::{XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
     if ![XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE, XACT_EVENT_PARALLEL_PRE_COMMIT].contains(&event) {
-        PIN.0.set(None);
-        ADMITTED.0.set(None);
-        super::challenge::forget();
-        changed();
+        PIN.set(None);
+        ADMITTED.set(None);
+        challenge::forget();
+        checked::forget();
     }
 }
 
 unsafe extern "C-unwind" fn on_change(_: pg_sys::Datum, table: pg_sys::Oid) {
     let concerns = |standing: Standing| table == pg_sys::InvalidOid || standing.tables.contains(&table);
-    if STANDING.0.get().is_some_and(concerns) {
-        STANDING.0.set(None);
-        changed();
+    if STANDING.get().is_some_and(concerns) {
+        STANDING.set(None);
+        checked::forget();
     }
-    super::login::on_change(table);
 }
 
 unsafe extern "C-unwind" {
@@ -152,47 +57,37 @@ unsafe extern "C-unwind" {
     safe fn GetCurrentStatementStartTimestamp() -> i64;
 }
 
-/// `current_tenant()`: the hot path of every policy. Returns a pointer to `ANSWER`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn stormops_current_tenant(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    if CHECKED.0.get() != GetCurrentStatementStartTimestamp() {
-        // SAFETY: a guarded function, which raises Postgres errors and returns otherwise.
-        unsafe { enter() };
-    }
-    pg_sys::Datum::from(ANSWER.0.as_ptr().cast_const())
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn enter() {
-    standing();
+/// Whether the context was checked for this statement.
+#[inline]
+pub fn is_checked() -> bool {
+    checked::holds_for(GetCurrentStatementStartTimestamp())
 }
 
 /// The standing of this transaction's tenant, checked for this statement, or an error.
 pub fn standing() -> Standing {
-    let now = GetCurrentStatementStartTimestamp();
-    if CHECKED.0.get() == now
-        && let Some(standing) = STANDING.0.get()
+    if is_checked()
+        && let Some(standing) = STANDING.get()
     {
         return standing;
     }
     // A statement that repeats itself in a transaction takes no new lock, and so would not hear
     // of a suspension. SAFETY: what every lock of a table does.
     unsafe { pg_sys::AcceptInvalidationMessages() };
-    let Some(tenant) = TENANT.0.get() else { refusals::no_tenant() };
-    if PIN.0.get().is_some_and(|pinned| pinned != tenant) {
+    let now = GetCurrentStatementStartTimestamp();
+    let Some(tenant) = settings::tenant() else { refusals::no_tenant() };
+    if PIN.get().is_some_and(|pinned| pinned != tenant) {
         refusals::second_tenant();
     }
-    let (user, entry) = (USER.0.get(), entry::current());
+    let (user, entry) = (settings::user(), settings::entry());
     still_holds(entry, now);
-    let kept = STANDING.0.get().filter(|kept| (kept.tenant, kept.user, kept.entry) == (tenant, user, entry));
+    let kept = STANDING.get().filter(|kept| (kept.tenant, kept.user, kept.entry) == (tenant, user, entry));
     let standing = kept.unwrap_or_else(|| match standing::read(tenant, user, entry) {
         Ok(standing) => standing,
-        Err(refusal) => refusals::refuse(&refusal),
+        Err(refusal) => refusals::refuse(&refusal, entry),
     });
-    STANDING.0.set(Some(standing));
-    PIN.0.set(Some(tenant));
-    ANSWER.0.set(tenant);
-    CHECKED.0.set(now);
+    STANDING.set(Some(standing));
+    PIN.set(Some(tenant));
+    checked::note(now, tenant);
     standing
 }
 
@@ -200,11 +95,11 @@ pub fn standing() -> Standing {
 /// acting user was removed. One that has left is refused here, before the policies of the rows to come would do it:
 /// that they do only if there is a row says whether any tenant has one.
 pub fn recheck() {
-    let Some(pinned) = PIN.0.get() else { return };
-    if CHECKED.0.get() == GetCurrentStatementStartTimestamp() {
+    let Some(pinned) = PIN.get() else { return };
+    if is_checked() {
         return;
     }
-    let now = TENANT.0.get();
+    let now = settings::tenant();
     if now == Some(pinned) {
         standing();
         return;
@@ -244,26 +139,15 @@ pub fn admit(tenant: Id, user: Option<Id>, entry: Entry) -> Admission {
         Entry::BreakGlass { grant, .. } => grant,
         _ => user.unwrap_or_default(),
     };
-    let other_tenant = PIN.0.get().is_some_and(|pinned| pinned != tenant);
-    if other_tenant || ADMITTED.0.get().is_some_and(|admitted| admitted != (tenant, who)) {
+    let other_tenant = PIN.get().is_some_and(|pinned| pinned != tenant);
+    let other_entry = ADMITTED.get().is_some_and(|admitted| admitted != (tenant, who));
+    if other_tenant || other_entry {
         return Admission::Pinned;
     }
     let Ok(standing) = standing::read(tenant, user, entry) else { return Admission::Refused };
-    ADMITTED.0.set(Some((tenant, who)));
-    PIN.0.set(Some(tenant));
-    entry::set_context(tenant, user, entry);
-    STANDING.0.set(Some(standing));
+    ADMITTED.set(Some((tenant, who)));
+    PIN.set(Some(tenant));
+    settings::set(tenant, user, entry);
+    STANDING.set(Some(standing));
     Admission::Admitted
-}
-
-/// The user of the tenant on whose behalf this session works; NULL: the application itself.
-#[pg_extern(sql = false)]
-fn current_user_id() -> Option<pgrx::Uuid> {
-    standing().user.map(pgrx::Uuid::from_bytes)
-}
-
-/// The acting user's role, read from `users`; NULL: the application itself.
-#[pg_extern(sql = false)]
-fn current_user_role() -> Option<&'static str> {
-    standing().role.map(Role::name)
 }

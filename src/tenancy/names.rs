@@ -1,8 +1,6 @@
-//! Names as people confuse them, and e-mail addresses as servers read them. Pure but for the
-//! two functions at the end.
+//! Names as people confuse them, and e-mail addresses as servers read them.
 
 use email_address::EmailAddress;
-use pgrx::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton;
 
@@ -15,7 +13,7 @@ const MAX_EMAIL: usize = 254;
 ///
 /// None if nothing visible is left, if the name is longer than 200 characters, or if it holds
 /// a control, zero-width or text-direction character, which have no place in a name.
-fn name_key(name: &str) -> Option<String> {
+pub fn name_key(name: &str) -> Option<String> {
     if name.chars().count() > MAX_NAME || name.chars().any(is_invisible) {
         return None;
     }
@@ -32,8 +30,15 @@ fn look(c: char) -> String {
 }
 
 /// The name with single blanks between its words and none around it.
-fn tidy_name(name: &str) -> String {
-    name.split_whitespace().collect::<Vec<_>>().join(" ")
+pub fn tidy_name(name: &str) -> String {
+    let mut tidy = String::new();
+    for word in name.split_whitespace() {
+        if !tidy.is_empty() {
+            tidy.push(' ');
+        }
+        tidy.push_str(word);
+    }
+    tidy
 }
 
 fn is_invisible(c: char) -> bool {
@@ -45,28 +50,13 @@ fn is_invisible(c: char) -> bool {
 
 /// The address with its domain in lower case, or None if it is not one that mail can reach:
 /// RFC 5321 syntax, no comment or display name, a domain with a dot, at most 254 characters.
-fn email_key(address: &str) -> Option<String> {
+pub fn email_key(address: &str) -> Option<String> {
     let options = email_address::Options::default().with_required_tld().without_domain_literal().without_display_text();
     if address.chars().count() > MAX_EMAIL || address.chars().any(is_invisible) {
         return None;
     }
     let parsed = EmailAddress::parse_with_options(address, options).ok()?;
     Some(format!("{}@{}", parsed.local_part(), parsed.domain().to_lowercase()))
-}
-
-#[pg_extern(sql = false)]
-fn name_key_sql(name: &str) -> Option<String> {
-    name_key(name)
-}
-
-#[pg_extern(sql = false)]
-fn tidy_name_sql(name: &str) -> String {
-    tidy_name(name)
-}
-
-#[pg_extern(sql = false)]
-fn email_key_sql(address: &str) -> Option<String> {
-    email_key(address)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What the tenant context refuses, in words: each with its SQLSTATE and what to do.
 
-use super::entry::{self, Entry};
+use super::entry::Entry;
 use super::standing::Refusal;
-use crate::errors::raise;
+use crate::postgres::raise::raise;
 use pgrx::prelude::*;
 
 pub fn no_tenant() -> ! {
@@ -55,7 +55,8 @@ pub fn other_role() -> ! {
     )
 }
 
-pub fn refuse(refusal: &Refusal) -> ! {
+/// For a tenant that was entered by this way.
+pub fn refuse(refusal: &Refusal, entry: Entry) -> ! {
     match refusal {
         Refusal::NoSuchTenant => raise(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -67,6 +68,6 @@ pub fn refuse(refusal: &Refusal) -> ! {
             "user is not a member of this tenant",
             "Check app.current_user_id against the users of this tenant, or RESET it.",
         ),
-        Refusal::GrantClosed => ended(entry::current()),
+        Refusal::GrantClosed => ended(entry),
     }
 }

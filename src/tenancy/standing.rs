@@ -5,8 +5,8 @@
 //! table changed.
 
 use super::entry::Entry;
-use super::lookup::{By, Key, Row, table, with_row};
 use super::role::{Id, Role};
+use crate::postgres::lookup::{By, Key, Row, Schema, table, with_row};
 use pgrx::pg_sys::Oid;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,11 @@ pub enum Refusal {
 
 /// Reads the standing of a tenant and of whoever entered it from their tables.
 pub fn read(tenant: Id, user: Option<Id>, entry: Entry) -> Result<Standing, Refusal> {
-    let tables = [table(c"tenants"), table(c"users"), table(c"break_glass_grants")];
+    let tables = [
+        table(Schema::Public, c"tenants"),
+        table(Schema::Public, c"users"),
+        table(Schema::Public, c"break_glass_grants"),
+    ];
     let [tenants, users, grants] = tables;
     let in_tenant = (c"tenant_id", Key::Id(tenant));
     let text = |column| move |row: &Row| row.get::<String>(column);

@@ -1,14 +1,9 @@
 //! How many scores fall into each of several bins of one width: for a picture.
 
-use super::aggregate::read;
-use super::score_answers::refuse;
-use super::scores::{Score, Scores};
-use pgrx::prelude::*;
-
-const MOST_BINS: i32 = 1000;
+use super::scores::Scores;
 
 /// The counts of `bins` equal bins from `low` to `high`. What lies outside counts in the first or last.
-fn counts(scores: &Scores, low: f64, high: f64, bins: usize) -> Vec<i64> {
+pub fn counts(scores: &Scores, low: f64, high: f64, bins: usize) -> Vec<i64> {
     let mut counts = vec![0; bins];
     for score in scores.values() {
         let bin = ((score - low) / (high - low) * bins as f64).clamp(0.0, bins as f64 - 1.0);
@@ -17,20 +12,10 @@ fn counts(scores: &Scores, low: f64, high: f64, bins: usize) -> Vec<i64> {
     counts
 }
 
-#[pg_extern(sql = false)]
-fn score_histogram(state: &[u8], low: f64, high: f64, bins: i32) -> Vec<i64> {
-    if !(low < high && low.is_finite() && high.is_finite() && (1..=MOST_BINS).contains(&bins)) {
-        refuse(
-            "a histogram has 1 to 1000 bins between a low and a higher finite value",
-            "SELECT stormops.histogram(state, 0, 1, 20);",
-        );
-    }
-    counts(&read::<Score>(state), low, high, bins as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uplift::scores::Score;
 
     #[test]
     fn each_score_is_in_one_bin() {

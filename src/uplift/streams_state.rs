@@ -2,6 +2,10 @@
 
 use super::sample::{LIMIT, is_usable};
 use super::streams::{Adwin, BUCKETS, Detector, PageHinkley, size};
+use crate::postgres::stored;
+use std::collections::TryReserveError;
+use zerocopy::little_endian::{F64, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A detector and how many elements it was shown, those included that were left out.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,12 +15,23 @@ pub struct Watch {
 }
 
 const MAGIC: [u8; 4] = *b"SOw1";
+
+/// What stands before the numbers of a state.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    magic: [u8; 4],
+    shown: U64,
+}
+
 /// 2^50 values are more than ever come.
 const LEVELS: usize = 50;
+/// What the longest state holds: six numbers, and for each level how many buckets it has and two of each.
+const MOST_NUMBERS: usize = 6 + LEVELS * (1 + 2 * BUCKETS);
 
 impl Watch {
     /// Magic, the number shown, then numbers: which detector, its parameters, what it remembers.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, TryReserveError> {
         let mut numbers = Vec::new();
         match &self.detector {
             Detector::Adwin(a) => {
@@ -32,19 +47,18 @@ impl Watch {
                 numbers.extend([p.rise, p.fall, p.least_rise, p.greatest_fall, changed]);
             }
         }
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(self.shown.to_le_bytes());
-        bytes.extend(numbers.iter().flat_map(|number: &f64| number.to_le_bytes()));
-        bytes
+        let numbers: Vec<F64> = numbers.into_iter().map(F64::new).collect();
+        stored::to_bytes(&Header { magic: MAGIC, shown: self.shown.into() }, &numbers)
     }
 
     /// None if no stream can have left these bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (magic, rest) = bytes.split_first_chunk::<4>()?;
-        let (shown, rest) = rest.split_first_chunk::<8>()?;
-        let (numbers, odd) = rest.as_chunks::<8>();
-        let numbers: Vec<f64> = numbers.iter().map(|number| f64::from_le_bytes(*number)).collect();
-        if *magic != MAGIC || !odd.is_empty() || !numbers.iter().all(|number| number.is_finite()) {
+        let (header, numbers) = stored::read::<Header, F64>(bytes)?;
+        if header.magic != MAGIC || numbers.len() > MOST_NUMBERS {
+            return None;
+        }
+        let numbers: Vec<f64> = numbers.iter().map(|number| number.get()).collect();
+        if !numbers.iter().all(|number| number.is_finite()) {
             return None;
         }
         let detector = match *numbers.as_slice() {
@@ -70,7 +84,7 @@ impl Watch {
             }
             _ => return None,
         };
-        Some(Self { shown: u64::from_le_bytes(*shown), detector })
+        Some(Self { shown: header.shown.get(), detector })
     }
 
     /// The next elements: where the mean changed, counted from the first element ever, and the means before and after.
@@ -152,13 +166,13 @@ mod tests {
     fn a_state_goes_on_where_it_was() {
         for method in ["adwin", "page_hinkley"] {
             let (mut whole, mut stored) = (watch(method), watch(method));
-            assert_eq!(Watch::from_bytes(&stored.to_bytes()), Some(stored.clone()));
+            assert_eq!(Watch::from_bytes(&stored.to_bytes().unwrap()), Some(stored.clone()));
             for value in outcomes() {
                 assert_eq!(whole.detector.push(value), stored.detector.push(value));
-                stored = Watch::from_bytes(&stored.to_bytes()).unwrap();
+                stored = Watch::from_bytes(&stored.to_bytes().unwrap()).unwrap();
             }
             assert_eq!(whole.detector, stored.detector);
-            let bytes = stored.to_bytes();
+            let bytes = stored.to_bytes().unwrap();
             assert!(bytes.len() < 1200, "{}", bytes.len());
             for wrong in [&bytes[1..], &bytes[..bytes.len() - 8], &bytes[..bytes.len() - 1], &[], b"SOw1"] {
                 assert_eq!(Watch::from_bytes(wrong), None);

@@ -27,7 +27,7 @@ SELECT stormops.set_user_role(:'id7', 'viewer', :'B');
 -- The tenant's own functions with ids that only the victim has: the same as with ids that nobody has.
 SELECT * FROM stormops.apply_policy(:'id2', 'moderate');
 SELECT * FROM stormops.preview_policy(:'id2', 'moderate');
-SELECT * FROM stormops.policy_candidates(:'id2', '{}');
+SELECT * FROM stormops_internal.policy_candidates(:'id2', '{}');
 SELECT * FROM stormops.record_outcome(:'id2', :'id2', true, 1);
 SELECT * FROM stormops.record_outcome(:'id1', :'id2', true, 1);
 SELECT * FROM stormops.record_outcomes(:'id2', '[]');
@@ -50,11 +50,11 @@ SELECT count(*), bool_or(x::text LIKE '%BRAVO-SECRET%') FROM :call AS x;
 
 --# 44d | S1 | app, tapp | refused 42501 | naive skips
 -- What only other functions call.
-SELECT stormops.visit_all_tenants();
-SELECT stormops.step_tenant(:'B', 'close', 'mine');
-SELECT stormops.log_event(:'B', 'close', 'active', 'closed', 'mine');
-SELECT stormops.insert_user(:'B', 'mallory@alpha.example', 'admin', NULL);
-SELECT stormops.change_user(:'B', :'id7', 'viewer', 'set_user_role', 'mine');
+SELECT stormops_internal.visit_all_tenants();
+SELECT stormops_internal.step_tenant(:'B', 'close', 'mine');
+SELECT stormops_internal.log_event(:'B', 'close', 'active', 'closed', 'mine');
+SELECT stormops_internal.insert_user(:'B', 'mallory@alpha.example', 'admin', NULL);
+SELECT stormops_internal.change_user(:'B', :'id7', 'viewer', 'set_user_role', 'mine');
 SELECT stormops.list_tenants();
 
 --# 45 | S1 | app, tapp | same
@@ -109,7 +109,7 @@ SELECT count(*) FROM stormops.stop_experiment(:'id1');
 
 --# 50 | OPS | superuser | rows=0 | naive skips
 -- Every definer function, and every procedural one that it may call, searches the catalogue only.
-SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'stormops'::regnamespace AND (prosecdef OR prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')) AND NOT coalesce(proconfig, '{}') @> ARRAY['search_path=pg_catalog, pg_temp'];
+SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND (prosecdef OR prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')) AND NOT coalesce(proconfig, '{}') @> ARRAY['search_path=pg_catalog, pg_temp'];
 
 --# 51 | S1 | app, tapp | refused 42501 | naive holds
 -- Nothing of theirs gets into the schema.
@@ -118,7 +118,7 @@ CREATE VIEW stormops.evil AS SELECT 1;
 CREATE TABLE stormops.evil (tenant_id uuid);
 
 --# 51b | OPS | superuser | rows=0 | naive skips
-SELECT a.grantee::regrole FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname = 'stormops' AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (10, 'stormops_owner'::regrole);
+SELECT a.grantee::regrole FROM pg_namespace AS n, aclexplode(n.nspacl) AS a WHERE n.nspname IN ('stormops', 'stormops_internal') AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (10, 'stormops_owner'::regrole);
 
 --# 53 | S1 | nobody | refused 42501
 -- PUBLIC executes nothing.
@@ -131,15 +131,15 @@ REVOKE USAGE ON SCHEMA stormops FROM nobody;
 
 --# 53b | OPS | superuser | rows=0 | naive skips
 -- Grants on functions are the published ones: nobody else executes one.
-SELECT p.oid::regprocedure, a.grantee FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE p.pronamespace = 'stormops'::regnamespace AND a.grantee NOT IN (10, 'stormops_owner'::regrole) AND NOT EXISTS (SELECT FROM stormops.usage_grants AS g JOIN stormops.usage_functions() AS f ON g.kind = ANY (f.kinds) WHERE g.grantee = a.grantee AND ('stormops.' || f.signature)::regprocedure = p.oid);
+SELECT p.oid::regprocedure, a.grantee FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE p.pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND a.grantee NOT IN (10, 'stormops_owner'::regrole) AND NOT EXISTS (SELECT FROM stormops_internal.granted_roles() AS g JOIN stormops_internal.granted_functions() AS f ON g.kind = ANY (f.kinds) WHERE g.grantee = a.grantee AND f.signature::regprocedure = p.oid);
 
 --# 56 | S1 | app, tapp | refused 42501 | naive skips
 -- What is nobody's stays nobody's.
-SELECT * FROM stormops.usage_grants;
+SELECT * FROM stormops_internal.usage_grants;
 
 --# 56b | OPS | superuser | rows=0 | naive skips
 -- A table without a tenant is the installation's own: no grant on it.
-SELECT c.relname FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p') AND a.grantee <> c.relowner AND (c.relispartition OR NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id'));
+SELECT c.relname FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND c.relkind IN ('r', 'p') AND a.grantee <> c.relowner AND (c.relispartition OR NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id'));
 
 --# 57 | S1 | app, tapp | same
 -- A function that is called leakproof and is not.
@@ -148,11 +148,11 @@ SET LOCAL enable_bitmapscan = off;
 SELECT count(*) FROM stormops.properties WHERE stormops.norm_zip(CASE WHEN external_id = 'P-1' THEN '1' ELSE address END) = 1;
 
 --# 57b | OPS | superuser | rows=0 | naive skips
-SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'stormops'::regnamespace AND proleakproof;
+SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND proleakproof;
 
 --# 57c | OPS | superuser | rows=0 | naive skips
 -- What reads the context may be kept for a statement, never for a plan.
-SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'stormops'::regnamespace AND proname ~ '^(current_|may_|calling_role|is_operator)' AND provolatile = 'i';
+SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND proname ~ '^(current_|may_|calling_role|is_operator)' AND provolatile = 'i';
 
 --# 61 | S1 | app, tapp | same
 -- Errors carry no value of another's row.

@@ -92,8 +92,10 @@ fn template(schema: Schema, with_victim: bool) -> Db {
     let mut script = vec![prepare.replace(":'A'", &format!("'{A}'")).replace(":'B'", &format!("'{B}'"))];
     let mut superuser = db.superuser();
     superuser.batch_execute(&script.remove(0)).expect("the schema and its tenants");
-    let there =
-        names(&mut superuser, "SELECT relname::text FROM pg_class WHERE relnamespace = 'stormops'::regnamespace");
+    let there = names(
+        &mut superuser,
+        "SELECT relname::text FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal'))",
+    );
     for table in rows().filter(|table| there.iter().any(|name| name == table)) {
         script.push(insert(table, A, 1, 1));
         // With keys that A has too, where the schema lets two tenants have them.
@@ -123,7 +125,7 @@ fn template(schema: Schema, with_victim: bool) -> Db {
 
 /// Every function that an application may call, with ids of the victim for arguments: those it must have, and all.
 fn calls(superuser: &mut Client) -> Vec<String> {
-    if names(superuser, "SELECT 'yes' WHERE to_regproc('stormops.usage_functions') IS NOT NULL").is_empty() {
+    if names(superuser, "SELECT 'yes' WHERE to_regproc('stormops_internal.granted_functions') IS NOT NULL").is_empty() {
         return vec![];
     }
     let calls = format!(
@@ -139,7 +141,7 @@ fn calls(superuser: &mut Client) -> Vec<String> {
             END, ', ' ORDER BY a.place)
             FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place) JOIN pg_type AS t ON t.oid = a.type
             WHERE a.place <= p.pronargs - k * p.pronargdefaults))
-        FROM stormops.usage_functions() AS f JOIN pg_proc AS p ON p.oid = ('stormops.' || f.signature)::regprocedure
+        FROM stormops_internal.granted_functions() AS f JOIN pg_proc AS p ON p.oid = ('stormops.' || f.signature)::regprocedure
         CROSS JOIN generate_series(0, 1) AS k
         WHERE f.kinds && '{{app,trusted_app}}' AND p.prokind = 'f' ORDER BY 1",
         id(2)
@@ -191,7 +193,7 @@ impl Stage {
         let superuser = self.superuser.get_mut();
         let relations = |condition: &str| {
             format!(
-                "SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace = 'stormops'::regnamespace AND {condition}
+                "SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND {condition}
                 AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id') ORDER BY 1"
             )
         };

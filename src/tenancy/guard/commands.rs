@@ -3,8 +3,9 @@
 
 #![expect(unsafe_code, reason = "a hook of the server, and its parse trees")]
 
-use super::super::hooks::hook_before;
-use super::{Guard, refuse_tenants};
+use super::switches::Guard;
+use super::tenants::refuse_tenants;
+use crate::postgres::hooks::hook_before;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::prelude::*;
 use std::ffi::{c_char, c_int};

@@ -4,15 +4,15 @@
 
 #![expect(unsafe_code, reason = "a hook of the server, and its table of built-in functions")]
 
-use super::{Guard, refuse_tenants};
+use super::switches::Guard;
+use super::tenants::refuse_tenants;
+use crate::postgres::hooks::hook_before;
 use pgrx::prelude::*;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
-static NEXT: OnceLock<pg_sys::object_access_hook_type> = OnceLock::new();
-/// By the function's oid: built once, in the postmaster when the library is preloaded, and so no
-/// catalogue is read when a function is called.
-static GUARDED: OnceLock<Box<[Option<Guard>]>> = OnceLock::new();
+/// By the function's oid, so that no catalogue is read when a function is called.
+static GUARDED: LazyLock<Box<[Option<Guard>]>> = LazyLock::new(guarded_builtins);
 
 /// The guard of a built-in function, by its name in the server's C sources.
 fn guard_of(function: &str) -> Option<Guard> {
@@ -60,48 +60,42 @@ unsafe extern "C" {
     static fmgr_nbuiltins: c_int;
 }
 
-pub fn init() {
-    GUARDED.get_or_init(|| {
-        // SAFETY: a constant table of the server, and its length.
-        let builtins = unsafe { std::slice::from_raw_parts(fmgr_builtins.as_ptr(), fmgr_nbuiltins as usize) };
-        let mut guarded = Vec::new();
-        for builtin in builtins {
-            // SAFETY: a constant C string.
-            let name = unsafe { CStr::from_ptr(builtin.name) }.to_str().unwrap_or_default();
-            if let Some(guard) = guard_of(name) {
-                let place = builtin.oid.to_u32() as usize;
-                guarded.resize(guarded.len().max(place + 1), None);
-                guarded[place] = Some(guard);
-            }
-        }
-        guarded.into_boxed_slice()
-    });
-    // SAFETY: the hook is a plain global, set once when the library loads.
-    unsafe {
-        NEXT.get_or_init(|| pg_sys::object_access_hook);
-        pg_sys::object_access_hook = Some(hook);
-    }
+/// Read once, in the postmaster when the library is preloaded.
+pub fn read_builtins() {
+    LazyLock::force(&GUARDED);
 }
 
-/// As `hook_before!`, but the server has no function of its own behind this hook.
-unsafe extern "C-unwind" fn hook(
-    access: pg_sys::ObjectAccessType::Type,
-    class: pg_sys::Oid,
-    object: pg_sys::Oid,
-    part: c_int,
-    argument: *mut c_void,
-) {
-    if access == pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE
-        && let Some(Some(guard)) = GUARDED.get().and_then(|guarded| guarded.get(object.to_u32() as usize))
-    {
-        // SAFETY: a guarded function, which raises a Postgres error or returns.
-        unsafe { judge(*guard) };
+fn guarded_builtins() -> Box<[Option<Guard>]> {
+    // SAFETY: a constant table of the server, and its length.
+    let builtins = unsafe { std::slice::from_raw_parts(fmgr_builtins.as_ptr(), fmgr_nbuiltins as usize) };
+    let mut guarded = Vec::new();
+    for builtin in builtins {
+        // SAFETY: a constant C string.
+        let name = unsafe { CStr::from_ptr(builtin.name) }.to_str().unwrap_or_default();
+        if let Some(guard) = guard_of(name) {
+            let place = builtin.oid.to_u32() as usize;
+            guarded.resize(guarded.len().max(place + 1), None);
+            guarded[place] = Some(guard);
+        }
     }
-    if let Some(Some(next)) = NEXT.get() {
-        // SAFETY: what the server handed over.
-        unsafe { next(access, class, object, part, argument) };
-    }
+    guarded.into_boxed_slice()
 }
+
+hook_before!(
+    object_access_hook: object_access_hook_type,
+    (
+        access: pg_sys::ObjectAccessType::Type,
+        class: pg_sys::Oid,
+        object: pg_sys::Oid,
+        part: c_int,
+        argument: *mut c_void,
+    ),
+    if access == pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE
+        && let Some(Some(guard)) = GUARDED.get(object.to_u32() as usize)
+    {
+        judge(*guard);
+    }
+);
 
 #[pg_guard]
 unsafe extern "C-unwind" fn judge(guard: Guard) {

@@ -3,7 +3,8 @@
 
 #![expect(unsafe_code, reason = "a hook of the server")]
 
-use super::super::hooks::hook_before;
+use crate::postgres::hooks::hook_before;
+use crate::tenancy::context;
 use pgrx::prelude::*;
 
 /// The hook with the arguments that this version of the server hands over.
@@ -25,5 +26,5 @@ on_resumption!(direction: pg_sys::ScanDirection::Type, count: u64);
 
 #[pg_guard]
 unsafe extern "C-unwind" fn judge() {
-    super::super::context::recheck();
+    context::recheck();
 }

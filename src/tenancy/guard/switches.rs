@@ -49,13 +49,13 @@ const SWITCHES: [Switch; 10] = [
         setting: c"stormops.guard_locks",
         description: c"Refuses LOCK TABLE, commands that lock a table of all tenants first, and advisory locks to roles that work in tenants.",
         message: "this lock would stop other tenants",
-        hint: "Lock rows instead: SELECT … FOR UPDATE.",
+        hint: "Lock rows instead: SELECT ... FOR UPDATE.",
     },
     Switch {
         setting: c"stormops.guard_temporary_tables",
         description: c"Refuses to roles that work in tenants what is temporary and outlives its transaction.",
         message: "the next tenant of this session would find what is temporary in it",
-        hint: "CREATE TEMPORARY TABLE … ON COMMIT DROP.",
+        hint: "CREATE TEMPORARY TABLE ... ON COMMIT DROP.",
     },
     Switch {
         setting: c"stormops.guard_prepared_transactions",

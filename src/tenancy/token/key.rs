@@ -129,7 +129,7 @@ fn kind(jwk: &Object) -> Option<(&'static str, &'static [&'static str])> {
     };
     match jwk.get("alg") {
         // RFC 9864 also names EdDSA over this curve so.
-        Some(Json::Text(alg)) if alg == algorithm || alg == "Ed25519" && algorithm == "EdDSA" => {}
+        Some(Json::Text(alg)) if alg == algorithm || (alg == "Ed25519" && algorithm == "EdDSA") => {}
         Some(_) => return None,
         None => {}
     }

@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "check hooks of the server's own settings")]
 
-use super::super::switches::Guard;
-use super::{binds, records, unsettle};
+use super::records;
+use super::session::{binds, unsettle};
+use crate::tenancy::guard::switches::Guard;
 use pgrx::pg_sys::{self, GucSource};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::{CStr, CString, c_int, c_void};
@@ -68,7 +69,8 @@ const WHY: &CStr = c"A superuser sets it: for the server, a database, a role or 
 impl Ceiling {
     fn is_below(&self, value: c_int) -> bool {
         let ceiling = self.value.get();
-        ceiling > 0 && (value > ceiling || value == 0 && self.zero_is_no_limit)
+        let unlimited = value == 0 && self.zero_is_no_limit;
+        ceiling > 0 && (unlimited || value > ceiling)
     }
 }
 

@@ -1,0 +1,23 @@
+use super::Row;
+
+pub(super) const ROWS: &[Row] = &[
+    ("policy_modes", "policy_mode, confidence, exploration, holdout", "'mode {n}', 0.5, 0, 0"),
+    (
+        "policy_runs",
+        "run_id, storm_id, policy_mode, parameters, decided_at, decided_by, treat, hold, excluded, reasons, \
+         expected_value",
+        "'{id}', '{storm}', 'moderate', '{\"outcome_days\": 90}', '2024-01-02', 'test', 1, 0, 0, '{}', 0",
+    ),
+    (
+        "policy_decisions_log",
+        "run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value, decision, reason, policy_mode, \
+         model_version",
+        "'{run}', '{property}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
+    ),
+    ("policy_run_digests", "run_id, decisions, digest, fingerprints", "'{run}', 0, sha256('{n}'), ''"),
+    (
+        "policy_outcomes",
+        "outcome_id, storm_id, property_id, run_id, converted, occurred_at, late, idempotency_key",
+        "'{id}', '{storm}', '{property}', '{run}', true, '2024-01-03', false, 'O-{n}'",
+    ),
+];

@@ -1,0 +1,6 @@
+//! Experiments: assignment, results, and trials of others.
+
+mod checks;
+mod rates;
+mod reports;
+mod trials;

@@ -1,0 +1,12 @@
+//! Usage, quotas, prices and invoices.
+
+mod evasion;
+mod finalization;
+mod ingest;
+mod invoice_proof;
+mod invoices;
+mod overview;
+mod partitions;
+mod prices;
+mod quotas;
+mod rollups;

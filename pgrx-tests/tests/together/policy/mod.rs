@@ -1,0 +1,8 @@
+//! Runs, decisions, outcomes, limits.
+
+mod decisions;
+mod limits;
+mod modes;
+mod outcomes;
+mod partitions;
+mod runs;

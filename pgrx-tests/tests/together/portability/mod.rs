@@ -1,0 +1,3 @@
+//! Dump and restore.
+
+mod dump;

@@ -1,0 +1,183 @@
+//! Whatever is changed, removed, added or reordered is found, and the row named.
+
+use super::*;
+
+/// What a superuser does, and which row the verdict names: the table and the id, `$run` the first run, `$last` the
+/// second, `$property` a property, `$event` and `$first` the last and the first event.
+const TAMPERING: &[(&str, &str, &str)] = &[
+    ("UPDATE tenant_events SET reason = 'late' WHERE event_id = $event", "tenant_events", "$event"),
+    ("UPDATE tenant_events SET happened_at = happened_at - interval '1 us' WHERE event_id = $event", "tenant_events", "$event"),
+    ("UPDATE tenant_events SET actor = 'nobody' WHERE event_id = $first", "tenant_events", "$first"),
+    ("UPDATE tenant_events SET from_status = NULL, to_status = from_status WHERE event_id = $event", "tenant_events", "$event"),
+    ("DELETE FROM tenant_events WHERE event_id = $first", "tenant_events", "$first"),
+    // Not through the trigger: a row that was slipped in.
+    (
+        "SET LOCAL session_replication_role = replica;
+         INSERT INTO tenant_events (tenant_id, event_id, action, actor) VALUES ($tenant, $new, 'suspend', 'op')",
+        "tenant_events",
+        "$new",
+    ),
+    // Two rows change places.
+    (
+        "UPDATE tenant_events AS e SET action = o.action, from_status = o.from_status, to_status = o.to_status, reason = o.reason
+         FROM tenant_events AS o WHERE (e.event_id, o.event_id) IN (($first, $event), ($event, $first))",
+        "tenant_events",
+        "$first",
+    ),
+    ("UPDATE tenant_log SET hash = sha256('x') WHERE log = 'events' AND entry = 1", "tenant_log", "$first"),
+    ("UPDATE tenant_log SET content = sha256('x') WHERE log = 'runs' AND entry = 2", "tenant_log", "$last"),
+    ("UPDATE tenant_log SET adopted = true WHERE log = 'runs' AND entry = 1", "tenant_log", "$run"),
+    ("DELETE FROM tenant_log WHERE log = 'runs' AND entry = 1", "tenant_log", "$last"),
+    // Two entries change places.
+    (
+        "UPDATE tenant_log SET entry = entry + 10 WHERE log = 'runs';
+         UPDATE tenant_log SET entry = 13 - entry WHERE log = 'runs'",
+        "tenant_log",
+        "$last",
+    ),
+    ("UPDATE policy_runs SET treat = treat + 1 WHERE run_id = $run", "policy_runs", "$run"),
+    ("UPDATE policy_runs SET parameters = parameters || '{\"holdout\": 0}' WHERE run_id = $last", "policy_runs", "$last"),
+    ("UPDATE policy_runs SET expected_value = expected_value + 0.01 WHERE run_id = $run", "policy_runs", "$run"),
+    ("UPDATE policy_runs SET superseded_at = superseded_at + interval '1 s' WHERE run_id = $run", "policy_runs", "$run"),
+    ("UPDATE policy_run_digests SET digest = sha256('x') WHERE run_id = $last", "policy_runs", "$last"),
+    (
+        "UPDATE policy_run_digests SET fingerprints = set_byte(fingerprints, 4, get_byte(fingerprints, 4) # 1) WHERE run_id = $run",
+        "policy_runs",
+        "$run",
+    ),
+    ("DELETE FROM policy_run_digests WHERE run_id = $run", "policy_runs", "$run"),
+    ("UPDATE policy_decisions_log SET decision = 'treat', reason = 'holdout' WHERE $one", "policy_decisions_log", "$property"),
+    ("UPDATE policy_decisions_log SET score = score + 1e-16 WHERE $one", "policy_decisions_log", "$property"),
+    ("UPDATE policy_decisions_log SET propensity = propensity / 2 WHERE $one", "policy_decisions_log", "$property"),
+    ("UPDATE policy_decisions_log SET decided_at = decided_at + interval '1 us' WHERE $one", "policy_decisions_log", "$property"),
+    ("UPDATE policy_decisions_log SET model_version = 'v1 ' WHERE $one", "policy_decisions_log", "$property"),
+    ("DELETE FROM policy_decisions_log WHERE $one", "policy_decisions_log", "$property"),
+    ("DELETE FROM policy_decisions_log WHERE run_id = $run", "policy_decisions_log", "$least"),
+    (
+        "INSERT INTO policy_decisions_log SELECT tenant_id, run_id, $new, storm_id, decided_at, propensity, score,
+             score_sd, value, decision, reason, policy_mode, model_version FROM policy_decisions_log WHERE $one",
+        "policy_decisions_log",
+        "$new",
+    ),
+    // Two decisions change places: the first of them is named.
+    (
+        "UPDATE policy_decisions_log AS d SET score = o.score, score_sd = o.score_sd, value = o.value, decision = o.decision,
+             reason = o.reason, propensity = o.propensity
+         FROM policy_decisions_log AS o
+         WHERE d.run_id = $run AND o.run_id = $run
+             AND (d.property_id, o.property_id) IN (($least, $property), ($property, $least))",
+        "policy_decisions_log",
+        "$least",
+    ),
+    // Of no run at all.
+    (
+        "INSERT INTO policy_decisions_log SELECT tenant_id, $new, property_id, storm_id, decided_at, propensity, score,
+             score_sd, value, decision, reason, policy_mode, model_version FROM policy_decisions_log WHERE $one",
+        "policy_decisions_log",
+        "$property",
+    ),
+];
+
+#[test]
+fn each_way_of_tampering_is_found_and_the_row_named() {
+    let Lived { db, tenant: abc, runs, property } = lived("tampering");
+    let mut superuser = db.superuser();
+    let id = |session: &mut Client, query: &str| -> Uuid { get(session, query, &[&abc]) };
+    let first = id(&mut superuser, "SELECT min(event_id::text)::uuid FROM stormops.tenant_events WHERE tenant_id = $1");
+    let event = id(&mut superuser, "SELECT max(event_id::text)::uuid FROM stormops.tenant_events WHERE tenant_id = $1");
+    let least = id(
+        &mut superuser,
+        "SELECT min(property_id::text)::uuid FROM stormops.policy_decisions_log WHERE tenant_id = $1",
+    );
+    // Its id comes behind all others, so that nothing before it differs.
+    let new = Uuid::from_u128(u128::MAX - 1);
+    let ids = [
+        ("$event", event),
+        ("$first", first),
+        ("$run", runs[0]),
+        ("$last", runs[1]),
+        ("$property", property),
+        ("$least", least),
+        ("$new", new),
+        ("$tenant", abc),
+    ];
+    sound(&db, abc);
+    for (sql, table, row) in TAMPERING {
+        let sql = sql.replace("$one", "run_id = $run AND property_id = $property");
+        let sql = ids.iter().fold(sql, |sql, (name, id)| sql.replace(name, &format!("'{id}'")));
+        superuser.batch_execute("BEGIN; SET LOCAL search_path = stormops").expect("a transaction");
+        superuser.batch_execute(&sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let verdict = verify(&mut superuser, abc);
+        superuser.batch_execute("ROLLBACK").expect("a rollback");
+        let due = ids.iter().find(|(name, _)| name == row).map(|(_, id)| *id);
+        assert!(!verdict.ok, "{sql}");
+        assert_eq!((verdict.broken.as_deref(), verdict.id), (Some(*table), due), "{sql}\n{verdict:?}");
+        assert_ne!(verdict.expected, verdict.actual, "{sql}");
+        assert!(verdict.expected.is_some() && verdict.actual.is_some(), "{sql}\n{verdict:?}");
+    }
+    sound(&db, abc);
+}
+
+/// Who can write the tables past row security can write a chain anew. A head that was kept elsewhere tells.
+#[test]
+fn a_chain_that_was_shortened_has_another_head() {
+    let Lived { db, tenant: abc, .. } = lived("heads");
+    let heads = |db: &Db| -> Vec<(String, i64, String)> {
+        let heads = "SELECT * FROM stormops.log_head($1)";
+        let rows = db.as_role("op").query(heads, &[&abc]).expect("heads");
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+    };
+    let kept = heads(&db);
+    assert_eq!(kept.iter().map(|head| (head.0.as_str(), head.1)).collect::<Vec<_>>(), [("events", 5), ("runs", 2)]);
+    let shorten = "DELETE FROM stormops.tenant_log WHERE log = 'events' AND entry = 5;
+        DELETE FROM stormops.tenant_events WHERE action = 'reactivate'";
+    db.superuser().batch_execute(shorten).expect("a forgery");
+    sound(&db, abc);
+    assert_ne!(heads(&db), kept);
+}
+
+#[test]
+fn decisions_that_retention_dropped_are_told_from_stolen_ones() {
+    let db = Db::new("retention");
+    let (abc, mut session) = tenant(&db, "Abc");
+    let best = provision(&db, "Best");
+    let storm = scored_storm(&mut session, "hail", SOME);
+    let now = apply(&mut session, storm).expect("a run");
+    // Three months ago the same happened.
+    let then = "
+        WITH first AS (SELECT stormops_internal.first_id_of((date_trunc('month', now()) - interval '3 months')::date) AS id),
+        run AS (
+            INSERT INTO policy_runs SELECT r.tenant_id, first.id, r.storm_id, r.policy_mode, r.parameters, r.decided_at,
+                r.decided_by, r.acting_user, r.treat, r.hold, r.excluded, r.reasons, r.expected_value, r.supersedes, r.decided_at
+            FROM policy_runs AS r, first RETURNING run_id
+        )
+        INSERT INTO policy_decisions_log SELECT d.tenant_id, first.id, d.property_id, d.storm_id, d.decided_at, d.propensity,
+            d.score, d.score_sd, d.value, d.decision, d.reason, d.policy_mode, d.model_version
+        FROM policy_decisions_log AS d, first;
+        UPDATE policy_runs SET supersedes = (SELECT min(run_id::text)::uuid FROM policy_runs) WHERE superseded_at IS NULL;
+        UPDATE policy_runs SET decided_at = decided_at;
+        DELETE FROM tenant_log; DELETE FROM policy_run_digests;";
+    let mut superuser = db.superuser();
+    superuser.batch_execute(&format!("SET search_path = stormops; {then}")).expect("an old run");
+    superuser.execute("SELECT stormops.install()", &[]).expect("adopted");
+    db.as_role("op").execute("SELECT stormops.maintain_partitions(0)", &[]).expect("a partition for it");
+    assert_eq!(sound(&db, abc), 4);
+    let drop =
+        "SELECT cardinality(stormops.drop_decisions_before((date_trunc('month', now()) - interval '2 months')::date))";
+    assert_eq!(get::<i32>(&mut db.as_role("op"), drop, &[]), 1);
+    assert_eq!(get::<i32>(&mut db.as_role("op"), drop, &[]), 0);
+    let row = superuser
+        .query_one("SELECT ok, entries, decisions, decisions_dropped FROM stormops.verify_log($1)", &[&abc])
+        .expect("a verdict");
+    assert_eq!((row.get(0), row.get(1), row.get(2), row.get(3)), (true, 5_i64, i64::from(SOME), i64::from(SOME)));
+    let event = "SELECT reason || ' ' || (to_status::date = (date_trunc('month', now()) - interval '2 months')::date)
+        FROM stormops.tenant_events WHERE action = 'drop_decisions' AND tenant_id = $1";
+    assert_eq!(get::<String>(&mut superuser, event, &[&abc]), format!("{SOME} decisions of 1 runs true"));
+    assert_eq!(sound(&db, best), 2, "whose decisions stayed hears nothing");
+    superuser.execute("DELETE FROM stormops.policy_decisions_log WHERE run_id = $1", &[&now]).expect("a theft");
+    let verdict = verify(&mut superuser, abc);
+    assert_eq!(
+        (verdict.broken.as_deref(), verdict.run, verdict.actual.as_deref()),
+        (Some("policy_decisions_log"), Some(now), Some("no row"))
+    );
+}

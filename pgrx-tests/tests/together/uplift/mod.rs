@@ -1,0 +1,4 @@
+//! Scores and their drift.
+
+mod drift;
+mod states;

@@ -1,0 +1,75 @@
+-- The one cluster-wide role: owner of the tables and of every SECURITY DEFINER function, so that
+-- a fault in one of them is never a superuser's. Nobody logs in as it and nobody is its member.
+DO $$
+DECLARE
+    owner_role pg_catalog.pg_roles;
+BEGIN
+    SELECT r.* INTO owner_role FROM pg_catalog.pg_roles AS r
+    WHERE r.rolname OPERATOR(pg_catalog.=) 'stormops_owner';
+    IF NOT FOUND THEN
+        CREATE ROLE stormops_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+    ELSIF owner_role.rolsuper OR owner_role.rolbypassrls OR owner_role.rolcanlogin OR owner_role.rolcreaterole THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_role_specification',
+            MESSAGE = 'role "stormops_owner" exists with more power than it may have',
+            DETAIL = 'It owns all tenants'' rows, so it must be unable to log in and to bypass row security.',
+            HINT = 'ALTER ROLE stormops_owner NOLOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS;';
+    END IF;
+END
+$$;
+
+-- stormops holds what users use, stormops_internal the rest. Both belong to the database, as the tables in them do. Whoever
+-- owns a schema can put a function beside ours that a call of ours would find first: so nobody but a superuser owns them, and
+-- nothing stands in them that the script would not make.
+DO $$
+DECLARE
+    s record;
+BEGIN
+    IF pg_catalog.to_regnamespace('stormops_internal') IS NULL THEN
+        CREATE SCHEMA stormops_internal;
+        ALTER EXTENSION stormops DROP SCHEMA stormops_internal;
+    END IF;
+    FOR s IN
+        SELECT n.nspname AS name, o.rolname AS owner, o.rolsuper,
+            (SELECT pg_catalog.string_agg(p.oid::pg_catalog.regprocedure::text, ', ')
+            FROM pg_catalog.pg_proc AS p
+            WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid AND p.oid OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT pg_catalog.to_regprocedure('stormops.installed()')::pg_catalog.oid WHERE pg_catalog.to_regprocedure('stormops.installed()') IS NOT NULL))
+                AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid
+                        AND d.deptype OPERATOR(pg_catalog.=) 'e' AND e.extname OPERATOR(pg_catalog.=) 'stormops')
+            ) AS foreign_functions
+        FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) n.nspowner
+        WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{stormops,stormops_internal}'::pg_catalog.name[])
+    LOOP
+        IF NOT s.rolsuper THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = pg_catalog.format('schema "%s" belongs to "%s", who is no superuser', s.name, s.owner),
+                HINT = pg_catalog.format('Look at what is in it, then: ALTER SCHEMA %I OWNER TO %I;', s.name, current_user);
+        ELSIF s.foreign_functions IS NOT NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = pg_catalog.format('schema "%s" holds functions that are not of StormOps', s.name),
+                DETAIL = pg_catalog."left"(s.foreign_functions, 1000),
+                HINT = 'Drop them, or move them to a schema of your own.';
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- What each domain's register.sql says of it, until last.sql makes of each of these the function of that name.
+CREATE TEMPORARY TABLE role_matrix (table_name text, command text, least_role text, columns text[], through text);
+COMMENT ON TABLE pg_temp.role_matrix IS 'Who may do what: table x command -> the least role. columns: those that the command may name, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+CREATE TEMPORARY TABLE installation_tables (table_name text);
+COMMENT ON TABLE pg_temp.installation_tables IS 'The tables that hold no tenant''s rows. Nobody is granted a right to them; their owner''s functions read and write them.';
+CREATE TEMPORARY TABLE granted_views (view_name text, kinds text[]);
+COMMENT ON TABLE pg_temp.granted_views IS 'Which kind of use may read which view. Every view shows what its caller may see. Grants are made from these rows.';
+CREATE TEMPORARY TABLE granted_functions (domain text, signature text, kinds text[]);
+COMMENT ON TABLE pg_temp.granted_functions IS 'Which kind of use may execute which function; {} means superusers only. Grants and the view stormops.reference are made from these rows. domain: that of the register that has the row.';
+CREATE TEMPORARY TABLE counted_tables (table_name text, time_column text, natural_key text[], parents jsonb, call text);
+COMMENT ON TABLE pg_temp.counted_tables IS 'The tables whose health is watched, all there are: time_column says when a row came, natural_key what makes two rows the same, parents (a JSON object) which column refers to which table, call which function writes it.';
+CREATE TEMPORARY TABLE known_jobs (job text, schedule text, function name, purpose text);
+COMMENT ON TABLE pg_temp.known_jobs IS 'The jobs there are, each with its usual schedule (cron, UTC) and purpose.';
+CREATE TEMPORARY TABLE shipped_issues (issue text, actions text[]);
+COMMENT ON TABLE pg_temp.shipped_issues IS 'Every issue that the platform or its monitoring can raise, with what to do about it, in order. See shipped_runbook().';

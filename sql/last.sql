@@ -1,0 +1,30 @@
+-- After every function is there. Nobody may execute one unless stormops.grant_usage() says so, the SECURITY DEFINER ones
+-- become their owner's, what was shipped is written down, and the tables are made.
+DO $$
+DECLARE
+    f record;
+BEGIN
+    PERFORM stormops_internal.write_registers();
+    GRANT USAGE, CREATE ON SCHEMA stormops, stormops_internal TO stormops_owner;
+    FOR f IN
+        SELECT p.oid::pg_catalog.regprocedure AS signature, p.prosecdef
+        FROM pg_catalog.pg_proc AS p
+        WHERE p.pronamespace OPERATOR(pg_catalog.=) ANY (ARRAY['stormops'::pg_catalog.regnamespace, 'stormops_internal'::pg_catalog.regnamespace])
+            AND p.xmin OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid -- an upgrade drops the others
+    LOOP
+        IF f.prosecdef THEN
+            EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO stormops_owner', f.signature);
+        END IF;
+        EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f.signature);
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO stormops_owner', f.signature);
+    END LOOP;
+    REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
+    PERFORM stormops_internal.record_shipped();
+    -- A restore sets row_security off and brings the tables with their rows; they come after this.
+    IF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
+        PERFORM stormops.install();
+    END IF;
+    PERFORM stormops_internal.drop_stale();
+    PERFORM stormops_internal.disown_grants();
+END
+$$;

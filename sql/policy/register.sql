@@ -1,0 +1,58 @@
+-- What of policy the whole platform must know of.
+
+-- Which role inside a tenant may do what with which table: see role_matrix().
+INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, through) VALUES
+    ('policy_modes', 'SELECT', 'viewer', NULL, NULL),
+    ('policy_modes', 'INSERT', 'admin', NULL, NULL),
+    ('policy_modes', 'UPDATE', 'admin', '{confidence,exploration,holdout,breakeven_uplift,margin,contact_cost,capacity,budget,default_sd,outcome_days}', NULL),
+    ('policy_modes', 'DELETE', 'admin', NULL, NULL),
+    ('policy_runs', 'SELECT', 'viewer', NULL, NULL),
+    ('policy_runs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_runs', 'UPDATE', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_decisions_log', 'SELECT', 'viewer', NULL, NULL),
+    ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_run_digests', 'SELECT', 'admin', NULL, NULL),
+    ('policy_run_digests', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
+    ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()');
+
+-- Views that show tenants' rows as their caller sees them.
+INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
+    ('policy_decisions', '{app,trusted_app,operator}'),
+    ('storm_results', '{app,trusted_app,operator}');
+
+-- Which kind of use may execute which function.
+INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
+    ('stormops.default_policy_modes()', '{app,trusted_app,operator}'),
+    ('stormops.apply_policy(uuid,text,boolean)', '{app,trusted_app}'),
+    ('stormops.preview_policy(uuid,text)', '{app,trusted_app}'),
+    ('stormops.policy_parameters(text)', '{app,trusted_app}'),
+    ('stormops.policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.require_open_storm(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.raise_no_scores(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.policy_tally(jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.decision_counts(text,text,double precision)', '{app,trusted_app}'),
+    ('stormops_internal.attitude(double precision)', '{app,trusted_app}'),
+    ('stormops.draw(uuid,uuid,uuid,text)', '{app,trusted_app}'),
+    ('stormops.record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),
+    ('stormops.record_outcomes(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops.maintain_partitions(integer)', '{operator}'),
+    ('stormops.drop_decisions_before(date)', '{operator}');
+
+-- Tables whose health is watched: see counted_tables().
+INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES
+    ('policy_runs', 'decided_at', '{storm_id,decided_at}', '{"storm_id": "storms"}', 'apply_policy'),
+    ('policy_decisions_log', 'decided_at', '{run_id,property_id}', '{"property_id": "properties", "run_id": "policy_runs", "storm_id": "storms"}', NULL),
+    ('policy_outcomes', 'recorded_at', '{run_id,property_id,occurred_at}', '{"property_id": "properties", "run_id": "policy_runs"}', 'record_outcomes');
+
+-- What runs on its own: see known_jobs().
+INSERT INTO pg_temp.known_jobs (job, schedule, function, purpose) VALUES
+    ('partitions', '30 2 * * *', 'maintain_partitions', 'make the decision log''s partitions ahead');
+
+-- What can be wrong, and what to do about it, in order.
+INSERT INTO pg_temp.shipped_issues (issue, actions) VALUES
+    ('no_policy', ARRAY['SELECT * FROM stormops.preview_policy(storm_id)', 'SELECT * FROM stormops.apply_policy(storm_id)']),
+    ('no_outcomes', ARRAY['Check that outcomes are recorded: stormops.record_outcome(...)',
+        'See when the outcome window ends: window_ends_at in check_conversion_rates(storm_id)']),
+    ('partition_runway', ARRAY['SELECT stormops.maintain_partitions(3)', 'Check that it is scheduled: stormops.schedules()']);

@@ -1,0 +1,148 @@
+CREATE TABLE IF NOT EXISTS stormops.policy_modes (
+    tenant_id        uuid NOT NULL REFERENCES stormops.tenants,
+    policy_mode      text NOT NULL CHECK (char_length(policy_mode) BETWEEN 1 AND 50),
+    confidence       double precision NOT NULL CHECK (confidence BETWEEN 0.001 AND 0.999),
+    exploration      double precision NOT NULL CHECK (exploration BETWEEN 0 AND 0.5),
+    holdout          double precision NOT NULL CHECK (holdout BETWEEN 0 AND 0.9),
+    breakeven_uplift double precision NOT NULL DEFAULT 0.05 CHECK (breakeven_uplift BETWEEN 0 AND 1),
+    margin           numeric(12, 2) CHECK (margin > 0 AND margin <= 1e9),
+    contact_cost     numeric(12, 2) CHECK (contact_cost >= 0 AND contact_cost <= 1e9),
+    capacity         integer CHECK (capacity > 0),
+    budget           numeric(14, 2) CHECK (budget > 0 AND budget <= 1e11),
+    default_sd       double precision NOT NULL DEFAULT 0.05 CHECK (default_sd > 0 AND default_sd <= 1),
+    outcome_days     integer NOT NULL DEFAULT 90 CHECK (outcome_days BETWEEN 1 AND 3650),
+    PRIMARY KEY (tenant_id, policy_mode),
+    CHECK (margin IS NULL OR contact_cost IS NOT NULL),
+    CHECK (budget IS NULL OR coalesce(contact_cost, 0) > 0)
+);
+COMMENT ON TABLE stormops.policy_modes IS 'The risk attitudes of a tenant. Provisioning copies default_policy_modes(); the tenant changes its own rows and adds modes.';
+COMMENT ON COLUMN stormops.policy_modes.tenant_id IS 'The tenant; defaults to the one in context.';
+COMMENT ON COLUMN stormops.policy_modes.policy_mode IS 'Name of the mode: conservative, moderate, aggressive, or the tenant''s own.';
+COMMENT ON COLUMN stormops.policy_modes.confidence IS 'q: treat where P(net value > 0) >= q, 0.001 to 0.999. A higher q treats a subset.';
+COMMENT ON COLUMN stormops.policy_modes.exploration IS 'Probability, 0 to 0.5, of doing the opposite of the rule, so that the log can later value other rules. 0: never.';
+COMMENT ON COLUMN stormops.policy_modes.holdout IS 'Probability, 0 to 0.9, of holding a property at random, whatever its score: the control group.';
+COMMENT ON COLUMN stormops.policy_modes.breakeven_uplift IS 'Uplift at which treating pays, 0 to 1; used where margin and contact cost are not both known.';
+COMMENT ON COLUMN stormops.policy_modes.margin IS 'Margin of one job, in the tenant''s currency; break-even is then contact_cost / margin.';
+COMMENT ON COLUMN stormops.policy_modes.contact_cost IS 'Cost of treating one property, in the tenant''s currency.';
+COMMENT ON COLUMN stormops.policy_modes.capacity IS 'Most properties that can be treated; the best by value per cost are taken.';
+COMMENT ON COLUMN stormops.policy_modes.budget IS 'Most that the rule may spend on contact costs; the best by value per cost are taken.';
+COMMENT ON COLUMN stormops.policy_modes.default_sd IS 'Standard deviation assumed for a score that comes without one.';
+COMMENT ON COLUMN stormops.policy_modes.outcome_days IS 'Days after the decision within which an outcome counts; a later one is recorded as late.';
+
+CREATE TABLE IF NOT EXISTS stormops.policy_runs (
+    tenant_id      uuid NOT NULL,
+    run_id         uuid NOT NULL,
+    storm_id       uuid NOT NULL,
+    policy_mode    text NOT NULL,
+    parameters     jsonb NOT NULL,
+    decided_at     timestamptz NOT NULL CHECK (isfinite(decided_at)),
+    decided_by     text NOT NULL,
+    acting_user    uuid,
+    treat          bigint NOT NULL CHECK (treat >= 0),
+    hold           bigint NOT NULL CHECK (hold >= 0),
+    excluded       bigint NOT NULL CHECK (excluded >= 0),
+    reasons        jsonb NOT NULL,
+    expected_value numeric NOT NULL,
+    supersedes     uuid,
+    superseded_at  timestamptz CHECK (isfinite(superseded_at)),
+    PRIMARY KEY (tenant_id, run_id),
+    FOREIGN KEY (tenant_id, storm_id) REFERENCES stormops.storms,
+    FOREIGN KEY (tenant_id, supersedes) REFERENCES stormops.policy_runs
+);
+CREATE UNIQUE INDEX IF NOT EXISTS policy_runs_current ON stormops.policy_runs (tenant_id, storm_id) WHERE superseded_at IS NULL;
+CREATE INDEX IF NOT EXISTS policy_runs_storm ON stormops.policy_runs (tenant_id, storm_id, decided_at);
+CREATE INDEX IF NOT EXISTS policy_runs_supersedes ON stormops.policy_runs (tenant_id, supersedes);
+COMMENT ON TABLE stormops.policy_runs IS 'One row for each call of apply_policy(): its parameters and counts. A storm has one current run; the others are superseded.';
+COMMENT ON COLUMN stormops.policy_runs.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN stormops.policy_runs.run_id IS 'UUID version 7: in the order of time.';
+COMMENT ON COLUMN stormops.policy_runs.storm_id IS 'The storm, of the same tenant.';
+COMMENT ON COLUMN stormops.policy_runs.policy_mode IS 'The mode applied.';
+COMMENT ON COLUMN stormops.policy_runs.parameters IS 'All that the decisions rest on beside the data: the mode''s row as it was, the z of its confidence and the exploration in effect. policy_decisions(storm_id, parameters) decides alike again.';
+COMMENT ON COLUMN stormops.policy_runs.decided_at IS 'Server time of the decision.';
+COMMENT ON COLUMN stormops.policy_runs.decided_by IS 'The database role that called.';
+COMMENT ON COLUMN stormops.policy_runs.acting_user IS 'The tenant''s user on whose behalf it called, if the context named one.';
+COMMENT ON COLUMN stormops.policy_runs.treat IS 'Properties to treat.';
+COMMENT ON COLUMN stormops.policy_runs.hold IS 'Properties to hold.';
+COMMENT ON COLUMN stormops.policy_runs.excluded IS 'Properties outside the policy (do_not_contact).';
+COMMENT ON COLUMN stormops.policy_runs.reasons IS 'Properties by reason code, a JSON object.';
+COMMENT ON COLUMN stormops.policy_runs.expected_value IS 'Sum of value over the treated properties: currency if margin and cost are known, else jobs beyond break-even.';
+COMMENT ON COLUMN stormops.policy_runs.supersedes IS 'The run that this one replaced.';
+COMMENT ON COLUMN stormops.policy_runs.superseded_at IS 'When a later run replaced this one; NULL: the current run.';
+
+-- The key begins with the run, whose id is in the order of time: a month's decisions are one
+-- partition, retention is dropping it, and new keys fall at the end of the index. Rows come only
+-- from apply_policy(), out of the tenant's own properties in one statement, and neither those
+-- nor runs can be deleted, so the reference needs no trigger for each of a million rows.
+CREATE TABLE IF NOT EXISTS stormops.policy_decisions_log (
+    tenant_id     uuid NOT NULL,
+    run_id        uuid NOT NULL,
+    property_id   uuid NOT NULL,
+    storm_id      uuid NOT NULL,
+    decided_at    timestamptz NOT NULL CHECK (isfinite(decided_at)),
+    propensity    double precision NOT NULL CHECK (propensity > 0 AND propensity <= 1),
+    score         double precision NOT NULL CHECK (score BETWEEN -1 AND 1),
+    score_sd      double precision NOT NULL CHECK (score_sd > 0 AND score_sd <= 1),
+    value         double precision NOT NULL CHECK (value > '-Infinity' AND value < 'Infinity'),
+    decision      text NOT NULL CHECK (decision IN ('treat', 'hold', 'exclude')),
+    reason        text NOT NULL,
+    policy_mode   text NOT NULL,
+    model_version text NOT NULL,
+    PRIMARY KEY (tenant_id, run_id, property_id)
+) PARTITION BY RANGE (run_id);
+CREATE TABLE IF NOT EXISTS stormops_internal.policy_decisions_log_default PARTITION OF stormops.policy_decisions_log DEFAULT;
+COMMENT ON TABLE stormops_internal.policy_decisions_log_default IS 'Decisions of a month that has no partition yet; maintain_partitions() moves them.';
+-- Where new rows lie: rows stand in the order in which they came, so this is small, costs a writer next to
+-- nothing, and lets a check read only what is new.
+-- A run fills many ranges at once, and the server keeps at most 256 that wait to be summarized: each more is a line in its log.
+CREATE INDEX IF NOT EXISTS policy_decisions_log_arrival ON stormops.policy_decisions_log USING brin (tenant_id, decided_at) WITH (pages_per_range = 128, autosummarize = on);
+COMMENT ON TABLE stormops.policy_decisions_log IS 'Every decision with its propensity, one row for each property of a run, append-only. Written by apply_policy(); partitioned by month of the run; policy_decisions shows the current runs'' rows.';
+COMMENT ON COLUMN stormops.policy_decisions_log.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN stormops.policy_decisions_log.run_id IS 'The run, of the same tenant.';
+COMMENT ON COLUMN stormops.policy_decisions_log.property_id IS 'The property, of the same tenant.';
+COMMENT ON COLUMN stormops.policy_decisions_log.storm_id IS 'The run''s storm.';
+COMMENT ON COLUMN stormops.policy_decisions_log.decided_at IS 'Server time of the run.';
+COMMENT ON COLUMN stormops.policy_decisions_log.propensity IS 'Probability, above 0 to 1, with which the logged decision was taken: what inverse-propensity estimates divide by.';
+COMMENT ON COLUMN stormops.policy_decisions_log.score IS 'The uplift score decided on.';
+COMMENT ON COLUMN stormops.policy_decisions_log.score_sd IS 'Its standard deviation; the mode''s default_sd if the model gave none.';
+COMMENT ON COLUMN stormops.policy_decisions_log.value IS 'Expected net value of treating: margin * score - contact_cost, or score - breakeven_uplift without money.';
+COMMENT ON COLUMN stormops.policy_decisions_log.decision IS 'treat, hold or exclude.';
+COMMENT ON COLUMN stormops.policy_decisions_log.reason IS 'treat: above_threshold, explore_treat; hold: below_threshold, over_capacity, holdout, explore_hold; exclude: do_not_contact.';
+COMMENT ON COLUMN stormops.policy_decisions_log.policy_mode IS 'The mode applied.';
+COMMENT ON COLUMN stormops.policy_decisions_log.model_version IS 'The model that gave the score.';
+
+CREATE TABLE IF NOT EXISTS stormops.policy_outcomes (
+    tenant_id       uuid NOT NULL,
+    outcome_id      uuid NOT NULL,
+    storm_id        uuid NOT NULL,
+    property_id     uuid NOT NULL,
+    run_id          uuid NOT NULL,
+    converted       boolean NOT NULL,
+    value           numeric(14, 2) CHECK (value BETWEEN 0 AND 1e11),
+    occurred_at     timestamptz NOT NULL CHECK (isfinite(occurred_at)),
+    late            boolean NOT NULL,
+    idempotency_key text NOT NULL CHECK (char_length(idempotency_key) BETWEEN 1 AND 200),
+    recorded_at     timestamptz NOT NULL DEFAULT now() CHECK (isfinite(recorded_at)),
+    PRIMARY KEY (tenant_id, outcome_id),
+    UNIQUE (tenant_id, idempotency_key),
+    FOREIGN KEY (tenant_id, property_id) REFERENCES stormops.properties,
+    FOREIGN KEY (tenant_id, run_id) REFERENCES stormops.policy_runs
+);
+CREATE INDEX IF NOT EXISTS policy_outcomes_property ON stormops.policy_outcomes (tenant_id, property_id);
+CREATE INDEX IF NOT EXISTS policy_outcomes_run ON stormops.policy_outcomes (tenant_id, run_id, property_id);
+CREATE INDEX IF NOT EXISTS policy_outcomes_storm ON stormops.policy_outcomes (tenant_id, storm_id, property_id);
+-- Where new rows lie: rows stand in the order in which they came, so this is small, costs a writer next to
+-- nothing, and lets a check read only what is new.
+CREATE INDEX IF NOT EXISTS policy_outcomes_arrival ON stormops.policy_outcomes USING brin (tenant_id, recorded_at) WITH (pages_per_range = 32, autosummarize = on);
+ALTER TABLE stormops.policy_outcomes ALTER COLUMN outcome_id SET DEFAULT stormops.new_id();
+COMMENT ON TABLE stormops.policy_outcomes IS 'What came of the decisions. Written by record_outcome() and record_outcomes(); append-only. A property converted if any of its outcomes did; values add up.';
+COMMENT ON COLUMN stormops.policy_outcomes.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN stormops.policy_outcomes.outcome_id IS 'UUID version 7, made by the server.';
+COMMENT ON COLUMN stormops.policy_outcomes.storm_id IS 'The storm, that of the run.';
+COMMENT ON COLUMN stormops.policy_outcomes.property_id IS 'The property, one with a decision in the run.';
+COMMENT ON COLUMN stormops.policy_outcomes.run_id IS 'The run that was current when the outcome occurred.';
+COMMENT ON COLUMN stormops.policy_outcomes.converted IS 'True: the property became a job.';
+COMMENT ON COLUMN stormops.policy_outcomes.value IS 'Worth of the job, 0 to 1e11, in the tenant''s currency.';
+COMMENT ON COLUMN stormops.policy_outcomes.occurred_at IS 'When it occurred; not before the decision, not in the future.';
+COMMENT ON COLUMN stormops.policy_outcomes.late IS 'True: more than the mode''s outcome_days after the decision; kept, and left out of the primary measure.';
+COMMENT ON COLUMN stormops.policy_outcomes.idempotency_key IS 'A key that the same outcome carries when it is sent again; unique within the tenant.';
+COMMENT ON COLUMN stormops.policy_outcomes.recorded_at IS 'Server time.';

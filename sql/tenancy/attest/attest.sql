@@ -1,0 +1,75 @@
+-- attest(): is this installation as isolated as it was shipped?
+
+CREATE FUNCTION stormops_internal.attested_properties(OUT place integer, OUT property text, OUT severity text, OUT remedy text) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT p.* FROM (VALUES
+        (1, 'row_security_forced', 'critical', 'SELECT stormops.install(); for a table of your own, stormops.protect(''...'').'),
+        (2, 'policies_as_shipped', 'critical', 'SELECT stormops.install(); brings every policy back.'),
+        (3, 'no_permissive_policy', 'critical', 'DROP POLICY ... ON ...; or make it AS RESTRICTIVE.'),
+        (4, 'owned_by_owner', 'critical', 'SELECT stormops.install(); for a table of your own, stormops.protect(''...'').'),
+        (5, 'owner_powerless', 'critical', 'ALTER ROLE stormops_owner NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION;'),
+        (6, 'owner_unreachable', 'critical', 'REVOKE stormops_owner FROM ...; and REVOKE ... FROM stormops_owner;'),
+        (7, 'roles_within_row_security', 'critical', 'REVOKE ... FROM ...; ALTER ROLE ... NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION; or stormops.revoke_usage(''...'').'),
+        (8, 'functions_as_shipped', 'critical', 'DROP EXTENSION stormops CASCADE; CREATE EXTENSION stormops; keeps every row. Drop what was added.'),
+        (9, 'nothing_to_public', 'critical', 'REVOKE ... ON ... FROM PUBLIC;'),
+        (10, 'no_grant_added', 'high', 'REVOKE ... ON ... FROM ...;'),
+        (11, 'no_foreign_definer', 'critical', 'REVOKE EXECUTE ON FUNCTION ... FROM PUBLIC; or give it to a role that is under row security.'),
+        (12, 'views_ask_as_caller', 'critical', 'ALTER VIEW ... SET (security_invoker); drop the materialized view.'),
+        (13, 'keys_lead_with_tenant', 'high', 'Make it anew with tenant_id first.'),
+        (14, 'tables_registered', 'high', 'Move the table out of schema stormops and call stormops.protect(''...''); or DELETE FROM stormops_internal.protected_tables.'),
+        (15, 'triggers_as_shipped', 'high', 'SELECT stormops.install(); ALTER TABLE ... ENABLE TRIGGER ALL; drop a trigger that is not yours.'),
+        (16, 'no_rules', 'high', 'DROP RULE ... ON ...;'),
+        (17, 'publications_filtered', 'high', 'ALTER PUBLICATION ... SET TABLE ... WHERE (tenant_id = ''...'');'),
+        (18, 'no_foreign_event_trigger', 'high', 'DROP EVENT TRIGGER ...;'),
+        (19, 'nothing_leakproof', 'high', 'ALTER FUNCTION ... NOT LEAKPROOF;'),
+        (20, 'server_minor', 'high', 'Update the server to the last minor version of its major one.'),
+        (21, 'settings', 'high', 'ALTER ROLE ... RESET ...; or ALTER DATABASE ... RESET ...;'),
+        (22, 'no_create', 'medium', 'REVOKE CREATE ON SCHEMA ... FROM ...;'),
+        (23, 'no_temporary_tables', 'medium', 'REVOKE TEMPORARY ON DATABASE ... FROM PUBLIC;'),
+        (24, 'library_preloaded', 'medium', 'shared_preload_libraries = ''stormops'' in postgresql.conf, and restart. Until then the policies load it.'),
+        (25, 'no_grant_missing', 'low', 'SELECT stormops.renew_grants();')
+    ) AS p (place, property, severity, remedy)
+$$;
+COMMENT ON FUNCTION stormops_internal.attested_properties() IS 'What attest() attests, the worst first. severity: critical (tenants'' rows may be open), high (a defence is gone), medium (a way in for what another fault opens), low (something does not work).';
+
+CREATE FUNCTION stormops.attest(OUT property text, OUT pass boolean, OUT severity text, OUT evidence text, OUT remedy text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
+    AS $$
+    WITH wrong AS (
+        SELECT w.property, count(*) AS n, string_agg(w.evidence, '; ' ORDER BY w.evidence) FILTER (WHERE w.turn <= 20) AS evidence
+        FROM (
+            SELECT u.*, row_number() OVER (PARTITION BY u.property ORDER BY u.evidence) AS turn
+            FROM (
+                SELECT * FROM stormops_internal.attest_tables()
+                UNION SELECT * FROM stormops_internal.attest_policies()
+                UNION SELECT * FROM stormops_internal.attest_side_ways()
+                UNION SELECT * FROM stormops_internal.attest_roles()
+                UNION SELECT * FROM stormops_internal.attest_grants()
+                UNION SELECT * FROM stormops_internal.attest_functions()
+                UNION SELECT * FROM stormops_internal.attest_server()
+            ) AS u
+        ) AS w
+        GROUP BY w.property
+    )
+    SELECT p.property, w.property IS NULL, p.severity,
+        w.evidence || CASE WHEN w.n > 20 THEN format('; and %s more', w.n - 20) ELSE '' END,
+        CASE WHEN w.property IS NOT NULL THEN p.remedy END
+    FROM stormops_internal.attested_properties() AS p LEFT JOIN wrong AS w ON w.property = p.property
+    ORDER BY p.place
+$$;
+COMMENT ON FUNCTION stormops.attest() IS 'Is this installation as isolated as it was shipped? One row for each property, the worst first: pass; severity (critical, high, medium, low); evidence: every object that differs, of more than 20 the first, NULL if it passes; remedy: what to do. Reads the catalogues only, and writes nothing. A superuser can deceive it, as anything in the database.';
+
+CREATE FUNCTION stormops.attest_summary(OUT ok boolean, OUT passed bigint, OUT failed bigint, OUT worst text, OUT failing text[])
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT bool_and(a.pass), count(*) FILTER (WHERE a.pass), count(*) FILTER (WHERE NOT a.pass),
+        (array_agg(a.severity ORDER BY array_position('{critical,high,medium,low}'::text[], a.severity)) FILTER (WHERE NOT a.pass))[1],
+        coalesce(array_agg(a.property ORDER BY a.property) FILTER (WHERE NOT a.pass), '{}')
+    FROM stormops.attest() AS a
+$$;
+COMMENT ON FUNCTION stormops.attest_summary() IS 'attest() in one row, for a dashboard: ok (all pass), how many passed and failed, the worst severity among the failed (NULL: none), and their names.';

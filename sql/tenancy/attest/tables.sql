@@ -1,0 +1,136 @@
+-- attest(): the tables, and whatever else could show or change their rows.
+
+CREATE FUNCTION stormops_internal.shipped_triggers(OUT relation text, OUT trigger name, OUT definition text) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT substring(d.definition FROM ' ON ([a-z_.]+)'), substring(d.definition FROM ' TRIGGER (\w+)')::name, d.definition
+    FROM stormops_internal.shipped_tables() AS s,
+        regexp_matches(s.statements, 'CREATE (?:OR REPLACE )?((?:CONSTRAINT )?TRIGGER [^;]+);', 'g') AS m,
+        LATERAL (SELECT 'CREATE ' || regexp_replace(m[1], '\s+', ' ', 'g')) AS d (definition)
+    UNION ALL
+    SELECT 'stormops.' || c.table_name, c.trigger, c.definition FROM stormops_internal.counting_triggers() AS c
+$$;
+COMMENT ON FUNCTION stormops_internal.shipped_triggers() IS 'The triggers that must be there: as the statements that make them say, written as pg_get_triggerdef() writes them.';
+
+CREATE FUNCTION stormops_internal.attest_tables(OUT property text, OUT evidence text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT 'row_security_forced', format('%s %s', c.oid::regclass, CASE
+        WHEN c.relkind NOT IN ('r', 'p') THEN 'is a foreign table, which has no row security'
+        WHEN NOT c.relrowsecurity THEN 'has row security disabled' ELSE 'does not force row security' END)
+    FROM stormops_internal.tenant_relations() AS t JOIN pg_class AS c ON c.oid = t.relation
+    WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity) OR c.relkind NOT IN ('r', 'p')
+    UNION ALL
+    SELECT 'row_security_forced', format('%s has row security disabled', c.oid::regclass)
+    FROM pg_class AS c
+    WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+        AND c.oid NOT IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t)
+    UNION ALL
+    SELECT 'tables_registered', format('%s is in no matrix', c.oid::regclass)
+    FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+    WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'f')
+        AND c.oid NOT IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t)
+    UNION ALL
+    SELECT DISTINCT 'tables_registered', format('stormops.%I is missing', m.table_name)
+    FROM stormops.role_matrix() AS m WHERE to_regclass(format('stormops.%I', m.table_name)) IS NULL
+    UNION ALL
+    SELECT 'tables_registered', format('protected table %s is missing', p.name)
+    FROM stormops_internal.protected() AS p WHERE p.relation IS NULL
+    UNION ALL
+    SELECT 'owned_by_owner', format('%s is %s''s', c.oid::regclass, c.relowner::regrole)
+    FROM pg_class AS c
+    WHERE c.relowner <> 'stormops_owner'::regrole AND c.relkind NOT IN ('i', 'I', 'c') -- neither an index nor a type holds rows of its own
+        AND (c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) OR c.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
+    UNION ALL
+    SELECT 'keys_lead_with_tenant', format('%s %s', k.object, k.why)
+    FROM stormops_internal.tenant_relations() AS t CROSS JOIN LATERAL stormops_internal.unsafe_keys(t.relation) AS k
+    GROUP BY k.object, k.why
+    UNION ALL
+    SELECT 'keys_lead_with_tenant', format('%s.tenant_id is not NOT NULL', t.relation::regclass)
+    FROM stormops_internal.tenant_relations() AS t
+    WHERE NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = t.relation AND a.attname = 'tenant_id' AND a.attnotnull)
+$$;
+COMMENT ON FUNCTION stormops_internal.attest_tables() IS 'Of attest(): tables outside row security, of another owner, or with keys that tenants share.';
+
+CREATE FUNCTION stormops_internal.attest_side_ways(OUT property text, OUT evidence text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT 'triggers_as_shipped', format('trigger %s on %s is %s', s.trigger, s.relation,
+        CASE WHEN g.oid IS NULL THEN 'missing' WHEN pg_get_triggerdef(g.oid) <> s.definition THEN 'another' ELSE 'disabled' END)
+    FROM stormops_internal.shipped_triggers() AS s
+    LEFT JOIN pg_trigger AS g ON g.tgrelid = to_regclass(s.relation) AND g.tgname = s.trigger
+    WHERE g.oid IS NULL OR pg_get_triggerdef(g.oid) <> s.definition OR g.tgenabled NOT IN ('O', 'A')
+    UNION ALL
+    -- On a table of the database's own its people's triggers are their business.
+    SELECT 'triggers_as_shipped', format('trigger %s on %s runs %s of %s', g.tgname, g.tgrelid::regclass, g.tgfoid::regprocedure, p.proowner::regrole)
+    FROM pg_trigger AS g JOIN pg_class AS c ON c.oid = g.tgrelid JOIN pg_proc AS p ON p.oid = g.tgfoid
+    WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND NOT g.tgisinternal AND g.tgparentid = 0
+        AND NOT EXISTS (SELECT FROM stormops_internal.shipped_triggers() AS s WHERE to_regclass(s.relation) = g.tgrelid AND s.trigger = g.tgname)
+    UNION ALL
+    SELECT 'triggers_as_shipped', format('a foreign key of %s is not enforced', g.tgrelid::regclass)
+    FROM stormops_internal.tenant_relations() AS t JOIN pg_trigger AS g ON g.tgrelid = t.relation AND g.tgisinternal
+    WHERE g.tgenabled NOT IN ('O', 'A')
+    GROUP BY g.tgrelid
+    UNION ALL
+    SELECT 'no_rules', format('rule %s on %s', r.rulename, r.ev_class::regclass)
+    FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class
+    WHERE r.rulename <> '_RETURN'
+        AND (c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) OR c.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
+    UNION ALL
+    SELECT 'views_ask_as_caller', format('%s %s over %s', CASE c.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, c.oid::regclass,
+        string_agg(DISTINCT d.refobjid::regclass::text, ', '))
+    FROM pg_rewrite AS r
+    JOIN pg_class AS c ON c.oid = r.ev_class AND c.relkind IN ('v', 'm')
+    JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid
+    JOIN pg_class AS o ON o.oid = d.refobjid
+    WHERE (o.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) OR o.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
+        AND (c.relkind = 'm' OR NOT EXISTS (
+            SELECT FROM pg_options_to_table(c.reloptions) AS v WHERE v.option_name = 'security_invoker' AND v.option_value IN ('true', 'on', 'yes', '1'))
+            OR c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND NOT EXISTS (
+                SELECT FROM pg_options_to_table(c.reloptions) AS v WHERE v.option_name = 'security_barrier' AND v.option_value IN ('true', 'on', 'yes', '1')))
+    GROUP BY c.relkind, c.oid
+    UNION ALL
+    SELECT 'publications_filtered', format('publication %s publishes %s.%s without a row filter', p.pubname, p.schemaname, p.tablename)
+    FROM pg_publication_tables AS p
+    JOIN pg_class AS c ON c.relname = p.tablename JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = p.schemaname
+    WHERE p.rowfilter IS NULL AND (n.nspname IN ('stormops', 'stormops_internal') OR c.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
+    UNION ALL
+    SELECT 'no_foreign_event_trigger', format('event trigger %s runs %s of %s', e.evtname, e.evtfoid::regprocedure, p.proowner::regrole)
+    FROM pg_event_trigger AS e
+    JOIN pg_proc AS p ON p.oid = e.evtfoid
+    JOIN pg_roles AS r ON r.oid = e.evtowner
+    JOIN pg_roles AS o ON o.oid = p.proowner
+    WHERE e.evtenabled <> 'D' AND NOT (r.rolsuper AND o.rolsuper)
+$$;
+COMMENT ON FUNCTION stormops_internal.attest_side_ways() IS 'Of attest(): triggers, rules, views, publications and event triggers that see rows beside the policies, or do not do what they must.';
+
+CREATE FUNCTION stormops_internal.attest_policies(OUT property text, OUT evidence text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH shipped AS (
+        SELECT s.relation, s.policy, s.permissive, s.command, s.using_text, s.check_text FROM stormops_internal.shipped_policies() AS s
+    ), present AS (
+        SELECT p.polrelid AS relation, p.polname AS policy, p.polpermissive AS permissive,
+            CASE p.polcmd WHEN '*' THEN 'ALL' WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' END AS command,
+            pg_get_expr(p.polqual, p.polrelid) AS using_text, pg_get_expr(p.polwithcheck, p.polrelid) AS check_text, p.polroles
+        FROM pg_policy AS p
+        WHERE p.polrelid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t)
+            OR p.polrelid IN (SELECT c.oid FROM pg_class AS c WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace))
+    )
+    SELECT 'policies_as_shipped', format('policy %s on %s is %s', s.policy, s.relation::regclass,
+        CASE WHEN p.policy IS NULL THEN 'missing' ELSE format('changed: %s for %s%s%s%s', CASE WHEN p.permissive THEN 'permissive' ELSE 'restrictive' END,
+            p.command, ' using ' || p.using_text, ' with check ' || p.check_text, CASE WHEN p.polroles <> '{0}' THEN ' to ' || p.polroles::regrole[]::text END) END)
+    FROM shipped AS s LEFT JOIN present AS p ON p.relation = s.relation AND p.policy = s.policy
+    WHERE p.policy IS NULL OR p.polroles <> '{0}'
+        OR (p.permissive, p.command, p.using_text, p.check_text) IS DISTINCT FROM (s.permissive, s.command, s.using_text, s.check_text)
+    UNION ALL
+    -- A restrictive one can only close.
+    SELECT 'no_permissive_policy', format('policy %s on %s', p.policy, p.relation::regclass)
+    FROM present AS p
+    WHERE p.permissive AND NOT EXISTS (SELECT FROM shipped AS s WHERE s.relation = p.relation AND s.policy = p.policy)
+$$;
+COMMENT ON FUNCTION stormops_internal.attest_policies() IS 'Of attest(): policies that are not as the matrix says, and permissive ones that were added.';

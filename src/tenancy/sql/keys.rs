@@ -1,0 +1,30 @@
+//! Keys as SQL handles them: a provider's set, and the database's own to sign with.
+
+use crate::postgres::memory::need;
+use crate::postgres::raise::refuse;
+use crate::tenancy::challenge;
+use crate::tenancy::token::{key, sign};
+use pgrx::prelude::*;
+
+/// The keys of a JWK set that can verify tokens, or an error if one is weak or malformed.
+#[pg_extern(sql = false)]
+fn read_jwks(jwks: &str) -> TableIterator<'static, (name!(kid, String), name!(algorithm, String), name!(jwk, String))> {
+    need(jwks.len().min(key::LONGEST_SET) * 100);
+    let published = key::published(jwks).unwrap_or_else(|fault| {
+        refuse(fault, "Take the provider's set as it is, from its jwks_uri; docs/login.md lists what a key must be.")
+    });
+    TableIterator::new(published.into_iter().map(|key| (key.kid, key.algorithm.to_owned(), key.jwk)))
+}
+
+/// A new Ed25519 key pair: the private half to keep, the public one as a JWK.
+#[pg_extern(sql = false)]
+fn new_signing_key() -> TableIterator<'static, (name!(private_key, Vec<u8>), name!(jwk, String))> {
+    let seed = challenge::random();
+    TableIterator::once((seed.to_vec(), sign::public_jwk(&seed)))
+}
+
+/// A token of these claims, signed.
+#[pg_extern(sql = false)]
+fn sign_token(private_key: &[u8], kid: &str, claims: &str) -> Option<String> {
+    sign::sign(private_key.try_into().ok()?, kid, claims)
+}

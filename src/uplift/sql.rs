@@ -1,0 +1,8 @@
+//! Uplift scores as SQL functions and aggregates.
+
+mod aggregates;
+mod scores;
+mod streams;
+mod trials;
+
+pub use aggregates::init;
