@@ -66,3 +66,15 @@ BEGIN
 END
 $$;
 COMMENT ON TYPE stormops.conversion_rates IS 'What check_conversion_rates() answers.';
+
+DO $$
+BEGIN
+    IF pg_catalog.to_regtype('stormops_internal.experiment_cell') IS NULL THEN
+        CREATE TYPE stormops_internal.experiment_cell AS (
+            segment text, arm text, n bigint, converted bigint, value double precision, touched bigint, early bigint,
+            state double precision[], drawn bigint, clusters jsonb
+        );
+    END IF;
+END
+$$;
+COMMENT ON TYPE stormops_internal.experiment_cell IS 'What became of an arm of an experiment, over all or in a segment: see experiment_cells().';

@@ -13,8 +13,7 @@ mod exact;
 #[cfg(test)]
 mod goldens;
 mod moments;
-pub mod multiplicity;
-mod normal;
+mod one_sided;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod power;

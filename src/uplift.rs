@@ -9,7 +9,6 @@ mod curve;
 mod drift;
 mod histogram;
 mod means;
-mod p_values;
 mod ranking;
 mod rate;
 mod sample;
@@ -17,7 +16,6 @@ mod scores;
 mod sql;
 mod streams;
 mod streams_state;
-mod sum;
 mod summary;
 mod trial;
 

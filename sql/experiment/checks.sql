@@ -26,7 +26,7 @@ DECLARE
 BEGIN
     SELECT x.* INTO e FROM stormops.experiments AS x WHERE x.tenant_id = tenant AND x.experiment_id = $1;
     IF NOT FOUND THEN
-        PERFORM stormops_internal.no_experiment($1);
+        PERFORM stormops_internal.raise_no_experiment($1);
     END IF;
     IF $2 IS NULL OR $2 NOT IN ('day', 'channel', 'arm', 'roof_material', 'roof_style', 'neighbourhood') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'unknown part of an experiment',
@@ -106,7 +106,7 @@ BEGIN
     SELECT x.* INTO e FROM stormops.experiments AS x
     WHERE x.tenant_id = stormops.current_tenant() AND x.experiment_id = $1;
     IF NOT FOUND THEN
-        PERFORM stormops_internal.no_experiment($1);
+        PERFORM stormops_internal.raise_no_experiment($1);
     END IF;
     IF $2 IS NULL OR NOT ($2 > 0 AND $2 < 0.5) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'alpha must lie between 0 and 0.5', HINT = 'The default is 0.05.';

@@ -94,7 +94,7 @@ CREATE FUNCTION stormops.check_conversion_rates(
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     RETURN stormops_internal.conversion_rates_of(stormops.current_tenant(), storm_id, min_lift, alpha, outcomes_final);
 END
 $$;

@@ -37,7 +37,7 @@ CREATE FUNCTION stormops_internal.neighbourhood(longitude double precision, lati
     AS $$ SELECT floor($1 * 100)::integer || ',' || floor($2 * 100)::integer $$;
 COMMENT ON FUNCTION stormops_internal.neighbourhood(double precision, double precision) IS 'The cell of 0.01 degree, about a kilometre, that a point lies in: houses under one hail swath, visited by one crew. NULL without coordinates.';
 
-CREATE FUNCTION stormops_internal.no_experiment(experiment_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.raise_no_experiment(experiment_id uuid) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -49,9 +49,9 @@ BEGIN
         HINT = 'SELECT experiment_id, name, status FROM stormops.experiments; shows this tenant''s experiments.';
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.no_experiment(uuid) IS 'Errors: 22004 NULL, P0002 no such experiment in this tenant.';
+COMMENT ON FUNCTION stormops_internal.raise_no_experiment(uuid) IS 'Errors: 22004 NULL, P0002 no such experiment in this tenant.';
 
-CREATE FUNCTION stormops_internal.may_experiment() RETURNS void
+CREATE FUNCTION stormops_internal.require_experimenter() RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -62,7 +62,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.may_experiment() IS 'Errors: 42501 a field_user or viewer, 55000 the tenant is suspended.';
+COMMENT ON FUNCTION stormops_internal.require_experimenter() IS 'Errors: 42501 a field_user or viewer, 55000 the tenant is suspended.';
 
 CREATE FUNCTION stormops.create_experiment(
     storm_id uuid, name text, arms jsonb DEFAULT '{"treatment": 0.5, "control": 0.5}', control text DEFAULT 'control',
@@ -79,7 +79,7 @@ DECLARE
     tenant uuid := stormops.current_tenant();
     fault text;
 BEGIN
-    PERFORM stormops_internal.may_experiment();
+    PERFORM stormops_internal.require_experimenter();
     IF num_nulls(name, arms, control, primary_metric, unit, population, untouched_control, outcome_days) > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'only planned_n, covariate and cluster_by may be null',
             HINT = 'SELECT * FROM stormops.create_experiment(storm_id, ''Call before the visit'');';
@@ -87,7 +87,7 @@ BEGIN
     -- Two of one name stand in line here; the second finds the first.
     PERFORM FROM stormops.storms AS s
     WHERE s.tenant_id = tenant AND s.storm_id = create_experiment.storm_id FOR NO KEY UPDATE;
-    PERFORM stormops_internal.decidable_storm(storm_id);
+    PERFORM stormops_internal.require_open_storm(storm_id);
     PERFORM stormops_internal.check_arms(arms, control);
     fault := CASE
         WHEN char_length(name) NOT BETWEEN 1 AND 200 OR btrim(name) = '' THEN 'name has not 1 to 200 characters'
@@ -171,12 +171,12 @@ DECLARE
     tenant uuid := stormops.current_tenant();
     found_status text;
 BEGIN
-    PERFORM stormops_internal.may_experiment();
+    PERFORM stormops_internal.require_experimenter();
     -- Two calls stand in line here, and a stop waits for both.
     SELECT e.status INTO found_status FROM stormops.experiments AS e
     WHERE e.tenant_id = tenant AND e.experiment_id = assign_experiment.experiment_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        PERFORM stormops_internal.no_experiment(experiment_id);
+        PERFORM stormops_internal.raise_no_experiment(experiment_id);
     END IF;
     IF found_status <> 'running' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -218,7 +218,7 @@ DECLARE
     tenant uuid := stormops.current_tenant();
     stopped_before timestamptz;
 BEGIN
-    PERFORM stormops_internal.may_experiment();
+    PERFORM stormops_internal.require_experimenter();
     IF char_length(reason) NOT BETWEEN 1 AND 500 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a reason has 1 to 500 characters',
             HINT = 'SELECT * FROM stormops.stop_experiment(experiment_id, ''planned number reached'');';
@@ -226,7 +226,7 @@ BEGIN
     SELECT e.stopped_at INTO stopped_before FROM stormops.experiments AS e
     WHERE e.tenant_id = tenant AND e.experiment_id = stop_experiment.experiment_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        PERFORM stormops_internal.no_experiment(experiment_id);
+        PERFORM stormops_internal.raise_no_experiment(experiment_id);
     END IF;
     IF stopped_before IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',

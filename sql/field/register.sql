@@ -16,7 +16,7 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
-    ('stormops_internal.existing_storm(uuid)', '{app,trusted_app}');
+    ('stormops_internal.require_storm(uuid)', '{app,trusted_app}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES

@@ -1,12 +1,12 @@
 -- Storms, as the functions of every other domain look for them.
 
-CREATE FUNCTION stormops_internal.existing_storm(storm_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.require_storm(storm_id uuid) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
     PERFORM FROM stormops.storms AS s
-    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = existing_storm.storm_id;
+    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = require_storm.storm_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN storm_id IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
@@ -15,4 +15,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.existing_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant.';
+COMMENT ON FUNCTION stormops_internal.require_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant.';

@@ -55,7 +55,7 @@ DECLARE
     issues jsonb;
     worst text;
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     SELECT s.name, s.status, s.created_at INTO storm FROM stormops.storms AS s
     WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = dashboard_of.storm_id;
     SELECT m.* INTO measures FROM stormops_internal.storm_measures(storm_id) AS m;

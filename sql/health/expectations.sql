@@ -43,7 +43,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops_internal.expectation_fault(text, text, text[]) IS 'Why an expectation cannot be judged: a name of a SQLSTATE, the fault and a hint; NULL if it can.';
 
-CREATE FUNCTION stormops_internal.legal_expectation() RETURNS trigger
+CREATE FUNCTION stormops_internal.guard_expectation() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -62,7 +62,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.legal_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 54000 more than 500 of a tenant; 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
+COMMENT ON FUNCTION stormops_internal.guard_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 54000 more than 500 of a tenant; 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
 
 CREATE FUNCTION stormops.expect(
     table_name text, rule text, columns text[] DEFAULT '{}', lowest numeric DEFAULT NULL, highest numeric DEFAULT NULL,

@@ -7,22 +7,19 @@ CREATE FUNCTION stormops_internal.next_run(schedule text, after timestamptz) RET
     AS 'MODULE_PATHNAME', 'next_run_wrapper';
 COMMENT ON FUNCTION stormops_internal.next_run(text, timestamptz) IS 'When a cron expression of five fields (or @hourly, @daily, ...) is due next, in UTC; NULL if pg_cron would not take it or it is never due.';
 
-CREATE FUNCTION stormops_internal.known_job(job text) RETURNS record
+CREATE FUNCTION stormops_internal.known_job(name text, OUT job text, OUT schedule text, OUT function name, OUT purpose text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-#variable_conflict use_variable
-DECLARE
-    known record;
+#variable_conflict use_column
 BEGIN
-    SELECT j.* INTO known FROM stormops.known_jobs() AS j WHERE j.job = known_job.job;
+    SELECT j.job, j.schedule, j.function, j.purpose INTO job, schedule, function, purpose FROM stormops.known_jobs() AS j WHERE j.job = $1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING
-            ERRCODE = CASE WHEN job IS NULL THEN 'null_value_not_allowed' ELSE 'undefined_object' END,
-            MESSAGE = format('there is no job "%s"', left(job, 63)),
+            ERRCODE = CASE WHEN $1 IS NULL THEN 'null_value_not_allowed' ELSE 'undefined_object' END,
+            MESSAGE = format('there is no job "%s"', left($1, 63)),
             HINT = format('The jobs are %s.', (SELECT string_agg(j.job, ', ') FROM stormops.known_jobs() AS j));
     END IF;
-    RETURN known;
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.known_job(text) IS 'A row of known_jobs(). Errors: 22004; 42704 no such job.';

@@ -59,95 +59,63 @@ CREATE FUNCTION stormops.get_system_health(
     AS $$
 #variable_conflict use_variable
 DECLARE
-    counts record;
-    position_now pg_lsn;
-    statements text;
-    default_rows boolean;
-    failed_jobs text;
-    missed_jobs text;
+    platform record;
+    server record;
+    replication record;
+    schedule record;
 BEGIN
     IF NOT stormops_internal.may_monitor() THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator or a monitor may see the system''s health',
             HINT = 'A superuser grants that: SELECT stormops.grant_usage(role, ''monitor'');';
     END IF;
-    SELECT c.* INTO counts FROM stormops_internal.platform_counts() AS c;
-    active_tenants := counts.active_tenants;
-    suspended_tenants := counts.suspended_tenants;
-    closed_tenants := counts.closed_tenants;
-    open_alerts := counts.open_alerts;
-    critical_alerts := counts.critical_alerts;
-    objective_missed := counts.objective_missed;
-    unfolded_counts := counts.unfolded_counts;
-    partition_runway_days := counts.partition_runway_days;
-    default_rows := counts.unpartitioned_rows;
-    invoices_overdue := counts.invoices_overdue;
-    db_size_bytes := pg_database_size(current_database());
-    SELECT extract(epoch FROM max(now() - a.xact_start)), max(greatest(age(a.backend_xmin), age(a.backend_xid))),
-        count(*) FILTER (WHERE a.state IS NULL AND a.query = '<insufficient privilege>'), count(*) FILTER (WHERE a.backend_type = 'client backend' OR a.backend_type IS NULL)
-    INTO oldest_transaction_seconds, oldest_xmin_age, hidden_sessions, connections
-    FROM pg_stat_activity AS a WHERE a.pid <> pg_backend_pid();
-    SELECT greatest(oldest_xmin_age, max(age(p.transaction))), greatest(oldest_transaction_seconds, extract(epoch FROM max(now() - p.prepared)))
-    INTO oldest_xmin_age, oldest_transaction_seconds FROM pg_prepared_xacts AS p;
-    in_recovery := pg_is_in_recovery();
-    position_now := CASE WHEN in_recovery THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END;
-    SELECT count(*), max(position_now - r.replay_lsn) INTO replicas, replication_lag_bytes FROM pg_stat_replication AS r;
-    IF in_recovery THEN
-        -- Its own lag; what has not even been received, only the primary knows. Where all is replayed nothing is late.
-        replication_lag_bytes := greatest(replication_lag_bytes, pg_last_wal_receive_lsn() - position_now, 0);
-        replay_delay_seconds := CASE WHEN pg_last_wal_receive_lsn() > position_now
-            THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) ELSE 0 END;
-    END IF;
-    SELECT max(position_now - s.restart_lsn) INTO retained_wal_bytes FROM pg_replication_slots AS s;
-    SELECT count(*), count(*) FILTER (WHERE s.outcome = 'failed'), count(*) FILTER (WHERE s.missed),
-        string_agg(s.job, ', ') FILTER (WHERE s.outcome = 'failed'), string_agg(s.job, ', ') FILTER (WHERE s.missed)
-    INTO scheduled_jobs, failed_schedules, missed_schedules, failed_jobs, missed_jobs FROM stormops.schedules() AS s;
-    SELECT max(age(d.datfrozenxid)) INTO xid_age FROM pg_database AS d;
-    SELECT round(d.blks_hit / nullif(d.blks_hit + d.blks_read, 0)::numeric, 4), d.deadlocks INTO cache_hit_ratio, deadlocks
-    FROM pg_stat_database AS d WHERE d.datname = current_database();
-    max_connections := current_setting('max_connections')::integer;
-    -- Statistics of statements name the database role, not the tenant: roles serve many. Whose calls are slow, the
-    -- platform's own clock knows.
+    SELECT c.* INTO platform FROM stormops_internal.platform_counts() AS c;
+    SELECT s.* INTO server FROM stormops_internal.server_load() AS s;
+    SELECT r.* INTO replication FROM stormops_internal.replication_state() AS r;
+    SELECT count(*) AS scheduled_jobs, count(*) FILTER (WHERE s.outcome = 'failed') AS failed_schedules,
+        count(*) FILTER (WHERE s.missed) AS missed_schedules, string_agg(s.job, ', ') FILTER (WHERE s.outcome = 'failed') AS failed_jobs,
+        string_agg(s.job, ', ') FILTER (WHERE s.missed) AS missed_jobs
+    INTO schedule FROM stormops.schedules() AS s;
     IF slow THEN
+        -- Statistics of statements name the database role, not the tenant: roles serve many. Whose calls are slow, the
+        -- platform's own clock knows.
         SELECT coalesce(jsonb_agg(c), '[]') INTO slow_calls FROM stormops.slowest_calls(5, 1) AS c;
-        SELECT format('%I.pg_stat_statements', n.nspname) INTO statements
-        FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements';
-    END IF;
-    IF statements IS NOT NULL THEN
-        BEGIN
-            EXECUTE format('SELECT jsonb_agg(s) FROM (SELECT pg_get_userbyid(p.userid) AS role, left(p.query, 200) AS query, p.calls,'
-                ' round(p.mean_exec_time::numeric, 3) AS mean_ms, round(p.max_exec_time::numeric, 3) AS max_ms FROM %s AS p'
-                ' WHERE p.dbid = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())'
-                ' ORDER BY p.mean_exec_time DESC LIMIT 5) AS s', statements) INTO slow_statements;
-        EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege THEN
-            slow_statements := NULL; -- not preloaded, or not this role's to see
-        END;
+        slow_statements := stormops_internal.slowest_statements();
     END IF;
     SELECT count(*) INTO installation_failing FROM stormops.attest() AS a WHERE NOT a.pass AND a.severity IN ('critical', 'high');
+
+    active_tenants := platform.active_tenants;
+    suspended_tenants := platform.suspended_tenants;
+    closed_tenants := platform.closed_tenants;
+    open_alerts := platform.open_alerts;
+    critical_alerts := platform.critical_alerts;
+    objective_missed := platform.objective_missed;
+    unfolded_counts := platform.unfolded_counts;
+    partition_runway_days := platform.partition_runway_days;
+    invoices_overdue := platform.invoices_overdue;
+    db_size_bytes := server.db_size_bytes;
+    oldest_transaction_seconds := server.oldest_transaction_seconds;
+    oldest_xmin_age := server.oldest_xmin_age;
+    hidden_sessions := server.hidden_sessions;
+    connections := server.connections;
+    max_connections := server.max_connections;
+    xid_age := server.xid_age;
+    cache_hit_ratio := server.cache_hit_ratio;
+    deadlocks := server.deadlocks;
+    in_recovery := replication.in_recovery;
+    replicas := replication.replicas;
+    replication_lag_bytes := replication.replication_lag_bytes;
+    retained_wal_bytes := replication.retained_wal_bytes;
+    replay_delay_seconds := replication.replay_delay_seconds;
+    scheduled_jobs := schedule.scheduled_jobs;
+    failed_schedules := schedule.failed_schedules;
+    missed_schedules := schedule.missed_schedules;
 
     SELECT coalesce(jsonb_agg(jsonb_build_object('issue', i.issue, 'severity', i.severity, 'evidence', i.evidence,
             'steps', to_jsonb(stormops_internal.runbook_steps(i.issue))) ORDER BY array_position(ARRAY['critical', 'warning', 'info'], i.severity), i.issue), '[]'),
         CASE WHEN bool_or(i.severity = 'critical') THEN 'critical' WHEN bool_or(i.severity = 'warning') THEN 'degraded' ELSE 'healthy' END
     INTO issues, health_status
-    FROM (VALUES
-        ('nothing_scheduled', 'info', scheduled_jobs = 0, jsonb_build_object('scheduled_jobs', scheduled_jobs)),
-        ('schedule_missed', 'critical', missed_schedules > 0, jsonb_build_object('missed_schedules', missed_schedules, 'jobs', missed_jobs)),
-        ('schedule_failed', 'warning', failed_schedules > 0, jsonb_build_object('failed_schedules', failed_schedules, 'jobs', failed_jobs)),
-        ('partition_runway', 'warning', partition_runway_days < 14 OR default_rows,
-            jsonb_build_object('days', partition_runway_days, 'rows_without_partition', default_rows)),
-        ('long_transaction', 'warning', oldest_transaction_seconds > 3600, jsonb_build_object('seconds', oldest_transaction_seconds)),
-        ('xid_age', 'critical', xid_age > 1000000000, jsonb_build_object('xid_age', xid_age, 'limit', 2000000000)),
-        ('replication_lag', 'warning', replication_lag_bytes > 1e9 OR retained_wal_bytes > 1e10,
-            jsonb_build_object('lag_bytes', replication_lag_bytes, 'retained_wal_bytes', retained_wal_bytes)),
-        ('connections', 'warning', connections > 0.9 * max_connections, jsonb_build_object('connections', connections, 'max_connections', max_connections)),
-        ('unfolded_counts', 'warning', unfolded_counts > 1000000, jsonb_build_object('unfolded_counts', unfolded_counts)),
-        ('alert_delivery', 'warning', counts.dead_messages + counts.late_messages > 0,
-            jsonb_build_object('dead_messages', counts.dead_messages, 'late_messages', counts.late_messages)),
-        ('invoices_overdue', 'warning', invoices_overdue > 0, jsonb_build_object('invoices_overdue', invoices_overdue)),
-        ('installation', 'critical', installation_failing > 0, jsonb_build_object('failing', installation_failing)),
-        ('data_quality', 'warning', objective_missed > 0, jsonb_build_object('tenants', objective_missed))
-    ) AS i (issue, severity, holds, evidence)
-    WHERE i.holds;
-    health_status := coalesce(health_status, 'healthy');
+    FROM stormops_internal.system_issues(to_jsonb(platform) || to_jsonb(server) || to_jsonb(replication) || to_jsonb(schedule)
+        || jsonb_build_object('installation_failing', installation_failing)) AS i;
 END
 $$;
 COMMENT ON FUNCTION stormops.get_system_health(boolean) IS 'The installation in one row: health_status and issues as in get_health_dashboard(), tenants, sizes in bytes, transactions, replication, schedules, alerts, slow statements and calls. slow => false leaves out slow_statements and slow_calls, which read every tenant''s calls. GRANT pg_monitor shows other roles'' transactions. For operators and monitors. Error: 42501 not allowed.';

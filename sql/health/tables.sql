@@ -1,38 +1,32 @@
 -- The health of one table: how many rows, how fresh, how good the new ones are.
 
-
-CREATE FUNCTION stormops_internal.read_columns(statements text) RETURNS TABLE (table_name text, column_name text, data_type text, not_null boolean)
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'read_columns_wrapper';
-COMMENT ON FUNCTION stormops_internal.read_columns(text) IS 'The columns of the tables that these statements make, statements as they stand in the files of tables/.';
-
-CREATE FUNCTION stormops_internal.shipped_columns(OUT table_name text, OUT column_name text, OUT data_type text, OUT not_null boolean) RETURNS SETOF record
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT c.* FROM stormops_internal.shipped_tables() AS s, stormops_internal.read_columns(s.statements) AS c $$;
-COMMENT ON FUNCTION stormops_internal.shipped_columns() IS 'The columns of the tables as shipped, read from the statements that install() runs.';
-
-CREATE FUNCTION stormops_internal.schema_drift(table_name text) RETURNS jsonb
+CREATE FUNCTION stormops_internal.null_rates_query(relation regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT coalesce(jsonb_agg(jsonb_build_object('column', d.name, 'change', d.change) ORDER BY d.name), '[]')
-    FROM (
-        SELECT coalesce(s.column_name, a.attname::text) AS name,
-            CASE
-                WHEN a.attname IS NULL THEN 'missing'
-                WHEN s.column_name IS NULL THEN 'added'
-                WHEN to_regtype(s.data_type) <> a.atttypid THEN format('%s instead of %s', format_type(a.atttypid, NULL), to_regtype(s.data_type))
-                WHEN s.not_null AND NOT a.attnotnull THEN 'may be NULL'
-            END AS change
-        FROM (SELECT c.* FROM stormops_internal.shipped_columns() AS c WHERE c.table_name = $1) AS s
-        FULL JOIN (
-            SELECT a.* FROM pg_attribute AS a
-            WHERE a.attrelid = to_regclass(format('stormops.%I', $1)) AND a.attnum > 0 AND NOT a.attisdropped
-        ) AS a ON a.attname = s.column_name
-    ) AS d
-    WHERE d.change IS NOT NULL
+    SELECT format('jsonb_build_object(%s)', string_agg(
+        format('%L, round(count(*) FILTER (WHERE r.%I IS NULL)::numeric / nullif(count(*), 0), 6)', a.attname, a.attname), ', ' ORDER BY a.attnum))
+    FROM pg_attribute AS a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attnotnull
 $$;
-COMMENT ON FUNCTION stormops_internal.schema_drift(text) IS 'How a table''s columns differ from those shipped, a JSON array of {column, change}: missing, added, another type, may be NULL. Empty: they do not.';
+COMMENT ON FUNCTION stormops_internal.null_rates_query(regclass) IS 'An expression over rows r of a table: the share of NULL by column, of those that may be NULL.';
+
+CREATE FUNCTION stormops_internal.orphan_condition(parents jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT coalesce(string_agg(format('(r.%I IS NOT NULL AND NOT EXISTS (%s))', p.key, stormops_internal.parent_of(p.key, p.value)), ' OR '), 'false')
+    FROM jsonb_each_text($1) AS p
+$$;
+COMMENT ON FUNCTION stormops_internal.orphan_condition(jsonb) IS 'What is true of a row r that has no parent, where it should: parents as counted_tables() has them.';
+
+CREATE FUNCTION stormops_internal.check_failing_condition(relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT coalesce(string_agg(format('NOT (%s)', pg_get_expr(c.conbin, c.conrelid)), ' OR '), 'false')
+    FROM pg_constraint AS c WHERE c.conrelid = $1 AND c.contype = 'c'
+$$;
+COMMENT ON FUNCTION stormops_internal.check_failing_condition(regclass) IS 'What is true of a row of a table that breaks one of its CHECKs.';
 
 CREATE FUNCTION stormops_internal.row_quality(
     table_name text, since timestamptz,
@@ -46,38 +40,23 @@ CREATE FUNCTION stormops_internal.row_quality(
 DECLARE
     this record := stormops_internal.counted_table(table_name);
     relation regclass := format('stormops.%I', this.table_name)::regclass;
-    nulls text;
-    parentless text;
-    invalid text;
+    key_columns text := (SELECT string_agg(format('r.%I', k), ', ') FROM unnest(this.natural_key) AS k);
 BEGIN
     -- All names are the catalogue's or this extension's own.
-    SELECT string_agg(format('%L, round(count(*) FILTER (WHERE r.%I IS NULL)::numeric / nullif(count(*), 0), 6)', a.attname, a.attname), ', ' ORDER BY a.attnum)
-    INTO nulls
-    FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attnotnull;
-    SELECT string_agg(format('(r.%1$I IS NOT NULL AND NOT EXISTS (SELECT FROM stormops.%2$I AS p WHERE p.tenant_id = r.tenant_id AND p.%3$I = r.%1$I))',
-        p.key, p.value, CASE p.value WHEN 'policy_runs' THEN 'run_id' ELSE p.key END), ' OR ')
-    INTO parentless
-    FROM jsonb_each_text(this.parents) AS p;
-    SELECT string_agg(format('NOT (%s)', pg_get_expr(c.conbin, c.conrelid)), ' OR ')
-    INTO invalid
-    FROM pg_constraint AS c WHERE c.conrelid = relation AND c.contype = 'c';
     EXECUTE format($query$
-        SELECT count(*), jsonb_build_object(%2$s), count(*) FILTER (WHERE %3$s),
-            count(*) FILTER (WHERE r.%5$I > now() + interval '5 minutes' OR %4$s)
-        FROM stormops.%1$I AS r WHERE r.tenant_id = stormops.current_tenant() AND r.%5$I >= $1
-        $query$, this.table_name, coalesce(nulls, ''), coalesce(parentless, 'false'),
-        coalesce(invalid, 'false'), this.time_column)
+        SELECT count(*), %s, count(*) FILTER (WHERE %s), count(*) FILTER (WHERE r.%I > now() + interval '5 minutes' OR %s)
+        FROM stormops.%I AS r WHERE r.tenant_id = stormops.current_tenant() AND r.%I >= $1
+        $query$, stormops_internal.null_rates_query(relation), stormops_internal.orphan_condition(this.parents),
+        this.time_column, stormops_internal.check_failing_condition(relation), this.table_name, this.time_column)
     INTO judged, null_rates, orphans, out_of_range USING since;
     EXECUTE format($query$
         SELECT coalesce(sum(g.n - 1), 0)::bigint FROM (
-            SELECT count(*) AS n FROM stormops.%1$I AS r
-            WHERE r.tenant_id = stormops.current_tenant() AND r.%2$I >= $1
-                AND num_nulls(%3$s) < %4$s
-            GROUP BY %3$s
+            SELECT count(*) AS n FROM stormops.%I AS r
+            WHERE r.tenant_id = stormops.current_tenant() AND r.%I >= $1 AND num_nulls(%s) < $2
+            GROUP BY %s
         ) AS g
-        $query$, this.table_name, this.time_column,
-        (SELECT string_agg(format('r.%I', k), ', ') FROM unnest(this.natural_key) AS k), cardinality(this.natural_key))
-    INTO duplicates USING since;
+        $query$, this.table_name, this.time_column, key_columns, key_columns)
+    INTO duplicates USING since, cardinality(this.natural_key);
     IF judged = 0 THEN
         null_rates := NULL;
     END IF;

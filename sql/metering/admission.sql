@@ -88,7 +88,7 @@ BEGIN
         ORDER BY n.tenant_id, n.metric_name
     LOOP
         IF m.declared IS NULL THEN
-            PERFORM stormops_internal.undeclared_metric(m.tenant_id, m.metric_name);
+            PERFORM stormops_internal.require_metric(m.tenant_id, m.metric_name);
         END IF;
         IF m.dropped THEN
             PERFORM stormops_internal.refuse_usage('its time is one whose raw events were dropped');

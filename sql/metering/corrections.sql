@@ -10,10 +10,10 @@ DECLARE
     fault text;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.needs_read_committed();
-    PERFORM stormops_internal.given_reason($2);
+    PERFORM stormops_internal.require_read_committed();
+    PERFORM stormops_internal.require_reason($2);
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
-    SELECT * INTO invoice FROM stormops_internal.existing_invoice($1, true);
+    SELECT * INTO invoice FROM stormops_internal.require_invoice($1, true);
     PERFORM FROM stormops.tenants AS t WHERE t.tenant_id = invoice.tenant_id FOR NO KEY UPDATE;
     fault := CASE
         WHEN invoice.kind <> 'invoice' OR invoice.status <> 'finalized' THEN 'only a finalized invoice can be voided'
@@ -35,7 +35,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.void_invoice(uuid, text) IS 'Declares a finalized invoice not due; it keeps its number and its lines, and its month may be invoiced anew. Returns invoice_number, voided_at. For operators. Errors: 22004, 22023 no reason; 25000 not READ COMMITTED; P0002 no such invoice; 55000 not final, credited, or adjusted by a later one.';
 
-CREATE FUNCTION stormops_internal.given_reason(reason text) RETURNS void
+CREATE FUNCTION stormops_internal.require_reason(reason text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -47,7 +47,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.given_reason(text) IS 'Errors 22004, 22023 unless there is a reason of 1 to 500 characters.';
+COMMENT ON FUNCTION stormops_internal.require_reason(text) IS 'Errors 22004, 22023 unless there is a reason of 1 to 500 characters.';
 
 CREATE FUNCTION stormops.credit_invoice(
     invoice_id uuid, amount numeric, reason text, OUT credit_note_id uuid, OUT invoice_number bigint, OUT total numeric, OUT left_to_credit numeric
@@ -61,10 +61,10 @@ DECLARE
     credited numeric;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.needs_read_committed();
-    PERFORM stormops_internal.given_reason($3);
+    PERFORM stormops_internal.require_read_committed();
+    PERFORM stormops_internal.require_reason($3);
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
-    PERFORM stormops_internal.existing_invoice($1, true);
+    PERFORM stormops_internal.require_invoice($1, true);
     SELECT i.* INTO invoice FROM stormops.tenants AS t JOIN stormops.invoices AS i ON i.tenant_id = t.tenant_id WHERE i.invoice_id = $1;
     IF invoice.kind <> 'invoice' OR invoice.status <> 'finalized' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'only a finalized invoice can be credited',

@@ -51,7 +51,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops_internal.guard_invoice_lines() IS 'Trigger: lines come, change and go with a draft only, whoever tries. Error: 55000.';
 
-CREATE FUNCTION stormops_internal.existing_invoice(
+CREATE FUNCTION stormops_internal.require_invoice(
     invoice_id uuid, for_update boolean, OUT tenant_id uuid, OUT kind text, OUT period date, OUT status text, OUT total numeric
 )
     LANGUAGE plpgsql VOLATILE
@@ -68,11 +68,11 @@ BEGIN
     IF for_update THEN
         -- Read again under the lock: another session may just have taken a step.
         SELECT i.status INTO status FROM stormops.invoices AS i
-        WHERE i.tenant_id = existing_invoice.tenant_id AND i.invoice_id = $1 FOR UPDATE;
+        WHERE i.tenant_id = require_invoice.tenant_id AND i.invoice_id = $1 FOR UPDATE;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.existing_invoice(uuid, boolean) IS 'The invoice of an id, locked if it is to be changed. Error: P0002 there is none.';
+COMMENT ON FUNCTION stormops_internal.require_invoice(uuid, boolean) IS 'The invoice of an id, locked if it is to be changed. Error: P0002 there is none.';
 
 CREATE FUNCTION stormops_internal.take_number(tenant_id uuid, invoice_id uuid, OUT invoice_number bigint, OUT finalized_at timestamptz)
     LANGUAGE sql VOLATILE
@@ -100,10 +100,10 @@ DECLARE
     stale text;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.needs_read_committed();
+    PERFORM stormops_internal.require_read_committed();
     -- Waits for a run that refreshes drafts, and for a price that is being set.
     LOCK TABLE stormops.invoices IN ROW EXCLUSIVE MODE;
-    SELECT * INTO invoice FROM stormops_internal.existing_invoice($1, true);
+    SELECT * INTO invoice FROM stormops_internal.require_invoice($1, true);
     IF invoice.status <> 'draft' THEN
         IF invoice.status = 'finalized' THEN
             SELECT i.invoice_number, i.finalized_at INTO invoice_number, finalized_at FROM stormops.invoices AS i

@@ -13,7 +13,7 @@ DECLARE
     first_month date;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    SELECT e.* INTO owed FROM stormops_internal.existing_invoice($1, false) AS e;
+    SELECT e.* INTO owed FROM stormops_internal.require_invoice($1, false) AS e;
     SELECT n.* INTO i FROM stormops.invoices AS n WHERE n.tenant_id = owed.tenant_id AND n.invoice_id = $1;
     -- Those of a month that it adjusts prove it as its own do.
     SELECT least(i.period, min(a.period)) INTO first_month

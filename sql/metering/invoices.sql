@@ -40,7 +40,7 @@ DECLARE
     tenants uuid[];
     books text[];
 BEGIN
-    PERFORM stormops_internal.needs_read_committed();
+    PERFORM stormops_internal.require_read_committed();
     IF stormops_internal.month_start((period + interval '1 month')::date) > now() THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('%s has not ended', to_char(period, 'YYYY-MM')),
             HINT = 'SELECT * FROM stormops.preview_invoice(tenant_id, period); shows what it comes to so far.';
@@ -80,7 +80,7 @@ DECLARE
     invoice stormops.invoices;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.existing_tenant($1);
+    PERFORM stormops_internal.require_tenant($1);
     PERFORM stormops_internal.draft_invoices($1, month);
     SELECT i.* INTO invoice FROM stormops.invoices AS i
     WHERE i.tenant_id = $1 AND i.period = month AND i.kind = 'invoice' AND i.status <> 'void';
@@ -129,7 +129,7 @@ DECLARE
     book stormops_internal.price_books;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.existing_tenant(target);
+    PERFORM stormops_internal.require_tenant(target);
     SELECT b.* INTO book FROM stormops_internal.price_books AS b
     WHERE b.price_book = (SELECT a.price_book FROM stormops_internal.assigned_books(target) AS a);
     RETURN QUERY
@@ -140,7 +140,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.preview_invoice(uuid, text) IS 'The lines that a month''s invoice would have now, by the rollups; writes nothing, and the month need not have ended. For operators any tenant, else the one in context (NULL), for its admins. Errors: 22023 not a month; 42501; P0002 no such tenant.';
 
-CREATE FUNCTION stormops_internal.existing_tenant(tenant_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.require_tenant(tenant_id uuid) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -151,4 +151,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.existing_tenant(uuid) IS 'Error P0002 unless there is such a tenant.';
+COMMENT ON FUNCTION stormops_internal.require_tenant(uuid) IS 'Error P0002 unless there is such a tenant.';

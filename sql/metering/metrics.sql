@@ -60,7 +60,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.declare_metric(text, text, text, text, text[], uuid) IS 'Declares a metric of a tenant, for good. aggregation: SUM, COUNT, MAX, LATEST, UNIQUE (over unique_dimension); rollup_dimensions: up to four dimensions to keep rollups by. tenant_id: NULL for the one in context; an operator names any. Returns true, or false if it was declared alike before. Errors: 22004; 22023; 42501 not an admin; 42710 declared otherwise; 55000 suspended; P0002.';
 
-CREATE FUNCTION stormops_internal.needs_read_committed() RETURNS void
+CREATE FUNCTION stormops_internal.require_read_committed() RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -72,25 +72,25 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.needs_read_committed() IS 'Error 25000 in another isolation level.';
+COMMENT ON FUNCTION stormops_internal.require_read_committed() IS 'Error 25000 in another isolation level.';
 
-CREATE FUNCTION stormops_internal.undeclared_metric(tenant_id uuid, metric_name text) RETURNS void
+CREATE FUNCTION stormops_internal.require_metric(tenant_id uuid, metric_name text) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
 BEGIN
     -- What the platform itself meters is never refused, whichever way the tenant came here.
-    IF EXISTS (SELECT FROM stormops.default_metrics() AS m WHERE m.metric_name = undeclared_metric.metric_name) THEN
+    IF EXISTS (SELECT FROM stormops.default_metrics() AS m WHERE m.metric_name = require_metric.metric_name) THEN
         INSERT INTO stormops.metrics (tenant_id, metric_name, unit, aggregation, unique_dimension, rollup_dimensions)
         SELECT tenant_id, m.metric_name, m.unit, m.aggregation, m.unique_dimension, m.rollup_dimensions
-        FROM stormops.default_metrics() AS m WHERE m.metric_name = undeclared_metric.metric_name
+        FROM stormops.default_metrics() AS m WHERE m.metric_name = require_metric.metric_name
         ON CONFLICT ON CONSTRAINT metrics_pkey DO NOTHING;
         RETURN;
     END IF;
     IF metric_name !~ '^[a-z][a-z0-9_.]{0,62}$' OR NOT EXISTS (
         SELECT FROM stormops.tenants AS t JOIN stormops_internal.tier_settings AS s ON s.tier = t.tier
-        WHERE t.tenant_id = undeclared_metric.tenant_id AND s.auto_declare
+        WHERE t.tenant_id = require_metric.tenant_id AND s.auto_declare
     ) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('metric "%s" is not declared', left(metric_name, 63)),
             HINT = 'SELECT stormops.declare_metric(metric_name, unit, aggregation); stormops.metrics shows this tenant''s.';
@@ -99,4 +99,4 @@ BEGIN
     ON CONFLICT ON CONSTRAINT metrics_pkey DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.undeclared_metric(uuid, text) IS 'Declares the metric of an event: one of default_metrics() as it stands there, another as a SUM where the tenant''s tier allows it (tier_settings.auto_declare). Error: 22023.';
+COMMENT ON FUNCTION stormops_internal.require_metric(uuid, text) IS 'Declares the metric of an event: one of default_metrics() as it stands there, another as a SUM where the tenant''s tier allows it (tier_settings.auto_declare). Error: 22023.';

@@ -70,7 +70,7 @@ DECLARE
     new_currency text := (SELECT b.currency FROM stormops_internal.price_books AS b WHERE b.price_book = set_price_book.price_book);
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.needs_read_committed();
+    PERFORM stormops_internal.require_read_committed();
     IF new_currency IS NULL OR NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = set_price_book.tenant_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'no such tenant or price book',
             HINT = 'SELECT * FROM stormops.list_tenants(); SELECT stormops.create_price_book(...);';

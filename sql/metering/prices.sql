@@ -13,7 +13,7 @@ BEGIN
             HINT = 'SELECT stormops.set_price(...); the new price closes the old one.';
     END IF;
     -- One writer at a time, so that two prices set at the same moment see each other.
-    PERFORM stormops_internal.needs_read_committed();
+    PERFORM stormops_internal.require_read_committed();
     PERFORM pg_advisory_xact_lock(hashtext('stormops_internal.prices'));
     IF EXISTS (
         SELECT FROM stormops_internal.prices AS p
@@ -46,7 +46,7 @@ DECLARE
     closed date;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.needs_read_committed();
+    PERFORM stormops_internal.require_read_committed();
     -- A whole hour, since usage is kept by the hour.
     valid_from := coalesce(valid_from, date_trunc('hour', now(), 'UTC') + interval '1 hour');
     IF bands IS NOT NULL AND unit_price IS NULL AND jsonb_typeof(bands) = 'array' THEN
@@ -144,7 +144,7 @@ DECLARE
     book text;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.existing_tenant(target);
+    PERFORM stormops_internal.require_tenant(target);
     SELECT a.price_book INTO book FROM stormops_internal.assigned_books(target) AS a;
     RETURN QUERY
         SELECT p.metric_name, p.model, p.unit_prices, p.up_to, p.package_size, p.included_quantity, b.currency,

@@ -39,7 +39,7 @@ CREATE FUNCTION stormops_internal.every_quota(OUT tenant_id uuid, OUT metric_nam
 $$;
 COMMENT ON FUNCTION stormops_internal.every_quota() IS 'The quotas of every tenant''s metrics: its own, else its tier''s, for each period. quota NULL: no limit.';
 
-CREATE FUNCTION stormops_internal.quota_is_valid(metric_name text, quota numeric, period text, kind text, aggregations text[]) RETURNS void
+CREATE FUNCTION stormops_internal.require_legal_quota(metric_name text, quota numeric, period text, kind text, aggregations text[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -59,7 +59,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.quota_is_valid(text, numeric, text, text, text[]) IS 'Errors: 22004, 22023.';
+COMMENT ON FUNCTION stormops_internal.require_legal_quota(text, numeric, text, text, text[]) IS 'Errors: 22004, 22023.';
 
 CREATE FUNCTION stormops.set_quota(
     tenant_id uuid, metric_name text, quota numeric, period text DEFAULT 'month', kind text DEFAULT 'hard'
@@ -72,7 +72,7 @@ DECLARE
     aggregation text;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, '{}');
+    PERFORM stormops_internal.require_legal_quota(metric_name, quota, period, kind, '{}');
     SELECT m.aggregation INTO aggregation FROM stormops.metrics AS m
     WHERE m.tenant_id = set_quota.tenant_id AND m.metric_name = set_quota.metric_name;
     IF NOT FOUND THEN
@@ -80,7 +80,7 @@ BEGIN
             MESSAGE = format('tenant %s has no metric "%s"', coalesce(tenant_id::text, 'NULL'), left(metric_name, 63)),
             HINT = 'SELECT stormops.declare_metric(metric_name, unit, tenant_id => ...);';
     END IF;
-    PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, ARRAY[aggregation]);
+    PERFORM stormops_internal.require_legal_quota(metric_name, quota, period, kind, ARRAY[aggregation]);
     -- Waits for the transactions that have metered it and do not know of this.
     PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass, tenant_id, metric_name, true);
     INSERT INTO stormops.quotas AS q (tenant_id, metric_name, period, kind, quota, set_by)
@@ -105,7 +105,7 @@ DECLARE
     aggregations text[];
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, '{}');
+    PERFORM stormops_internal.require_legal_quota(metric_name, quota, period, kind, '{}');
     IF tier IS NULL OR tier NOT IN ('trial', 'standard', 'enterprise') OR metric_name !~ '^[a-z][a-z0-9_.]{0,62}$' THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN tier IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = format('unknown tier "%s", or no name of a metric', left(tier, 50)), HINT = 'A tier is trial, standard or enterprise.';
@@ -116,7 +116,7 @@ BEGIN
     FROM stormops.metrics AS m
     JOIN stormops.tenants AS t ON t.tenant_id = m.tenant_id
     WHERE t.tier = set_tier_quota.tier AND m.metric_name = set_tier_quota.metric_name;
-    PERFORM stormops_internal.quota_is_valid(metric_name, quota, period, kind, aggregations);
+    PERFORM stormops_internal.require_legal_quota(metric_name, quota, period, kind, aggregations);
     INSERT INTO stormops_internal.tier_quotas AS q (tier, metric_name, period, kind, quota)
     VALUES (tier, metric_name, period, kind, quota)
     ON CONFLICT ON CONSTRAINT tier_quotas_pkey DO UPDATE SET kind = excluded.kind, quota = excluded.quota;

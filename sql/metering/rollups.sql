@@ -123,7 +123,7 @@ DECLARE
     before bigint;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.needs_read_committed();
+    PERFORM stormops_internal.require_read_committed();
     -- Two at once stand in line here, and the second finds how far the first has come.
     SELECT p.watermark INTO before FROM stormops_internal.metering_progress AS p FOR UPDATE;
     SELECT greatest(before, CASE WHEN o.is_called THEN o.last_value ELSE 0 END) INTO watermark FROM stormops.usage_order AS o;

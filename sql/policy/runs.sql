@@ -1,23 +1,23 @@
 -- A policy run: the decisions of policy_decisions(), counted by preview_policy() and written down by
 -- apply_policy().
 
-CREATE FUNCTION stormops_internal.decidable_storm(storm_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.require_open_storm(storm_id uuid) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     PERFORM FROM stormops.storms AS s
-    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = decidable_storm.storm_id AND s.status = 'closed';
+    WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = require_open_storm.storm_id AND s.status = 'closed';
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('storm %s is closed', storm_id),
             HINT = 'UPDATE stormops.storms SET status = ''active'' ... opens it again.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.decidable_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant, 55000 closed.';
+COMMENT ON FUNCTION stormops_internal.require_open_storm(uuid) IS 'Errors: 22004, P0002 no such storm in this tenant, 55000 closed.';
 
-CREATE FUNCTION stormops_internal.no_scores(storm_id uuid) RETURNS void
+CREATE FUNCTION stormops_internal.raise_no_scores(storm_id uuid) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -28,7 +28,7 @@ BEGIN
         HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) ... first.';
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
+COMMENT ON FUNCTION stormops_internal.raise_no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
 
 CREATE FUNCTION stormops_internal.policy_tally(
     counts jsonb,
@@ -64,12 +64,12 @@ DECLARE
     parameters jsonb;
     counts jsonb;
 BEGIN
-    PERFORM stormops_internal.decidable_storm(storm_id);
+    PERFORM stormops_internal.require_open_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
     SELECT stormops_internal.decision_counts(d.decision, d.reason, d.value) INTO counts
     FROM stormops.policy_decisions(storm_id, parameters) AS d;
     IF counts IS NULL THEN
-        PERFORM stormops_internal.no_scores(storm_id);
+        PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;
     SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops_internal.policy_tally(counts) AS t;
     SELECT r.run_id INTO supersedes FROM stormops.policy_runs AS r
@@ -106,7 +106,7 @@ BEGIN
     -- Two runs of one storm stand in line here, and the second finds what the first has written. An
     -- update, since a mere lock would let a REPEATABLE READ transaction go on with what it saw before.
     UPDATE stormops.storms AS s SET status = s.status WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id;
-    PERFORM stormops_internal.decidable_storm(storm_id);
+    PERFORM stormops_internal.require_open_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
     -- A transaction that began earlier and waited is the later decision all the same.
     decided_at := greatest(decided_at, (
@@ -129,7 +129,7 @@ BEGIN
         d.decision, d.reason, policy_mode, d.model_version
     FROM stormops.policy_decisions(storm_id, parameters) AS d;
     IF NOT FOUND THEN
-        PERFORM stormops_internal.no_scores(storm_id);
+        PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;
     -- Sealed and counted in one pass over what is in the log now.
     SELECT d.* INTO written FROM stormops_internal.decisions_digest(tenant, run_id) AS d;

@@ -11,7 +11,7 @@ DECLARE
     tenant stormops.tenants;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.given_reason($3);
+    PERFORM stormops_internal.require_reason($3);
     IF $2 IS NULL OR $2 NOT IN ('standard', 'enterprise') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('a tenant cannot change to tier "%s"', coalesce(left($2, 50), 'NULL')),
             HINT = 'The tier becomes standard or enterprise; a trial is where a tenant may begin.';

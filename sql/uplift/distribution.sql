@@ -132,7 +132,7 @@ DECLARE
     this record;
     other record;
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     SELECT s.* INTO this FROM stormops_internal.storm_scores(storm_id) AS s;
     SELECT r.* INTO other FROM stormops_internal.uplift_reference(storm_id, baseline, this.model_version) AS r;
     model_version := this.model_version;
@@ -160,7 +160,7 @@ DECLARE
     lowest double precision;
     highest double precision;
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     WITH latest AS (
         SELECT DISTINCT ON (l.property_id) l.property_id, l.uplift, l.model_version, l.scored_at
         FROM stormops.lead_uplift AS l
@@ -203,7 +203,7 @@ CREATE FUNCTION stormops.uplift_drift(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     RETURN QUERY
         SELECT d.statistic, d.value, d.p_value, d.meaning
         FROM stormops_internal.storm_scores(storm_id) AS s
@@ -228,7 +228,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may set a baseline',
             HINT = 'SELECT * FROM stormops.role_matrix(); shows who may do what.';
     END IF;
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     IF name IS NULL OR char_length(name) NOT BETWEEN 1 AND 100 THEN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN name IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
@@ -240,7 +240,7 @@ BEGIN
     mean := stormops.mean(this.scores);
     sd := stormops.stddev(this.scores);
     IF n = 0 THEN
-        PERFORM stormops_internal.no_scores(storm_id);
+        PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;
     INSERT INTO stormops.uplift_baselines AS b (model_version, name, storm_id, sketch, n, mean, sd, made_at, made_by, acting_user)
     VALUES (model_version, name, storm_id, this.scores, n, mean, sd, now(), stormops_internal.calling_role(), stormops.current_user_id())

@@ -58,7 +58,7 @@ CREATE FUNCTION stormops.uplift_summary(
 DECLARE
     n_invalid bigint;
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     SELECT m.* INTO status, n, treated, control, treated_events, control_events, small_sample, weighted, uplift, uplift_se,
         qini, auuc, qini_area, uplift_at_10, uplift_at_10_se, uplift_at_20, uplift_at_20_se, uplift_at_30, uplift_at_30_se,
         autoc, autoc_se, autoc_p, rate_qini, rate_qini_se, rate_qini_p, slope, slope_se, intercept, intercept_se,
@@ -82,7 +82,7 @@ CREATE FUNCTION stormops.uplift_curve(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     RETURN QUERY SELECT c.* FROM stormops_internal.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.curve(t.cases, points) AS c;
 END
 $$;
@@ -99,7 +99,7 @@ CREATE FUNCTION stormops.uplift_calibration(
     AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM stormops_internal.existing_storm(storm_id);
+    PERFORM stormops_internal.require_storm(storm_id);
     RETURN QUERY SELECT b.* FROM stormops_internal.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.bins(t.cases, bins) AS b;
 END
 $$;

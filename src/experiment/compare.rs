@@ -2,7 +2,8 @@
 //! leads. An estimate that is not there is None, never a made-up zero.
 
 use super::proportions::{Arm, SMALL, fisher, newcombe, pooled_z};
-use super::{bayes, bernoulli, boschloo, normal, power, relative, score, sequential};
+use super::{bayes, bernoulli, boschloo, one_sided, power, relative, score, sequential};
+use crate::statistics::normal;
 
 /// What a comparison is judged by.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +88,7 @@ fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
     };
     let looks = if large && treated.n + control.n >= 100 { asymptotic } else { exact };
     let looks = looks(treated, control, plan);
-    let tails = score::tails(treated, control, plan.promised);
+    let tails = one_sided::tails(treated, control, plan.promised);
     let verdict = verdict(tails, plan.alpha);
     let more_leads = match verdict {
         Verdict::Inconclusive => more_leads(treated, control, plan),
@@ -115,7 +116,7 @@ fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
     }
 }
 
-fn verdict(tails: score::Tails, alpha: f64) -> Verdict {
+fn verdict(tails: one_sided::Tails, alpha: f64) -> Verdict {
     match (tails.as_low < alpha, tails.as_high < alpha) {
         (true, _) => Verdict::Anomaly,
         (_, true) => Verdict::Ok,
@@ -135,7 +136,7 @@ fn more_leads(treated: Arm, control: Arm, plan: Plan) -> Option<u64> {
     }
     let times = |arm: Arm, k: u64| Arm { converted: arm.converted * k, n: arm.n * k };
     let decides = |k: &u64| {
-        let tails = score::tails(times(treated, *k), times(control, *k), plan.promised);
+        let tails = one_sided::tails(times(treated, *k), times(control, *k), plan.promised);
         verdict(tails, plan.alpha) != Verdict::Inconclusive
     };
     let enough = (2..=MOST_TIMES).find(decides)?;

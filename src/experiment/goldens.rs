@@ -5,11 +5,12 @@ use super::bayes::{expected_loss, probability_better};
 use super::clusters::{Cluster, robust};
 use super::compare::{Plan, Verdict, compare};
 use super::moments::{Moments, cuped, welch};
-use super::multiplicity::benjamini_hochberg;
 use super::power::{leads_per_arm, power};
 use super::proportions::{Arm, fisher, newcombe, pooled_z, wilson};
 use super::srm::{self, sample_ratio};
-use super::{bernoulli, normal, relative, score, sequential};
+use super::{bernoulli, one_sided, relative, score, sequential};
+use crate::statistics::multiplicity::benjamini_hochberg;
+use crate::statistics::normal;
 
 /// Hillstrom's women's e-mail against none: visits and purchases.
 const VISITS: [u64; 4] = [3238, 21387, 2262, 21306];
@@ -108,7 +109,7 @@ fn promise_is_judged_by_the_score_test() {
         let (treated, control) = arms(counts);
         near(score::z(treated, control, 0.05), z, if as_low.is_some() { 1e-9 } else { 1e-7 });
         if let Some(as_low) = as_low {
-            near(score::tails(treated, control, 0.05).as_low, as_low, 1e-9);
+            near(one_sided::tails(treated, control, 0.05).as_low, as_low, 1e-9);
         }
         let plan = Plan { alpha: 0.05, promised: 0.05, planned_n: 5000.0 };
         assert_eq!(compare(treated, control, plan).contrast.unwrap().verdict, verdict);
@@ -290,7 +291,7 @@ fn exact_test_is_the_greatest_over_the_nuisance() {
         ([90, 900, 3, 29], 0.19460635722954234, 1.0),
     ] {
         let (treated, control) = arms(counts);
-        let tails = score::tails(treated, control, 0.05);
+        let tails = one_sided::tails(treated, control, 0.05);
         near(tails.as_low, as_low, 1e-5);
         near(tails.as_high, as_high, 1e-5);
     }

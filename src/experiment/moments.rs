@@ -1,7 +1,6 @@
 //! Moments of an arm's measure and of a covariate, and what two arms say of each other: Welch's test and CUPED.
 
-use super::normal;
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use crate::statistics::student;
 
 /// Count, means and centred sums of a measure y and a covariate x. Welford's and Chan's updates: sums of squares would
 /// cancel. The order of fields is that of the SQL array.
@@ -89,14 +88,12 @@ impl Difference {
     }
 
     pub fn p(&self) -> f64 {
-        let t = (self.estimate / self.se).abs();
-        StudentsT::new(0.0, 1.0, self.df).map_or_else(|_| normal::two_sided(t), |d| (2.0 * d.sf(t)).min(1.0))
+        student::two_sided(self.estimate / self.se, self.df)
     }
 
     pub fn interval(&self, alpha: f64) -> (f64, f64) {
-        let tail = alpha / 2.0;
-        let critical = StudentsT::new(0.0, 1.0, self.df).map_or_else(|_| normal::upper(tail), |d| -d.inverse_cdf(tail));
-        (self.estimate - critical * self.se, self.estimate + critical * self.se)
+        let half = student::upper(alpha / 2.0, self.df) * self.se;
+        (self.estimate - half, self.estimate + half)
     }
 }
 

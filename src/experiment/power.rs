@@ -1,7 +1,8 @@
 //! How many leads a comparison needs, and what it could have found.
 
-use super::normal;
 use super::proportions::Arm;
+use crate::statistics::halving::edge;
+use crate::statistics::normal;
 
 /// Power and level of every planning figure.
 const POWER: f64 = 0.8;
@@ -45,15 +46,7 @@ pub fn detectable_lift(treated_n: u64, control: Arm, alpha: f64) -> Option<f64> 
         let variance = p1 * (1.0 - p1) / treated_n as f64 + p0 * (1.0 - p0) / control.n as f64;
         lift >= needed * variance.sqrt()
     };
-    let (mut low, mut high) = (0.0, 1.0 - p0);
-    if !found(high) {
-        return None;
-    }
-    for _ in 0..60 {
-        let middle = (low + high) / 2.0;
-        if found(middle) { high = middle } else { low = middle }
-    }
-    Some(high)
+    found(1.0 - p0).then(|| edge(1.0 - p0, 0.0, found).0)
 }
 
 /// Beyond so many leads "more" is no advice.

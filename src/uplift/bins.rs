@@ -1,8 +1,8 @@
 //! Two samples counted over the same bins, and how far apart the counts are.
 
-use super::p_values;
 use super::scores::Scores;
-use super::sum::Sum;
+use crate::statistics::chi_square;
+use crate::statistics::sum::Sum;
 
 /// Up to so many distinct values a score is taken as a label: each value is a bin.
 const FEW_VALUES: usize = 20;
@@ -63,7 +63,7 @@ impl Bins {
     /// P(index >= psi) if nothing moved: PSI / (1/n + 1/m) is about chi-square (Yurdakul and Naranjo 2020).
     pub fn psi_p_value(&self, psi: f64) -> Option<f64> {
         let (n, m) = self.totals();
-        p_values::chi2(psi / (1.0 / n + 1.0 / m), self.degrees_of_freedom())
+        chi_square::sf(psi / (1.0 / n + 1.0 / m), self.degrees_of_freedom())
     }
 
     /// The Jensen-Shannon distance to base 2, from 0 to 1.

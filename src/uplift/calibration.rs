@@ -1,8 +1,8 @@
 //! Whether a score of 0.2 means an effect of 0.2.
 
 use super::ranking::{Contrast, Ranking};
-use super::sum::{Sum, mean, size, standard_error};
 use super::trial::{Case, tied};
+use crate::statistics::sum::{Sum, mean, size, standard_error};
 use std::f64::consts::FRAC_2_PI;
 
 /// One bin of the ranking.

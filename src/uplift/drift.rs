@@ -3,10 +3,11 @@
 
 use super::bins::Bins;
 use super::means::{Moments, Sizes, pooled, welch};
-use super::p_values;
 use super::scores::Scores;
-use super::sum::Sum;
-use crate::experiment::multiplicity::benjamini_hochberg;
+
+use crate::statistics::multiplicity::benjamini_hochberg;
+use crate::statistics::sum::Sum;
+use crate::statistics::{chi_square, kolmogorov, student};
 
 /// Below so many scores only the tests that hold there are used.
 const FEW: f64 = 30.0;
@@ -93,10 +94,10 @@ impl Drift {
             reference: b,
             mean_shift: a.mean - b.mean,
             welch,
-            welch_p: welch.and_then(|(t, df)| p_values::student_two_sided(t, df)),
-            mean_p: pooled(a, b, sizes).and_then(|(t, df)| p_values::student_two_sided(t, df)),
+            welch_p: welch.map(|(t, df)| student::two_sided(t, df)),
+            mean_p: pooled(a, b, sizes).map(|(t, df)| student::two_sided(t, df)),
             ks,
-            ks_p: p_values::kolmogorov_smirnov(ks, sizes.n, sizes.m),
+            ks_p: kolmogorov::two_sample(ks, sizes.n, sizes.m),
             wasserstein,
             wasserstein_sd: wasserstein / b.population_sd().max(LEAST_SD),
             psi,
@@ -105,7 +106,7 @@ impl Drift {
             hellinger: bins.hellinger(),
             chi2,
             chi2_df,
-            chi2_p: p_values::chi2(chi2 / design_effect, chi2_df),
+            chi2_p: chi_square::sf(chi2 / design_effect, chi2_df),
             share_outside: share(below + n - to),
             share_of_mode: share(current.ties().1),
             detectable_shift: b.sd().filter(|sd| *sd > 0.0).map(|sd| POWER * sd * sizes.of_difference().sqrt()),

@@ -1,7 +1,7 @@
 //! A trial's cases by rank: who counts how much, and the contrast of the arms in any part.
 
-use super::sum::{Sum, standard_error};
 use super::trial::{Case, Trial, tied};
+use crate::statistics::sum::{Sum, standard_error};
 
 /// Sums of one arm.
 #[derive(Clone, Copy, Default)]

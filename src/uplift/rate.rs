@@ -1,9 +1,9 @@
 //! Rank-weighted average treatment effects (Yadlowsky et al. 2025, arXiv 2111.07966): is who ranks
 //! higher helped more? Zero for an order that says nothing; with a standard error.
 
-use super::p_values;
 use super::ranking::Ranking;
-use super::sum::{Sum, size, standard_error};
+use crate::statistics::normal;
+use crate::statistics::sum::{Sum, size, standard_error};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -18,7 +18,7 @@ impl Estimate {
     }
 
     pub fn p_value(self) -> Option<f64> {
-        self.z().map(p_values::normal_two_sided)
+        self.z().map(normal::two_sided)
     }
 }
 

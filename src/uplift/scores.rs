@@ -2,7 +2,7 @@
 
 use super::means::Moments;
 use super::sample::{Row, Sample, is_usable};
-use super::sum::{Sum, mean};
+use crate::statistics::sum::{Sum, mean};
 use std::cmp::Ordering;
 use zerocopy::little_endian::F64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

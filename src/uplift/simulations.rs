@@ -2,8 +2,8 @@
 //! anew, since one reference for all replays measures that reference's own luck too.
 
 use super::drift::{Drift, Severity};
-use super::fixture::Draws;
 use super::scores::Scores;
+use crate::statistics::draws::Draws;
 
 /// The share of replays whose verdict is drift, of `n` scores against 1,500.
 fn alarms(

@@ -58,8 +58,8 @@ CREATE TABLE IF NOT EXISTS stormops.expectations (
 );
 ALTER TABLE stormops.expectations ALTER COLUMN reference SET STORAGE EXTERNAL;
 ALTER TABLE stormops.expectations ALTER COLUMN expectation_id SET DEFAULT stormops.new_id();
-CREATE OR REPLACE TRIGGER legal_expectation BEFORE INSERT OR UPDATE OF table_name, rule, columns ON stormops.expectations
-    FOR EACH ROW EXECUTE FUNCTION stormops_internal.legal_expectation();
+CREATE OR REPLACE TRIGGER guard_expectation BEFORE INSERT OR UPDATE OF table_name, rule, columns ON stormops.expectations
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.guard_expectation();
 COMMENT ON TABLE stormops.expectations IS 'What a tenant expects of its rows. run_health_checks() judges those that are due; a trigger refuses what names no watched table or column.';
 COMMENT ON COLUMN stormops.expectations.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.expectations.expectation_id IS 'UUID; version 7 by default.';

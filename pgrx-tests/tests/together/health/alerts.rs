@@ -200,7 +200,7 @@ fn the_runbook_has_the_brief_steps_and_every_issue_and_the_tenants_own() {
     }
     // Every name that the functions use for an issue has steps.
     let raised = "SELECT DISTINCT m[1] FROM pg_proc, regexp_matches(prosrc, '''([a-z_]+)'', ''(?:info|warning|critical)''', 'g') AS m
-        WHERE pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND proname IN ('storm_issues', 'tenant_issues', 'get_system_health') AND m[1] NOT IN ('critical', 'warning')
+        WHERE pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND proname IN ('storm_issues', 'tenant_issues', 'system_issues') AND m[1] NOT IN ('critical', 'warning')
         UNION SELECT stormops_internal.issue_of(r) FROM unnest('{not_null,range,unique,referential,freshness,row_count,drift}'::text[]) AS r
         UNION VALUES ('schema_drift'), ('data_quality')";
     let raised = db.superuser().query(raised, &[]).expect("issues");
