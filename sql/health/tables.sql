@@ -156,5 +156,5 @@ COMMENT ON FUNCTION stormops_internal.has_tenant() IS 'True if the context names
 CREATE FUNCTION stormops_internal.may_monitor() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops_internal.has_use('operator', 'monitor') $$;
+    AS $$ SELECT stormops_internal.has_use('{operator,monitor}'::text[]) $$;
 COMMENT ON FUNCTION stormops_internal.may_monitor() IS 'True if the calling role is an operator, a monitor or a superuser.';

@@ -46,7 +46,7 @@ BEGIN
             HINT = 'SELECT * FROM stormops.preview_invoice(tenant_id, period); shows what it comes to so far.';
     END IF;
     -- A tenant's step from before the month's end may be committed only now.
-    PERFORM stormops_internal.await_writers('stormops.tenant_events'::regclass);
+    PERFORM stormops_internal.await_writers('stormops.tenant_events'::regclass::oid);
     -- A number is given out before its event is committed, so this sees those that are still being written.
     PERFORM stormops.rollup_usage() FROM stormops.usage_order AS o WHERE o.is_called AND o.last_value > stormops.usage_watermark();
     -- One run at a time, and no finalisation during it; readers go on.

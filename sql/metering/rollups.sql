@@ -127,7 +127,7 @@ BEGIN
     -- Two at once stand in line here, and the second finds how far the first has come.
     SELECT p.watermark INTO before FROM stormops_internal.metering_progress AS p FOR UPDATE;
     SELECT greatest(before, CASE WHEN o.is_called THEN o.last_value ELSE 0 END) INTO watermark FROM stormops.usage_order AS o;
-    PERFORM stormops_internal.await_writers('stormops.tenant_usage'::regclass);
+    PERFORM stormops_internal.await_writers('stormops.tenant_usage'::regclass::oid);
     SELECT f.events, f.buckets INTO events, buckets FROM stormops_internal.fold_usage(before, watermark) AS f;
     IF events > 0 AND EXISTS (SELECT FROM stormops.metrics AS m WHERE m.aggregation = 'LATEST') THEN
         PERFORM stormops_internal.fold_latest(before, watermark);

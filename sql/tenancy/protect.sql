@@ -108,7 +108,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %s ADD FOREIGN KEY (tenant_id) REFERENCES stormops.tenants', relation);
     END IF;
     INSERT INTO stormops_internal.protected_tables AS t (relation, least_roles, owner_before)
-    SELECT c.oid, jsonb_strip_nulls(least_roles), c.relowner FROM pg_class AS c WHERE c.oid = relation
+    SELECT relation::text, jsonb_strip_nulls(least_roles), pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = relation
     ON CONFLICT ON CONSTRAINT protected_tables_pkey DO UPDATE SET least_roles = EXCLUDED.least_roles, protected_at = now(), protected_by = current_user;
     EXECUTE format('GRANT USAGE ON SCHEMA %s TO stormops_owner', (SELECT c.relnamespace::regnamespace FROM pg_class AS c WHERE c.oid = relation));
     FOR p IN SELECT i.relid AS name FROM pg_partition_tree(relation) AS i UNION SELECT relation LOOP
@@ -140,9 +140,9 @@ CREATE FUNCTION stormops.unprotect(relation regclass) RETURNS void
 #variable_conflict use_variable
 DECLARE
     p record;
-    owner_before oid;
+    owner_before text;
 BEGIN
-    DELETE FROM stormops_internal.protected_tables AS t WHERE t.relation = unprotect.relation RETURNING t.owner_before INTO owner_before;
+    DELETE FROM stormops_internal.protected_tables AS t WHERE t.relation = unprotect.relation::text RETURNING t.owner_before INTO owner_before;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('table %s is not protected', relation),
             HINT = 'SELECT * FROM stormops_internal.protected_tables;';
@@ -158,8 +158,8 @@ BEGIN
     END LOOP;
     EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id DROP DEFAULT', relation);
     FOR p IN
-        SELECT i.relid AS name, r.rolname FROM pg_partition_tree(relation) AS i, pg_roles AS r WHERE r.oid = owner_before
-        UNION SELECT relation, r.rolname FROM pg_roles AS r WHERE r.oid = owner_before
+        SELECT i.relid AS name, r.rolname FROM pg_partition_tree(relation) AS i, pg_roles AS r WHERE r.rolname = owner_before
+        UNION SELECT relation, r.rolname FROM pg_roles AS r WHERE r.rolname = owner_before
     LOOP
         EXECUTE format('ALTER TABLE %s OWNER TO %I', p.name, p.rolname);
     END LOOP;

@@ -181,7 +181,7 @@ fn usage_that_is_taken_back_leaves_nothing() {
             "SELECT classid::regclass::text FROM pg_shdepend WHERE refobjid = 'gone'::regrole AND deptype = 'a'";
         assert_eq!(names(&mut superuser, refers), [""; 0], "{kind}");
         assert_eq!(
-            names(&mut superuser, "SELECT kind FROM stormops_internal.usage_grants WHERE grantee::text = 'gone'"),
+            names(&mut superuser, "SELECT kind FROM stormops_internal.usage_grants WHERE role_name = 'gone'"),
             [""; 0]
         );
     }
@@ -209,7 +209,7 @@ fn only_an_ordinary_role_gets_use() {
         assert_eq!(sqlstate(&superuser.batch_execute(&call)), expected, "{call}");
     }
     assert_eq!(
-        names(&mut superuser, "SELECT grantee::text FROM stormops_internal.usage_grants ORDER BY 1"),
+        names(&mut superuser, "SELECT role_name FROM stormops_internal.usage_grants ORDER BY 1"),
         ["app", "mon", "op", "tapp"]
     );
     for role in ROLES.map(|(role, _)| role) {
