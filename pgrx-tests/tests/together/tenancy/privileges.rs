@@ -52,7 +52,8 @@ fn roles_without_tables_are_refused_at_each() {
             let of_installation = names(
                 &mut twins.db.superuser(),
                 &format!(
-                    "SELECT attname::text FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum = 1 AND attname <> 'tenant_id'"
+                    "SELECT attname::text FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname <> 'tenant_id'
+                        AND attnum = (SELECT min(attnum) FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped)"
                 ),
             );
             let column = of_installation.first().map_or("tenant_id", String::as_str);
