@@ -19,6 +19,7 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO stormops_owner', f.signature);
     END LOOP;
     REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
+    PERFORM stormops_internal.record_definitions();
     PERFORM stormops_internal.record_shipped();
     -- A restore sets row_security off and brings the tables with their rows; they come after this.
     IF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
