@@ -1,5 +1,6 @@
-//! Dump and restore, and upgrades.
+//! Dump and restore, upgrades, and the scripts of both.
 
 mod dump;
 mod life;
+mod script;
 mod upgrade;
