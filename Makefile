@@ -36,6 +36,10 @@ test:
 bench: setup install
 	bench/run.sh
 
+.PHONY: reference # write docs/reference.md anew from the catalogue of the installed extension
+reference:
+	STORMOPS_WRITE=1 cargo test -p stormops-tests --test together reference::the_page
+
 .PHONY: lint # format, clippy and shellcheck, without running a test
 lint:
 	.ci/setup test

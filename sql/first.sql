@@ -63,10 +63,10 @@ CREATE TEMPORARY TABLE role_matrix (table_name text, command text, least_role te
 COMMENT ON TABLE pg_temp.role_matrix IS 'Who may do what: table x command -> the least role. columns: those that the command may name, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
 CREATE TEMPORARY TABLE installation_tables (table_name text);
 COMMENT ON TABLE pg_temp.installation_tables IS 'The tables that hold no tenant''s rows. Nobody is granted a right to them; their owner''s functions read and write them.';
-CREATE TEMPORARY TABLE tenant_views (view_name text);
-COMMENT ON TABLE pg_temp.tenant_views IS 'The views that show tenants'' rows, as their caller sees them.';
-CREATE TEMPORARY TABLE granted_functions (signature text, kinds text[]);
-COMMENT ON TABLE pg_temp.granted_functions IS 'Which kind of use may execute which function. Grants are made from these rows.';
+CREATE TEMPORARY TABLE granted_views (view_name text, kinds text[]);
+COMMENT ON TABLE pg_temp.granted_views IS 'Which kind of use may read which view. Every view shows what its caller may see. Grants are made from these rows.';
+CREATE TEMPORARY TABLE granted_functions (domain text, signature text, kinds text[]);
+COMMENT ON TABLE pg_temp.granted_functions IS 'Which kind of use may execute which function; {} means superusers only. Grants and the view stormops.reference are made from these rows. domain: that of the register that has the row.';
 CREATE TEMPORARY TABLE counted_tables (table_name text, time_column text, natural_key text[], parents jsonb, call text);
 COMMENT ON TABLE pg_temp.counted_tables IS 'The tables whose health is watched, all there are: time_column says when a row came, natural_key what makes two rows the same, parents (a JSON object) which column refers to which table, call which function writes it.';
 CREATE TEMPORARY TABLE known_jobs (job text, schedule text, function name, purpose text);

@@ -7,14 +7,19 @@ mod bayes;
 mod bernoulli;
 mod bernstein;
 mod boschloo;
+#[cfg(test)]
+mod bounds;
 mod clusters;
 mod compare;
 mod exact;
 #[cfg(test)]
 mod goldens;
+#[cfg(test)]
+mod goldens_means;
+#[cfg(test)]
+mod levels;
 mod moments;
-pub mod multiplicity;
-mod normal;
+mod one_sided;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod power;

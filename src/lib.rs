@@ -15,6 +15,7 @@ mod metering;
 mod pg_tests;
 mod policy;
 mod postgres;
+mod statistics;
 mod tenancy;
 mod uplift;
 

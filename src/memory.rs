@@ -35,3 +35,20 @@ pub fn with_room<T>(elements: usize) -> Result<Vec<T>, std::collections::TryRese
     fallibly(|| vector.try_reserve_exact(elements))?;
     Ok(vector)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_wanted_within_only() {
+        assert!(!is_fallible());
+        fallibly(|| {
+            fallibly(|| ());
+            assert!(is_fallible());
+        });
+        assert!(std::panic::catch_unwind(|| fallibly(|| panic!("an attempt that ends otherwise"))).is_err());
+        assert!(!is_fallible());
+        assert!(with_room::<u8>(usize::MAX).is_err() && with_room::<u8>(9).unwrap().capacity() >= 9);
+    }
+}

@@ -7,9 +7,10 @@ mod bins;
 mod calibration;
 mod curve;
 mod drift;
+#[cfg(test)]
+mod drift_tests;
 mod histogram;
 mod means;
-mod p_values;
 mod ranking;
 mod rate;
 mod sample;
@@ -17,8 +18,8 @@ mod scores;
 mod sql;
 mod streams;
 mod streams_state;
-mod sum;
 mod summary;
+mod support;
 mod trial;
 
 pub use sql::init;

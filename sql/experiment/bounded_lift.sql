@@ -9,7 +9,7 @@ COMMENT ON FUNCTION stormops_internal.bounded_accum(double precision[], double p
 CREATE AGGREGATE stormops.bounded_lift_agg(outcome double precision, treated boolean, propensity double precision) (
     SFUNC = stormops_internal.bounded_accum, STYPE = double precision[], INITCOND = '{0,0,0,0,0,0,0,0.5}', PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE stormops.bounded_lift_agg(double precision, boolean, double precision) IS 'Cases of a randomised trial as a state for bounded_lift(): bounded_lift_agg(outcome, treated, propensity ORDER BY assigned_at). outcome from 0 to 1 (an amount: capped, over the cap); propensity: P(treated) of the case, inside 0 to 1. The order must not depend on the outcomes. A row with a NULL does not count. A float8[] of eight numbers, which a table can keep; no parallel parts, since each case is predicted from those before it. Errors: 22023 outcome or propensity out of range, 22003 propensity so near to 0 or 1 that the sums leave the range.';
+COMMENT ON AGGREGATE stormops.bounded_lift_agg(double precision, boolean, double precision) IS 'Collects randomised cases for bounded_lift(): bounded_lift_agg(outcome, treated, propensity ORDER BY assigned_at). outcome: 0 to 1; propensity: P(treated), inside 0 to 1. The order must not depend on outcomes. Rows with a NULL do not count. The state is a float8[8] that a table can keep. Errors: 22003 sums out of range; 22023 outcome or propensity out of range.';
 
 CREATE FUNCTION stormops.bounded_lift(
     state double precision[], alpha double precision DEFAULT 0.05, planned_n bigint DEFAULT NULL,
@@ -19,4 +19,4 @@ CREATE FUNCTION stormops.bounded_lift(
 )
     LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 1
     AS 'MODULE_PATHNAME', 'bounded_lift_wrapper';
-COMMENT ON FUNCTION stormops.bounded_lift(double precision[], double precision, bigint, double precision, double precision) IS 'The average effect of a state of bounded_lift_agg(), in outcome units and within the -1 to 1 that are possible, with the empirical-Bernstein confidence sequence (Howard et al. 2021): low, high and p_value hold at every look and at every size. One row; n 0 and NULLs without cases. planned_n (5000) and outcome_variance (0.1; up to 0.25) say where it is narrowest; least_propensity (0.5): the least chance of either arm that a case may ever have. Fix all before the first look. Errors: 22023 arguments, not such a state.';
+COMMENT ON FUNCTION stormops.bounded_lift(double precision[], double precision, bigint, double precision, double precision) IS 'Mean effect of a bounded_lift_agg() state, in units of the outcome (-1 to 1). low, high and p_value hold at every look and sample size (empirical-Bernstein, Howard 2021). One row; n 0 and NULLs without cases. planned_n, outcome_variance (0 to 0.25), least_propensity (smallest chance of an arm): fix them before the first look. Error: 22023 an argument, not such a state.';

@@ -7,7 +7,7 @@ CREATE FUNCTION stormops.check_sample_ratio(counts bigint[], weights double prec
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'check_sample_ratio_wrapper';
-COMMENT ON FUNCTION stormops.check_sample_ratio(bigint[], double precision[]) IS 'Whether arms are as large as their weights say, in one row: verdict ok, warning (p < 0.01), alarm (p < 0.001), too_few (fewer than eight expected in an arm); chi-square test; sequential_p, which holds at every look (Dirichlet-multinomial); deviation: the greatest of a share, below 0.001 always ok. Arms of weight 0 are left out, whoever is in them; without leads in the others the numbers are NULL. Error: 22023.';
+COMMENT ON FUNCTION stormops.check_sample_ratio(bigint[], double precision[]) IS 'Are the arms as large as their weights say? One row: verdict ok, warning (p < 0.01), alarm (p < 0.001) or too_few (fewer than eight expected in an arm), by chi-square; sequential_p holds at every look; deviation: the largest difference of a share, below 0.001 always ok. Arms of weight 0 are left out. NULLs without leads. Error: 22023 an argument.';
 
 CREATE FUNCTION stormops.check_sample_ratio_by(
     experiment_id uuid, split_by text DEFAULT 'day',
@@ -86,7 +86,7 @@ BEGIN
     ORDER BY a.part;
 END
 $$;
-COMMENT ON FUNCTION stormops.check_sample_ratio_by(uuid, text) IS 'check_sample_ratio() of each part of an experiment: where a split that holds on the whole is broken. split_by: day (UTC, of the assignment), channel (the property''s last touch before its assignment), roof_material, roof_style, neighbourhood, or arm (each against all others). A row a part ("unknown" where it has none): n draws, counts by arm, p_value, p_adjusted over the parts (Benjamini-Hochberg; of too few draws none), sequential_p, deviation from the weights. verdict by p_adjusted: ok, warning (below 0.01), alarm (below 0.001), both only if a share is off by 0.1 %; too_few. Errors: 22004; 22023 split_by; P0002 no such experiment in this tenant.';
+COMMENT ON FUNCTION stormops.check_sample_ratio_by(uuid, text) IS 'check_sample_ratio() of each part of an experiment, to find where a split is broken. split_by: day (UTC), channel, roof_material, roof_style, neighbourhood, arm. One row a part: n, counts, p_value, p_adjusted (Benjamini-Hochberg), sequential_p, deviation, verdict (ok, warning, alarm, too_few). Errors: 22004; 22023 split_by; P0002 no such experiment in this tenant.';
 
 CREATE FUNCTION stormops.experiment_looks(
     experiment_id uuid, alpha double precision DEFAULT 0.05,
@@ -141,4 +141,4 @@ BEGIN
     ORDER BY t.day, t.arm;
 END
 $$;
-COMMENT ON FUNCTION stormops.experiment_looks(uuid, double precision) IS 'What the conversions of an experiment said at the end of each day (UTC) on which something happened, from the rows as they are now: arm against control so far, lift, and what holds at every look: low and high, the parts that all intervals up to then share (low above high: they contradict each other, in at most alpha of the experiments); p_value of the day, and least_p, the least so far, which never rises. Errors: 0A000 judged by clusters; 22004; 22023 alpha; P0002 no such experiment in this tenant.';
+COMMENT ON FUNCTION stormops.experiment_looks(uuid, double precision) IS 'How an experiment looked at the end of each day (UTC), from the rows as they are now: arm against control, lift, low and high (running intersection of the always-valid intervals), p_value of the day, least_p (the smallest so far). Errors: 0A000 randomised by clusters; 22004; 22023 alpha; P0002 no such experiment in this tenant.';

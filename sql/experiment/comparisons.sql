@@ -17,7 +17,7 @@ CREATE FUNCTION stormops.compare_clusters(
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'compare_clusters_wrapper';
-COMMENT ON FUNCTION stormops.compare_clusters(double precision[], double precision[], double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means from n and sum by cluster, in one row: cluster-robust standard error CR1 with t of clusters - 1. clusters: those with leads. few_clusters: below 30, or an arm in fewer than 15: the error is too small, and nothing always-valid is claimed. No error where an arm is in one cluster only. Errors: 22023.';
+COMMENT ON FUNCTION stormops.compare_clusters(double precision[], double precision[], double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means from n and sum by cluster, in one row: cluster-robust standard error CR2, and t with Satterthwaite''s degrees of freedom. clusters: those with leads. few_clusters: below 30, or an arm whose leads are worth fewer than 15 clusters of one size: what leads of a cluster share may outweigh what the error allows for, and nothing always-valid is claimed; nor where most of an arm''s sum is in few clusters. No error where an arm is in one cluster only. Errors: 22023.';
 
 CREATE FUNCTION stormops.compare_means(
     treated double precision[], control double precision[], alpha double precision DEFAULT 0.05, planned_n bigint DEFAULT NULL
@@ -31,7 +31,7 @@ CREATE FUNCTION stormops.compare_means(
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'compare_means_wrapper';
-COMMENT ON FUNCTION stormops.compare_means(double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means, states of arm_agg(), in one row: Welch''s interval and p_value; always-valid interval and p-value from a hundred leads on, thirty of them in each arm; adjusted_…: less slope times the covariate (CUPED), with variance_left of the plain one. status: ok, no_treatment, no_control, no_outcomes. Errors: 22023.';
+COMMENT ON FUNCTION stormops.compare_means(double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means, states of arm_agg(), in one row: Welch''s interval and p_value; always-valid interval and p-value where each arm''s values are worth fifty that are equal and not zero, (sum y)^2 / sum y^2; adjusted_...: less slope times the covariate (CUPED, the slope within the arms), with variance_left of the plain one. status: ok, no_treatment, no_control, no_outcomes. Errors: 22023.';
 
 CREATE FUNCTION stormops.compare_proportions(
     treated_converted bigint, treated_n bigint, control_converted bigint, control_n bigint, min_lift double precision DEFAULT 0.05,
@@ -48,7 +48,7 @@ CREATE FUNCTION stormops.compare_proportions(
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'compare_proportions_wrapper';
-COMMENT ON FUNCTION stormops.compare_proportions(bigint, bigint, bigint, bigint, double precision, double precision, bigint) IS 'All that the conversions of two arms say of each other, in one row: rates; lift with its Newcombe interval and the Miettinen-Nurminen score interval; relative lift with the interval of its logarithm (by Wilson''s limits where an arm converted throughout); p_value of no difference by method z or, with fewer than thirty leads or ten conversions or ten others in an arm, fisher (then boschloo_p too, up to 200 leads: as exact and finding more; choose one before looking); the always-valid interval and p-value by asymptotic confidence sequence or beta_binomial; p_short: the chance of so low a lift if the truth were min_lift (score test, exact below 30 leads in an arm); verdict: ok, inconclusive, anomaly against min_lift; more_leads_needed to tell, if the rates stay (NULL: more than a thousand million); detectable_lift: found with 80 % power; probability_better, expected_loss with uniform priors. planned_n: where the always-valid interval is narrowest, 5000 if NULL. NULL counts are zero. status: ok, no_treatment, no_control, no_outcomes. Errors: 22023.';
+COMMENT ON FUNCTION stormops.compare_proportions(bigint, bigint, bigint, bigint, double precision, double precision, bigint) IS 'Compares the conversions of two arms, in one row: rates, lift and relative lift with intervals, p_value by method z or fisher, always_valid_* for repeated looks, p_short and verdict (ok, inconclusive, anomaly) against min_lift, more_leads_needed, detectable_lift, probability_better. NULL counts are 0. status: ok, no_treatment, no_control, no_outcomes. Error: 22023 an argument.';
 
 CREATE FUNCTION stormops.comparison_power(
     control_rate double precision, lift double precision, leads_per_arm bigint, alpha double precision DEFAULT 0.05
@@ -64,4 +64,4 @@ CREATE FUNCTION stormops.leads_per_arm(
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'leads_per_arm_sql_wrapper';
-COMMENT ON FUNCTION stormops.leads_per_arm(double precision, double precision, double precision) IS 'Leads in each arm to find a lift over control_rate with 80 % power in a two-sided test; NULL if it is no lift, leaves 0 to 1, is one from none to all, or needs more than there can be. Error: 22023 alpha.';
+COMMENT ON FUNCTION stormops.leads_per_arm(double precision, double precision, double precision) IS 'Leads in each arm to find a lift over control_rate with 80 % power in a two-sided test, as comparison_power() has it; NULL if it is no lift, leaves 0 to 1, is one from none to all, or needs more than there can be. Error: 22023 alpha.';

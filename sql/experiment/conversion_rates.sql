@@ -44,7 +44,7 @@ CREATE FUNCTION stormops.compared_decisions(
     AS $$
     SELECT d.property_id, d.reason, d.treated, d.compared, d.has_outcome, d.converted FROM stormops_internal.decisions_of(stormops.current_tenant(), $1) AS d
 $$;
-COMMENT ON FUNCTION stormops.compared_decisions(uuid) IS 'The decided properties of a storm''s current run. compared: it was the rule''s choice to treat, as the logged propensity tells, so that chance alone (holdout, exploration) held some; converted: it did, within outcome_days of the decision.';
+COMMENT ON FUNCTION stormops.compared_decisions(uuid) IS 'The decided properties of a storm''s current run. compared: it was the rule''s choice to treat, as the logged propensity tells, so that chance alone (holdout, exploration) held some (with exploration 0.5 all have that propensity, and all are compared); converted: it did, within outcome_days of the decision.';
 
 CREATE FUNCTION stormops_internal.conversion_rates_of(
     tenant_id uuid, storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05,
@@ -99,4 +99,4 @@ BEGIN
     RETURN stormops_internal.conversion_rates_of(stormops.current_tenant(), storm_id, min_lift, alpha, outcomes_final);
 END
 $$;
-COMMENT ON FUNCTION stormops.check_conversion_rates(uuid, double precision, double precision, boolean) IS 'Whether treating worked, in one row for the storm''s current run: the rule''s choice, treated against held by chance. lift: treated_rate - control_rate, with its Newcombe interval; relative_lift; p_value of no difference by method (z or fisher). verdict: ok (lift shown above min_lift), anomaly (shown below it), else inconclusive, with more_leads_needed to tell, if the lift stays as it is (0 while it only waits for outcomes). rule_anomaly: lift < 0.05. always_valid_…: the same, safe to look at every hour. A property without an outcome counts as not converted; while awaiting > 0 of them are due before window_ends_at, no anomaly is called, unless outcomes_final says that no more will come. status: ok, no_policy, no_treatment, no_control, no_outcomes. not_compared: decided otherwise than by chance. Errors: 22004; 22023 min_lift or alpha; P0002 no such storm in this tenant.';
+COMMENT ON FUNCTION stormops.check_conversion_rates(uuid, double precision, double precision, boolean) IS 'Did treating work? One row for the storm''s current run, comparing only properties that chance divided: lift = treated_rate - control_rate with its interval, p_value, verdict (ok, anomaly, inconclusive) against min_lift, and always_valid_* for repeated looks. status: ok, no_policy, no_treatment, no_control, no_outcomes. Errors: 22004; 22023 min_lift or alpha; P0002 no such storm in this tenant.';

@@ -122,7 +122,7 @@ BEGIN
     RETURNING e.status, e.started_at INTO status, started_at;
 END
 $$;
-COMMENT ON FUNCTION stormops.create_experiment(uuid, text, jsonb, text, text, integer, text, text, text, text, boolean, integer) IS 'Begins a randomised comparison within a storm. arms: names and weights that add up to 1; control: the arm that the others are compared with; the rest as the columns of experiments. Nothing of it can be changed later. Returns experiment_id, status, started_at. Errors: 22004; 22023 arms or a setting not valid; 23505 the storm has one of that name; 42501 a field_user or viewer; 55000 storm closed, tenant suspended; P0002 no such storm in this tenant.';
+COMMENT ON FUNCTION stormops.create_experiment(uuid, text, jsonb, text, text, integer, text, text, text, text, boolean, integer) IS 'Starts a randomised comparison in a storm. arms: names and weights that add up to 1; control: the arm to compare with; other arguments: see the columns of experiments. It cannot be changed later. Returns experiment_id, status, started_at. Errors: 22004; 22023 a setting; 23505 the storm has one of that name; 42501 a field_user or viewer; 55000 storm closed, tenant suspended; P0002 no such storm.';
 
 CREATE FUNCTION stormops_internal.draw_arms(
     experiment_id uuid, OUT property_id uuid, OUT arm text, OUT neighbourhood text
@@ -201,11 +201,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('experiment %s has no property to assign', experiment_id),
             DETAIL = 'Its population is the active, contactable properties, those with a score of the storm if it is "scored".',
-            HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) … first, or create it with population => ''active''.';
+            HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) ... first, or create it with population => ''active''.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.assign_experiment(uuid) IS 'Assigns every property of the experiment''s population that has no arm yet; call it again when properties have arrived. Deterministic, so that nobody can draw until it suits; an assignment never changes. Returns assigned (now), already_assigned, arms (properties by arm). Errors: 22004; 42501 a field_user or viewer; 55000 stopped, nobody to assign, tenant suspended; P0002 no such experiment in this tenant.';
+COMMENT ON FUNCTION stormops.assign_experiment(uuid) IS 'Draws an arm for every property of the population that has none; call it again when properties were added. The draw is a hash of tenant, experiment and property, so repeating cannot change it. Returns assigned (now), already_assigned, arms (properties by arm). Errors: 22004; 42501 a field_user or viewer; 55000 stopped, nobody to assign, tenant suspended; P0002 no such experiment in this tenant.';
 
 CREATE FUNCTION stormops.stop_experiment(
     experiment_id uuid, reason text DEFAULT NULL, OUT status text, OUT stopped_at timestamptz, OUT assigned bigint

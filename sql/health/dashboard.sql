@@ -101,7 +101,7 @@ CREATE FUNCTION stormops.get_health_dashboard(storm_id uuid) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT d.dashboard FROM stormops_internal.dashboard_of($1) AS d $$;
-COMMENT ON FUNCTION stormops.get_health_dashboard(uuid) IS 'How a storm is doing: health_status (healthy, degraded: some warning, critical), issues (worst first; each with issue, severity info, warning or critical, since, evidence and the runbook''s steps), funnel, uplift (against the baseline "default", if there is one), conversion, tables (by the counters), data_quality (the objective), expectations. A storm without scores, policy, outcomes or control says so in issues. Errors: 0B000; 22004; P0002 no such storm in this tenant.';
+COMMENT ON FUNCTION stormops.get_health_dashboard(uuid) IS 'How a storm is doing, as a JSON object: health_status (healthy, degraded, critical), issues (the worst first; each with issue, severity, since, evidence, steps), funnel, uplift, conversion, tables, data_quality, expectations. Errors: 0B000 no tenant; 22004; P0002 no such storm in this tenant.';
 
 CREATE FUNCTION stormops_internal.sparkline(counts numeric[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

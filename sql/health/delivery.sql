@@ -175,7 +175,7 @@ BEGIN
     SELECT count(*) INTO pending FROM stormops_internal.alert_deliveries AS x WHERE x.state = 'pending';
 END
 $$;
-COMMENT ON FUNCTION stormops.deliver_alerts(integer, interval) IS 'Sends the alerts that are due, for operators and schedules, and returns what became of them: queued (new messages), delivered, retried (tried again after 30 seconds, then twice as long each time up to an hour, or when the receiver says), dead (given up: refused for good, or ten tries), pending. At most so many and for about 30 seconds; what is left of a tenant whose receivers took more than three seconds waits for the next call; timeout: for one message, 0.1 to 30 s. At least once: should the server stop in between, a message is sent again with the same key. Calls at the same time share the work; no tenant ever waits for it. Does nothing on a standby. Error: 22023.';
+COMMENT ON FUNCTION stormops.deliver_alerts(integer, interval) IS 'Sends the alerts that are due, at least once each, for up to 30 seconds. timeout: for one message, 0.1 to 30 s. Returns queued, delivered, retried, dead (given up), pending. Calls at the same time share the work. Does nothing on a standby. For operators and schedules. Error: 22023 an argument.';
 
 CREATE FUNCTION stormops.alert_deliveries(
     tenant_id uuid DEFAULT NULL,

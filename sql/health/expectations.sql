@@ -98,7 +98,7 @@ EXCEPTION
                 ' threshold: 0 to 1; severity: info, warning or critical; every: 1 minute to 31 days.';
     WHEN unique_violation THEN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'there is an expectation of that name',
-            HINT = 'Give another by name => …, or change that one: SELECT name, expectation_id FROM stormops.expectations;';
+            HINT = 'Give another by name => ..., or change that one: SELECT name, expectation_id FROM stormops.expectations;';
 END
 $$;
 COMMENT ON FUNCTION stormops.expect(text, text, text[], numeric, numeric, interval, numeric, text, interval, text, uuid) IS 'Declares an expectation; returns its id. For a tenant''s admins, and for operators with tenant_id. Columns as in the table expectations; a tenant may as well INSERT there. Errors: 22004; 22023; 23505 one of that name exists; 23514 not a legal rule; 42501; 42703 no such column; 42704 not a watched table; 54000 the tenant has 500; 55000 suspended; P0002.';

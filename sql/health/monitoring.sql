@@ -1,4 +1,4 @@
--- Metrics for monitoring. Each has one home: a column of a monitor_…(), named in metric_families().
+-- Metrics for monitoring. Each has one home: a column of a monitor_...(), named in metric_families().
 -- The text, the exporter's queries and Grafana's panels are made from there.
 
 CREATE FUNCTION stormops.metric_families(OUT place integer, OUT source text, OUT measure text, OUT name text, OUT kind text, OUT help text) RETURNS SETOF record
@@ -58,7 +58,7 @@ CREATE FUNCTION stormops.metric_families(OUT place integer, OUT source text, OUT
         ('tenant_service', 'p99_seconds', '99 percent of them took at most this long.')
     ) AS f (source, measure, help)
 $$;
-COMMENT ON FUNCTION stormops.metric_families() IS 'The metrics for monitoring in their order: source, the monitor_…() that has it; measure, its column there; name, stormops_source_measure; kind, gauge or counter; help. Units are base units: seconds, bytes, ratios of 0 to 1.';
+COMMENT ON FUNCTION stormops.metric_families() IS 'The metrics for monitoring in their order: source, the monitor_...() that has it; measure, its column there; name, stormops_source_measure; kind, gauge or counter; help. Units are base units: seconds, bytes, ratios of 0 to 1.';
 
 CREATE FUNCTION stormops.monitoring_samples(OUT name text, OUT kind text, OUT help text, OUT labels jsonb, OUT value double precision) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -91,7 +91,7 @@ CREATE FUNCTION stormops.monitoring_samples(OUT name text, OUT kind text, OUT he
     WHERE v.value > '-Infinity' AND v.value < 'Infinity' -- nor NaN, which is greater
     ORDER BY f.place, (m.fields - f.measures)::text
 $$;
-COMMENT ON FUNCTION stormops.monitoring_samples() IS 'Every sample of every metric for monitoring, in the order of prometheus_metrics(): name, kind (gauge, counter), help, labels (a JSON object of texts), value (finite). No tenant''s rows: sums by tenant_id, for tenants that are not closed; the only name is org_name, in stormops_tenant_info. Samples are bounded: about 30 for the installation, 5 for each schedule, 18 for each tenant, 4 for each of at most six calls that it made, and one for each quota and kind of open alert. For operators and monitors; a reader, which a standby answers too. Error: 42501.';
+COMMENT ON FUNCTION stormops.monitoring_samples() IS 'Every sample of every metric, in the order of prometheus_metrics(): name, kind (gauge, counter), help, labels (a JSON object of texts), value (finite). Sums by tenant_id, no tenant''s rows; the only name is org_name, in stormops_tenant_info. Works on a standby. For operators and monitors. Error: 42501 not allowed.';
 
 CREATE FUNCTION stormops.prometheus_metrics() RETURNS text
     LANGUAGE sql STABLE

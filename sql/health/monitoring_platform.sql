@@ -1,4 +1,4 @@
--- What Prometheus, the exporter and Grafana read of the installation itself. Each monitor_…() is a
+-- What Prometheus, the exporter and Grafana read of the installation itself. Each monitor_...() is a
 -- group of metrics: columns of metric_families() are values and never NULL, the others are labels.
 
 CREATE FUNCTION stormops.monitor_installation(OUT version text, OUT server_version text, OUT info integer, OUT in_recovery integer)

@@ -58,7 +58,7 @@ EXCEPTION
             HINT = 'SELECT * FROM stormops.list_tenants(); shows all.';
 END
 $$;
-COMMENT ON FUNCTION stormops.set_alert_route(text, text, text, text, text, uuid) IS 'Sends alerts of at least min_severity (info, warning, critical) to a receiver; one of the same name is replaced. kind: pagerduty (secret: the routing key of an Events API v2 integration; address only for another region), slack (address: the incoming webhook), webhook (address, and a secret of at least 24 characters, which signs as Standard Webhooks says). Addresses are https and public unless stormops.egress_networks says more. For a tenant''s admins; an operator names a tenant, or without one sets a route of the platform''s own alerts. Nobody can read address and secret back; keep them out of logged statements by a parameter. Errors: 22004; 22023; 42501; 54000 more than 20 routes; P0002 no such tenant; as current_tenant().';
+COMMENT ON FUNCTION stormops.set_alert_route(text, text, text, text, text, uuid) IS 'Sends alerts of at least min_severity (info, warning, critical) to a receiver; replaces a route of that name. kind: pagerduty, slack or webhook; address: https; secret: not readable again. Admins: their tenant; operators: a tenant, or NULL: the platform. Errors: 22004; 22023 an argument; 42501 not allowed; 54000 more than 20 routes; P0002 no such tenant; those of current_tenant().';
 
 CREATE FUNCTION stormops.remove_alert_route(name text, tenant_id uuid DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER

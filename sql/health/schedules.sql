@@ -5,7 +5,7 @@ CREATE FUNCTION stormops_internal.next_run(schedule text, after timestamptz) RET
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'next_run_wrapper';
-COMMENT ON FUNCTION stormops_internal.next_run(text, timestamptz) IS 'When a cron expression of five fields (or @hourly, @daily, …) is due next, in UTC; NULL if pg_cron would not take it or it is never due.';
+COMMENT ON FUNCTION stormops_internal.next_run(text, timestamptz) IS 'When a cron expression of five fields (or @hourly, @daily, ...) is due next, in UTC; NULL if pg_cron would not take it or it is never due.';
 
 CREATE FUNCTION stormops_internal.known_job(name text, OUT job text, OUT schedule text, OUT function name, OUT purpose text)
     LANGUAGE plpgsql STABLE
@@ -80,7 +80,7 @@ CREATE FUNCTION stormops.schedule_health_checks(schedule text DEFAULT '*/15 * * 
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT stormops.schedule_job('health_checks', $1) $$;
-COMMENT ON FUNCTION stormops.schedule_health_checks(text) IS 'schedule_job(''health_checks'', …): run_health_checks() over all tenants. Errors as there.';
+COMMENT ON FUNCTION stormops.schedule_health_checks(text) IS 'schedule_job(''health_checks'', ...): run_health_checks() over all tenants. Errors as there.';
 
 CREATE FUNCTION stormops.schedule_all() RETURNS SETOF text
     LANGUAGE sql VOLATILE

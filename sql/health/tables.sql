@@ -114,7 +114,7 @@ BEGIN
     END;
 END
 $$;
-COMMENT ON FUNCTION stormops.check_table_health(text, interval) IS 'The health of a table of counted_tables(), in one row. For the tenant in context: total_rows, recent_rows_24h (added since the beginning of the hour 24 hours ago), volume_drop (recent below 10 % of total), last_row_at and age, all from counters, whatever the table''s size; of the rows whose time lies within look_back (judged_rows): null_rates (share by column), duplicate_rows and duplicate_rate (by natural key), orphan_rows (no such parent), out_of_range_rows (break a CHECK or lie in the future); schema_drift as schema_drift(). For an operator or a monitor without a tenant: counts over all tenants, size_bytes, dead_rows, last_vacuum, last_analyze, and no row is looked at. status: critical (drift, orphans, out of range), empty, warning (volume_drop, more than 1 % duplicates), ok. Errors: 0B000; 22004; 22023; 42501; 42704 not a watched table.';
+COMMENT ON FUNCTION stormops.check_table_health(text, interval) IS 'Health of a table of counted_tables(), in one row: of the tenant in context its row counts, age, and null, duplicate, orphan and out-of-range rows of the last look_back; without a tenant (operator, monitor) counts over all tenants, size_bytes and vacuum only. status: ok, warning, empty, critical. Errors: 0B000 no tenant; 22004; 22023 look_back; 42501 not allowed; 42704 not a watched table.';
 
 CREATE FUNCTION stormops_internal.table_upkeep(
     table_name text, OUT total_rows bigint, OUT recent_rows_24h bigint, OUT last_at timestamptz,
@@ -156,5 +156,5 @@ COMMENT ON FUNCTION stormops_internal.has_tenant() IS 'True if the context names
 CREATE FUNCTION stormops_internal.may_monitor() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops_internal.has_use('operator', 'monitor') $$;
+    AS $$ SELECT stormops_internal.has_use('{operator,monitor}'::text[]) $$;
 COMMENT ON FUNCTION stormops_internal.may_monitor() IS 'True if the calling role is an operator, a monitor or a superuser.';

@@ -94,7 +94,7 @@ BEGIN
             PERFORM stormops_internal.refuse_usage('its time is one whose raw events were dropped');
         END IF;
         -- Writers share this lock; set_quota() waits for it, so that nobody writes past a new quota unseen.
-        PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass, m.held, m.metric_name, false);
+        PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass::oid, m.held, m.metric_name, false);
         FOR q IN
             SELECT e.period, e.quota, e.aggregation FROM stormops_internal.effective_quotas(m.tenant_id, m.metric_name) AS e
             WHERE e.kind = 'hard' AND e.quota IS NOT NULL AND e.aggregation IN ('SUM', 'COUNT', 'MAX')

@@ -79,7 +79,7 @@ BEGIN
     VALUES (tenant, usage_id, metric_name, value, dimensions, idempotency_key, at);
 END
 $$;
-COMMENT ON FUNCTION stormops.record_usage(text, numeric, jsonb, text, timestamptz) IS 'Records one event of the tenant in context, as part of the transaction. value: 0 to 1e15, at most 20 decimal places, in the metric''s unit; dimensions: a JSON object of at most 8 kB; at: when it was used, from 2000 to five minutes ahead. Returns usage_id and status: recorded, or duplicate (the key came before with the same metric and value: not counted again; usage_id is the first''s). Errors: 0B000 no tenant; 22004; 22023 out of range, metric not declared, before the time from which events are kept; 23505 a key used for another metric or value; 53400 hard quota; 55000 suspended or closed.';
+COMMENT ON FUNCTION stormops.record_usage(text, numeric, jsonb, text, timestamptz) IS 'Records one event in the transaction. value: 0 to 1e15, 20 decimal places; dimensions: JSON object up to 8 kB; at: from 2000 to 5 minutes ahead. Returns usage_id, status (recorded, or duplicate: that key came before). Errors: 0B000 no tenant; 22004; 22023 out of range, metric not declared, too old; 23505 key used for another metric or value; 53400 hard quota; 55000 suspended or closed.';
 
 CREATE FUNCTION stormops_internal.given_usage(
     events jsonb, OUT metric_name text, OUT value numeric, OUT dimensions jsonb, OUT idempotency_key text, OUT at timestamptz, OUT place bigint
@@ -110,7 +110,7 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN events IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'events must be a JSON array',
-            HINT = 'Each element: {"metric_name": "model_call", "value": 1, "dimensions": {}, "idempotency_key": …, "at": …}.';
+            HINT = 'Each element: {"metric_name": "model_call", "value": 1, "dimensions": {}, "idempotency_key": ..., "at": ...}.';
     END IF;
     PERFORM stormops_internal.visit_all_tenants();
     BEGIN
@@ -166,4 +166,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.record_usages(jsonb) IS 'Records many events of the tenant in context, all or none. events: an array of {metric_name, value, dimensions ({}), idempotency_key (NULL), at (now)}; rules and errors as record_usage(). Returns recorded and duplicates (the same key with the same content: not counted again). INSERT INTO tenant_usage … SELECT does the same for rows, where a repeated key is an error.';
+COMMENT ON FUNCTION stormops.record_usages(jsonb) IS 'Records many events of the tenant in context, all or none. events: an array of {metric_name, value, dimensions ({}), idempotency_key (NULL), at (now)}; rules and errors as record_usage(). Returns recorded and duplicates (the same key with the same content: not counted again). INSERT INTO tenant_usage ... SELECT does the same for rows, where a repeated key is an error.';

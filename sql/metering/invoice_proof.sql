@@ -62,7 +62,7 @@ BEGIN
     what := CASE WHEN verified THEN NULL ELSE what END;
 END
 $$;
-COMMENT ON FUNCTION stormops.verify_invoice(uuid) IS 'Computes an invoice anew from the raw events up to its watermark, by the prices of its book, with what was billed before it, and compares every value of every line. Returns verified, the number of lines and of raw events of the month, first_difference (the line; 0: the total or the number of events) and what differs. Writes nothing. For operators. Errors: P0002 no such invoice; 55000 the raw events of its month, or of one that it adjusts, were dropped.';
+COMMENT ON FUNCTION stormops.verify_invoice(uuid) IS 'Computes an invoice again from the raw events up to its watermark and compares every value of every line. Returns verified, lines, events, first_difference (the line; 0: the total or the number of events) and what differs. Writes nothing. For operators. Errors: 55000 the raw events of its month, or of one it adjusts, were dropped; P0002 no such invoice.';
 
 CREATE FUNCTION stormops.rate_again(
     period text, price_book text,

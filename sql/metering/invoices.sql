@@ -46,7 +46,7 @@ BEGIN
             HINT = 'SELECT * FROM stormops.preview_invoice(tenant_id, period); shows what it comes to so far.';
     END IF;
     -- A tenant's step from before the month's end may be committed only now.
-    PERFORM stormops_internal.await_writers('stormops.tenant_events'::regclass);
+    PERFORM stormops_internal.await_writers('stormops.tenant_events'::regclass::oid);
     -- A number is given out before its event is committed, so this sees those that are still being written.
     PERFORM stormops.rollup_usage() FROM stormops.usage_order AS o WHERE o.is_called AND o.last_value > stormops.usage_watermark();
     -- One run at a time, and no finalisation during it; readers go on.
@@ -94,7 +94,7 @@ BEGIN
     FROM stormops.invoice_lines AS l WHERE l.tenant_id = invoice.tenant_id AND l.invoice_id = invoice.invoice_id;
 END
 $$;
-COMMENT ON FUNCTION stormops.generate_invoice(uuid, text) IS 'Drafts a tenant''s invoice of a calendar month in UTC (2024-01), or refreshes the draft; a finalized one is returned as it is. Late events of closed months come as adjustment lines. Returns invoice_id, status, invoice_number, currency, total, lines, usage_seq (the watermark). For operators. Errors: 22023 not a month; 25000 not READ COMMITTED; P0002 no such tenant; 55000 the month has not ended, or the tenant was not there.';
+COMMENT ON FUNCTION stormops.generate_invoice(uuid, text) IS 'Drafts a tenant''s invoice of a month in UTC (2024-01) or refreshes the draft; returns a finalized one as it is. Late events of closed months become adjustment lines. Returns invoice_id, status, invoice_number, currency, total, lines, usage_seq (watermark). For operators. Errors: 22023 not a month; 25000 not READ COMMITTED; 55000 month not ended, or before the tenant; P0002 no such tenant.';
 
 CREATE FUNCTION stormops.generate_invoices(period text, OUT currency text, OUT drafts bigint, OUT finalized bigint, OUT total numeric) RETURNS SETOF record
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER

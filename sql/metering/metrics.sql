@@ -69,7 +69,7 @@ BEGIN
     -- With one snapshot for the whole transaction, what others commit while a step waits for its lock would not be seen after.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state', MESSAGE = 'usage is rolled up, priced and invoiced in a READ COMMITTED transaction only',
-            HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED; …; COMMIT;';
+            HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED; ...; COMMIT;';
     END IF;
 END
 $$;

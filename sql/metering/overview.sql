@@ -97,7 +97,7 @@ BEGIN
         ORDER BY m.margin, s.org_name, s.tenant_id;
 END
 $$;
-COMMENT ON FUNCTION stormops.tenant_margins(text, text) IS 'Revenue, cost and margin of a month (UTC) by tenant, the least margin first. revenue: its invoices less credit notes (revenue_is: invoiced, or draft), else the usage so far at its prices. cost: the same usage rated by a price book of what it costs the operator, in that book''s currency; margin NULL if the currencies differ. previous_revenue: what was invoiced for the month before. storage_mb: that metric''s quantity. For operators. Errors: 22023 not a month; P0002 no such book.';
+COMMENT ON FUNCTION stormops.tenant_margins(text, text) IS 'Revenue, cost and margin of a month (UTC) by tenant, the least margin first. revenue_is: invoiced (less credit notes) or draft (usage so far); cost: the same usage by cost_book, in that book''s currency; margin: NULL if the currencies differ. previous_revenue: of the month before; storage_mb: its quantity. For operators. Errors: 22023 not a month; P0002 no such book.';
 
 CREATE FUNCTION stormops.top_movers(
     period text, most integer DEFAULT 10, OUT tenant_id uuid, OUT org_name text, OUT metric_name text, OUT unit text,
@@ -164,4 +164,4 @@ BEGIN
         ORDER BY t.org_name, t.tenant_id, m.metric_name;
 END
 $$;
-COMMENT ON FUNCTION stormops.forecast_usage(timestamptz, double precision) IS 'Usage of the month (UTC) of each tenant and additive metric to its end: used so far, expected, and the prediction interval low to high at that confidence. method: weekday means from two weeks of days on, else the daily mean; n complete days since the first with usage, of the last eight weeks; the rest of the month varies as those days did (Student''s t). Low and high are NULL of a single day. For operators and monitors. Error: 22023.';
+COMMENT ON FUNCTION stormops.forecast_usage(timestamptz, double precision) IS 'Usage of the current month (UTC) to its end, for each tenant and additive metric: used so far, expected, and a prediction interval low to high of that confidence (inside 0 to 1). method: weekday means from 14 complete days on, else the daily mean; n: complete days used. low and high are NULL for n = 1. For operators and monitors. Error: 22023 confidence.';

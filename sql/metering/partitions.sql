@@ -53,7 +53,7 @@ BEGIN
         IF now_written THEN
             -- A statement that has chosen the default partition would fail there once the month has its own: so writers
             -- are held up, for a moment only. If one of them does not end, the events stay until the next call.
-            PERFORM stormops_internal.await_writers('stormops_internal.tenant_usage_default'::regclass);
+            PERFORM stormops_internal.await_writers('stormops_internal.tenant_usage_default'::regclass::oid);
             CONTINUE WHEN NOT stormops_internal.hold_usage_writers();
         END IF;
         -- Written out, since a session's TimeZone and DateStyle may give a moment that reads as another.

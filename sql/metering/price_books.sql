@@ -73,7 +73,7 @@ BEGIN
     PERFORM stormops_internal.require_read_committed();
     IF new_currency IS NULL OR NOT EXISTS (SELECT FROM stormops.tenants AS t WHERE t.tenant_id = set_price_book.tenant_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'no such tenant or price book',
-            HINT = 'SELECT * FROM stormops.list_tenants(); SELECT stormops.create_price_book(…);';
+            HINT = 'SELECT * FROM stormops.list_tenants(); SELECT stormops.create_price_book(...);';
     END IF;
     LOCK TABLE stormops.invoices IN SHARE MODE;
     IF EXISTS (SELECT FROM stormops.invoices AS i WHERE i.tenant_id = set_price_book.tenant_id AND i.status = 'finalized' AND i.currency <> new_currency) THEN

@@ -10,7 +10,7 @@ BEGIN
             OR coalesce(NEW.valid_to, 'infinity') > coalesce(OLD.valid_to, 'infinity'))
     THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'a price is superseded, never changed or deleted',
-            HINT = 'SELECT stormops.set_price(…); the new price closes the old one.';
+            HINT = 'SELECT stormops.set_price(...); the new price closes the old one.';
     END IF;
     -- One writer at a time, so that two prices set at the same moment see each other.
     PERFORM stormops_internal.require_read_committed();
@@ -117,7 +117,7 @@ BEGIN
     RETURNING p.price_id INTO price_id;
 END
 $$;
-COMMENT ON FUNCTION stormops.set_price(text, text, numeric, jsonb, numeric, numeric, text, uuid, text, timestamptz, timestamptz) IS 'Sets a price from a whole hour on (the next one); the price that held until then without an end is closed there. model: per_unit, package (unit_price a package of package_size), graduated, volume (bands: [{"up_to": 1000, "unit_price": 0.01}, {"unit_price": 0.005}]), flat (unit_price a month), minimum (unit_price a month, to which the month''s other charges are filled up). included_quantity: units a month that cost nothing. For all, for a tier, or for a tenant; the most specific holds. Prices 0 to 1e12; numbers have at most 20 decimal places. Returns price_id and supersedes. For operators. Errors: 22023 not valid; 25000 not READ COMMITTED; P0002 no such book or tenant; 23P01 overlaps a price with another period; 55000 the period is invoiced.';
+COMMENT ON FUNCTION stormops.set_price(text, text, numeric, jsonb, numeric, numeric, text, uuid, text, timestamptz, timestamptz) IS 'Sets a price from a whole hour (next) on and closes the one before. model: per_unit, package, graduated, volume, flat, minimum; amounts 0 to 1e12, 20 decimal places; for all, a tier or a tenant. Returns price_id, supersedes. For operators. Errors: 22023 an argument; 23P01 overlaps another price; 25000 not READ COMMITTED; 55000 that time is invoiced; P0002 no such book or tenant.';
 
 CREATE FUNCTION stormops.prices(
     price_book text DEFAULT 'default', OUT price_id uuid, OUT metric_name text, OUT model text, OUT tier text, OUT tenant_id uuid,

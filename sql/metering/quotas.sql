@@ -78,11 +78,11 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN tenant_id IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
             MESSAGE = format('tenant %s has no metric "%s"', coalesce(tenant_id::text, 'NULL'), left(metric_name, 63)),
-            HINT = 'SELECT stormops.declare_metric(metric_name, unit, tenant_id => …);';
+            HINT = 'SELECT stormops.declare_metric(metric_name, unit, tenant_id => ...);';
     END IF;
     PERFORM stormops_internal.require_legal_quota(metric_name, quota, period, kind, ARRAY[aggregation]);
     -- Waits for the transactions that have metered it and do not know of this.
-    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass, tenant_id, metric_name, true);
+    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass::oid, tenant_id, metric_name, true);
     INSERT INTO stormops.quotas AS q (tenant_id, metric_name, period, kind, quota, set_by)
     VALUES (tenant_id, metric_name, period, kind, quota, stormops_internal.calling_role())
     ON CONFLICT ON CONSTRAINT quotas_pkey DO UPDATE
@@ -111,7 +111,7 @@ BEGIN
             MESSAGE = format('unknown tier "%s", or no name of a metric', left(tier, 50)), HINT = 'A tier is trial, standard or enterprise.';
     END IF;
     -- As set_quota(), for every tenant.
-    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass, NULL, metric_name, true);
+    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass::oid, NULL, metric_name, true);
     SELECT array_agg(m.aggregation) INTO aggregations
     FROM stormops.metrics AS m
     JOIN stormops.tenants AS t ON t.tenant_id = m.tenant_id

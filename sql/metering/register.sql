@@ -66,7 +66,8 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.top_movers(text,integer)', '{operator,monitor}'),
     ('stormops.forecast_usage(timestamp with time zone,double precision)', '{operator,monitor}'),
     ('stormops_internal.forecast_days(double precision[],integer,double precision)', '{operator,monitor}'),
-    ('stormops.tenant_margins(text,text)', '{operator}');
+    ('stormops.tenant_margins(text,text)', '{operator}'),
+    ('stormops.rate(uuid[],date[],text[],bigint)', '{}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES

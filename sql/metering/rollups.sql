@@ -127,7 +127,7 @@ BEGIN
     -- Two at once stand in line here, and the second finds how far the first has come.
     SELECT p.watermark INTO before FROM stormops_internal.metering_progress AS p FOR UPDATE;
     SELECT greatest(before, CASE WHEN o.is_called THEN o.last_value ELSE 0 END) INTO watermark FROM stormops.usage_order AS o;
-    PERFORM stormops_internal.await_writers('stormops.tenant_usage'::regclass);
+    PERFORM stormops_internal.await_writers('stormops.tenant_usage'::regclass::oid);
     SELECT f.events, f.buckets INTO events, buckets FROM stormops_internal.fold_usage(before, watermark) AS f;
     IF events > 0 AND EXISTS (SELECT FROM stormops.metrics AS m WHERE m.aggregation = 'LATEST') THEN
         PERFORM stormops_internal.fold_latest(before, watermark);
@@ -139,4 +139,4 @@ BEGIN
     UPDATE stormops_internal.metering_progress AS p SET watermark = rollup_usage.watermark, folded_at = now();
 END
 $$;
-COMMENT ON FUNCTION stormops.rollup_usage() IS 'Folds what was metered since the last call into usage_rollups, late events into the buckets of their own time, and raises quota alerts: all or nothing, each event once, whoever calls at the same time. Waits for transactions that are writing usage (SET lock_timeout to give up); nobody waits for it. Returns events (folded), buckets (rollups changed), alerts (new), watermark (see usage_watermark()). For a schedule. Errors: 25000 in another isolation level; 55P03 lock_timeout.';
+COMMENT ON FUNCTION stormops.rollup_usage() IS 'Adds what was metered since the last call to usage_rollups and raises quota alerts: all or nothing, each event once. Waits for transactions that are writing usage. Returns events, buckets (rollups changed), alerts (new), watermark (see usage_watermark()). For operators and schedules. Errors: 25000 not READ COMMITTED; 55P03 lock_timeout.';

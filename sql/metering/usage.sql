@@ -108,4 +108,4 @@ BEGIN
         ORDER BY m.metric_name;
 END
 $$;
-COMMENT ON FUNCTION stormops.get_tenant_usage(uuid, integer) IS 'A tenant''s usage of the last days (1 to 3660, today included, days in UTC), one row for each metric that was used: total (the metric''s aggregation over them all, in its unit), count (events), series (an array of {day, quantity, count}, oldest first, days without usage left out). Up to the last committed event, rolled up or not. tenant_id: NULL for the one in context, for its admins; an operator names any. Errors: 22004; 22023; 42501; P0002 no such tenant.';
+COMMENT ON FUNCTION stormops.get_tenant_usage(uuid, integer) IS 'Usage of the last days (1 to 3660, today included, UTC), one row a metric: total (by the metric''s aggregation, in its unit), count (events), series (array of {day, quantity, count}, oldest first). Includes events not rolled up yet. tenant_id NULL: the one in context, for its admins; operators: any. Errors: 22004; 22023 days; 42501 another tenant, not an admin; P0002 no such tenant.';

@@ -160,4 +160,4 @@ CREATE FUNCTION stormops.policy_decisions(
         d.score, d.score_sd, d.value, d.model_version
     FROM decided AS d
 $$;
-COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its exact propensity. Writes nothing; the same storm, scores and parameters decide alike. Columns as in policy_decisions_log. For each property: excluded if do_not_contact; held if draw(''holdout'') < holdout; else the rule''s choice, or its opposite by exploration. P(treat) = (1 - holdout) * (1 - e) where the rule treats and (1 - holdout) * e where not; e = exploration, or under capacity or budget the share of a fixed number of swaps.';
+COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores and parameters always decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md.';

@@ -65,7 +65,7 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN storm_id IS NULL OR outcomes IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'storm and outcomes must be given, outcomes as a JSON array',
-            HINT = 'Each element: {"property_id": …, "converted": true, "value": 12500, "occurred_at": …, "idempotency_key": …}.';
+            HINT = 'Each element: {"property_id": ..., "converted": true, "value": 12500, "occurred_at": ..., "idempotency_key": ...}.';
     END IF;
     BEGIN
         SELECT j.place, j.property_id, j.fault INTO wrong
@@ -104,7 +104,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.record_outcomes(uuid, jsonb) IS 'Records many outcomes of a storm, all or none. outcomes: an array of {property_id, converted, value, occurred_at, idempotency_key}; value in the tenant''s currency (NULL), occurred_at (now), idempotency_key (storm and property: one outcome each). An outcome belongs to the run that was current when it occurred, and is late if that was more than outcome_days before. Returns recorded, duplicates (the same key with the same content: not counted again) and late. Errors: 22004; 22023 no decision, before the decision, in the future, value out of range; 23505 a key used for another outcome; 42501 a viewer; 55000 suspended.';
+COMMENT ON FUNCTION stormops.record_outcomes(uuid, jsonb) IS 'Records outcomes, all or none. outcomes: array of {property_id, converted, value (NULL), occurred_at (now), idempotency_key (one outcome a property)}. Returns recorded, duplicates (same key and content), late (after outcome_days). Errors: 22004; 22023 no decision by then, in the future, value; 23505 key used for another outcome; 42501 a viewer; 55000 suspended.';
 
 CREATE FUNCTION stormops.record_outcome(
     storm_id uuid, property_id uuid, converted boolean, value numeric DEFAULT NULL,

@@ -17,9 +17,9 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()');
 
 -- Views that show tenants' rows as their caller sees them.
-INSERT INTO pg_temp.tenant_views (view_name) VALUES
-    ('policy_decisions'),
-    ('storm_results');
+INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
+    ('policy_decisions', '{app,trusted_app,operator}'),
+    ('storm_results', '{app,trusted_app,operator}');
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
@@ -53,6 +53,6 @@ INSERT INTO pg_temp.known_jobs (job, schedule, function, purpose) VALUES
 -- What can be wrong, and what to do about it, in order.
 INSERT INTO pg_temp.shipped_issues (issue, actions) VALUES
     ('no_policy', ARRAY['SELECT * FROM stormops.preview_policy(storm_id)', 'SELECT * FROM stormops.apply_policy(storm_id)']),
-    ('no_outcomes', ARRAY['Check that outcomes are recorded: stormops.record_outcome(…)',
+    ('no_outcomes', ARRAY['Check that outcomes are recorded: stormops.record_outcome(...)',
         'See when the outcome window ends: window_ends_at in check_conversion_rates(storm_id)']),
     ('partition_runway', ARRAY['SELECT stormops.maintain_partitions(3)', 'Check that it is scheduled: stormops.schedules()']);

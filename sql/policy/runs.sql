@@ -11,7 +11,7 @@ BEGIN
     WHERE s.tenant_id = stormops.current_tenant() AND s.storm_id = require_open_storm.storm_id AND s.status = 'closed';
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('storm %s is closed', storm_id),
-            HINT = 'UPDATE stormops.storms SET status = ''active'' … opens it again.';
+            HINT = 'UPDATE stormops.storms SET status = ''active'' ... opens it again.';
     END IF;
 END
 $$;
@@ -25,7 +25,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
         MESSAGE = format('storm %s has no scored property', storm_id),
         DETAIL = 'A property is decided if it is active and has a row in lead_uplift for this storm.',
-        HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) … first.';
+        HINT = 'INSERT INTO stormops.lead_uplift (storm_id, property_id, model_version, uplift) ... first.';
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.raise_no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
@@ -151,4 +151,4 @@ BEGIN
     FROM (VALUES ('policy_run', 1), ('policy_decision', treat + hold + excluded)) AS m (metric_name, n);
 END
 $$;
-COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which of a storm''s scored properties to treat and which to hold, and logs each decision with its propensity. policy_mode: a row of policy_modes. A storm that has a current run needs supersede => true, which replaces it visibly. One transaction: all rows or none; metered as policy_run and policy_decision. Returns run_id; treat, hold, excluded (properties); treat_pct = 100 * treat / (treat + hold); reasons (properties by reason code); expected_value (sum of value over the treated); supersedes (the run replaced). Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 storm closed, without scores or applied already, tenant suspended; P0002 no such storm in this tenant.';
+COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which scored properties to treat and which to hold, and logs each decision with its propensity, all or none. supersede => true replaces the storm''s current run. Returns run_id, counts, treat_pct (of treat+hold), reasons, expected_value. Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 closed, no scores, applied already, suspended; P0002 no such storm.';

@@ -24,14 +24,12 @@ CREATE FUNCTION stormops.may_write(least_role text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'stormops_may_write';
 COMMENT ON FUNCTION stormops.may_write(text) IS 'As may_read(), in a tenant that is active. Errors as current_user_id(); 55000 if the tenant is suspended.';
 
-CREATE FUNCTION stormops_internal.has_use(VARIADIC kinds text[]) RETURNS boolean
+CREATE FUNCTION stormops_internal.has_use(kinds text[]) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT r.rolsuper OR EXISTS (
-        SELECT FROM stormops_internal.usage_grants AS g
-        JOIN pg_roles AS granted ON granted.oid = g.grantee
-        WHERE g.kind = ANY ($1) AND pg_has_role(r.oid, granted.oid, 'USAGE')
+        SELECT FROM stormops_internal.granted_roles() AS g WHERE g.kind = ANY ($1) AND pg_has_role(r.oid, g.grantee, 'USAGE')
     )
     FROM pg_roles AS r WHERE r.rolname = stormops_internal.calling_role()
 $$;
@@ -40,7 +38,7 @@ COMMENT ON FUNCTION stormops_internal.has_use(text[]) IS 'True if the calling ro
 CREATE FUNCTION stormops_internal.is_operator() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops_internal.has_use('operator') $$;
+    AS $$ SELECT stormops_internal.has_use('{operator}'::text[]) $$;
 COMMENT ON FUNCTION stormops_internal.is_operator() IS 'True if the calling role is an operator or a superuser.';
 
 CREATE FUNCTION stormops_internal.target_tenant(tenant_id uuid, writes boolean) RETURNS uuid

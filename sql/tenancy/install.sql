@@ -72,7 +72,7 @@ BEGIN
             AND cl.relkind IN ('r', 'p', 'v')
             AND (cl.relname IN (SELECT m.table_name FROM stormops.role_matrix() AS m)
                  OR cl.relname IN (SELECT i.table_name FROM stormops_internal.installation_tables() AS i)
-                 OR cl.relispartition OR cl.relname IN (SELECT v.view_name FROM stormops_internal.tenant_views() AS v))
+                 OR cl.relispartition OR cl.relname IN (SELECT v.view_name FROM stormops_internal.granted_views() AS v))
         ORDER BY cl.relispartition, a.attnum IS NOT NULL, cl.relname
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO stormops_owner', CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, t.name);

@@ -91,7 +91,7 @@ BEGIN
             OR r.least_role NOT IN ('viewer', 'field_user', 'crew_chief', 'admin')
     ) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'least roles are not valid',
-            HINT = 'An object of SELECT, INSERT, UPDATE and DELETE to viewer, field_user, crew_chief or admin; one that is left out or null nobody may.';
+            HINT = 'An object of SELECT, INSERT, UPDATE and DELETE to viewer, field_user, crew_chief or admin. A command that is left out or null is allowed to nobody.';
     END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
     SELECT string_agg(format('%s %s', f.object, f.why), '; ' ORDER BY f.object, f.why) INTO faults FROM stormops_internal.unfit_table(relation) AS f;
@@ -108,7 +108,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %s ADD FOREIGN KEY (tenant_id) REFERENCES stormops.tenants', relation);
     END IF;
     INSERT INTO stormops_internal.protected_tables AS t (relation, least_roles, owner_before)
-    SELECT c.oid, jsonb_strip_nulls(least_roles), c.relowner FROM pg_class AS c WHERE c.oid = relation
+    SELECT relation::text, jsonb_strip_nulls(least_roles), pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = relation
     ON CONFLICT ON CONSTRAINT protected_tables_pkey DO UPDATE SET least_roles = EXCLUDED.least_roles, protected_at = now(), protected_by = current_user;
     EXECUTE format('GRANT USAGE ON SCHEMA %s TO stormops_owner', (SELECT c.relnamespace::regnamespace FROM pg_class AS c WHERE c.oid = relation));
     FOR p IN SELECT i.relid AS name FROM pg_partition_tree(relation) AS i UNION SELECT relation LOOP
@@ -131,7 +131,7 @@ BEGIN
     PERFORM stormops.renew_grants();
 END
 $$;
-COMMENT ON FUNCTION stormops.protect(regclass, jsonb) IS 'Brings a table of your own under the regime of StormOps'': row security forced, the same policies, tenant_id by default the tenant in context, a reference to tenants, and for applications the grants that least_roles names. It needs tenant_id uuid NOT NULL, keys, indexes and references that begin with it, and no sequence. It becomes stormops_owner''s, and every other grant on it is taken away. Partitions are taken along; call it again after adding one. least_roles: command to the least role, see role_matrix(). attest() checks it from then on, and export_tenant_data() counts it. For superusers. Errors: 22004; 22023 least_roles; 55000 the table must be changed first, the hint lists what.';
+COMMENT ON FUNCTION stormops.protect(regclass, jsonb) IS 'Puts a table of your own under the rules of StormOps'' tables: forced row security, the same policies, and grants by least_roles (command to least role; what is left out, nobody may do). Partitions too; call it again after adding one. The table must have tenant_id uuid NOT NULL. For superusers. Errors: 22004; 22023 least_roles; 55000 the table must be changed first, the hint lists what.';
 
 CREATE FUNCTION stormops.unprotect(relation regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -140,9 +140,9 @@ CREATE FUNCTION stormops.unprotect(relation regclass) RETURNS void
 #variable_conflict use_variable
 DECLARE
     p record;
-    owner_before oid;
+    owner_before text;
 BEGIN
-    DELETE FROM stormops_internal.protected_tables AS t WHERE t.relation = unprotect.relation RETURNING t.owner_before INTO owner_before;
+    DELETE FROM stormops_internal.protected_tables AS t WHERE t.relation = unprotect.relation::text RETURNING t.owner_before INTO owner_before;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('table %s is not protected', relation),
             HINT = 'SELECT * FROM stormops_internal.protected_tables;';
@@ -158,11 +158,11 @@ BEGIN
     END LOOP;
     EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id DROP DEFAULT', relation);
     FOR p IN
-        SELECT i.relid AS name, r.rolname FROM pg_partition_tree(relation) AS i, pg_roles AS r WHERE r.oid = owner_before
-        UNION SELECT relation, r.rolname FROM pg_roles AS r WHERE r.oid = owner_before
+        SELECT i.relid AS name, r.rolname FROM pg_partition_tree(relation) AS i, pg_roles AS r WHERE r.rolname = owner_before
+        UNION SELECT relation, r.rolname FROM pg_roles AS r WHERE r.rolname = owner_before
     LOOP
         EXECUTE format('ALTER TABLE %s OWNER TO %I', p.name, p.rolname);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops.unprotect(regclass) IS 'Ends what protect() began: takes policies, grants and the default of tenant_id away, and gives the table back to its owner. Row security stays forced, so that nobody sees a row until you decide otherwise: ALTER TABLE … DISABLE ROW LEVEL SECURITY. For superusers. Error: 42704 the table is not protected.';
+COMMENT ON FUNCTION stormops.unprotect(regclass) IS 'Ends what protect() began: takes policies, grants and the default of tenant_id away, and gives the table back to its owner. Row security stays forced, so that nobody sees a row until you decide otherwise: ALTER TABLE ... DISABLE ROW LEVEL SECURITY. For superusers. Error: 42704 the table is not protected.';

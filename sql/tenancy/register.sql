@@ -16,6 +16,10 @@ INSERT INTO pg_temp.installation_tables (table_name) VALUES
     ('token_keys'),
     ('signing_keys');
 
+-- Views.
+INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
+    ('reference', '{app,trusted_app,operator,monitor}');
+
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.current_tenant()', '{app,trusted_app,operator}'),
@@ -35,10 +39,10 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.new_id()', '{app,trusted_app}'),
     ('stormops_internal.installation_tables()', '{operator,monitor}'),
     ('stormops.role_matrix()', '{app,trusted_app,operator,monitor}'),
-    ('stormops_internal.tenant_views()', '{operator,monitor}'),
+    ('stormops_internal.granted_views()', '{operator,monitor}'),
     ('stormops_internal.shipped_tables()', '{app,trusted_app,operator,monitor}'),
     ('stormops_internal.shipped_functions()', '{operator,monitor}'),
-    ('stormops_internal.granted_functions()', '{operator,monitor}'),
+    ('stormops_internal.granted_functions()', '{app,trusted_app,operator,monitor}'),
     ('stormops.add_user(text,text,text,uuid)', '{app,trusted_app,operator}'),
     ('stormops.set_user_role(uuid,text,uuid)', '{app,trusted_app,operator}'),
     ('stormops.remove_user(uuid,text,uuid)', '{app,trusted_app,operator}'),
@@ -74,7 +78,17 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.attest()', '{operator,monitor}'),
     ('stormops.attest_summary()', '{operator,monitor}'),
     ('stormops.list_tenants()', '{operator,monitor}'),
-    ('stormops_internal.is_operator()', '{operator,monitor}');
+    ('stormops_internal.is_operator()', '{operator,monitor}'),
+    ('stormops.install()', '{}'),
+    ('stormops.grant_usage(name,text)', '{}'),
+    ('stormops.revoke_usage(name)', '{}'),
+    ('stormops.renew_grants()', '{}'),
+    ('stormops.protect(regclass,jsonb)', '{}'),
+    ('stormops.unprotect(regclass)', '{}'),
+    ('stormops.trust_issuer(text,text,jsonb,boolean,text,text,text)', '{}'),
+    ('stormops.distrust_issuer(text)', '{}'),
+    ('stormops.create_signing_key(boolean)', '{}'),
+    ('stormops.rotate_signing_key(interval)', '{}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES

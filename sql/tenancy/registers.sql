@@ -19,7 +19,7 @@ BEGIN
             FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0
         ) AS a
         WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r' AND c.relname IN (
-            'role_matrix', 'installation_tables', 'tenant_views', 'granted_functions', 'counted_tables', 'known_jobs', 'shipped_issues')
+            'role_matrix', 'installation_tables', 'granted_views', 'granted_functions', 'counted_tables', 'known_jobs', 'shipped_issues')
     LOOP
         EXECUTE format('SELECT string_agg(''('' || %s || '')'', E'',\n        '' ORDER BY t.ctid) FROM pg_temp.%I AS t', r.row_text, r.name) INTO rows;
         -- The arguments are those of one column or of several, and a function says which.

@@ -31,11 +31,24 @@ BEGIN
             HINT = 'Grant use to an ordinary role.';
     END IF;
     PERFORM stormops.revoke_usage(role_name);
-    INSERT INTO stormops_internal.usage_grants (grantee, kind) VALUES (grantee.oid, kind);
+    INSERT INTO stormops_internal.usage_grants (role_name, kind) VALUES (role_name, kind);
+    EXECUTE format('GRANT USAGE ON SCHEMA stormops TO %I', role_name);
     PERFORM stormops.renew_grants();
 END
 $$;
-COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (works in the tenant that a verified token names), trusted_app (the same, and may SET app.current_tenant and app.current_user_id), operator (lifecycle of tenants; a tenant''s rows under break_glass() only), monitor (metrics; no tenant''s rows). Adds stormops to the role''s search_path in this database unless it has one of its own. For superusers. Errors: 22004, 22023 unknown kind, 42704 no such role, 0LP01 the role is outside row security.';
+COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (tenant by login() only), trusted_app (may also SET app.current_tenant), operator (tenants'' lifecycle; rows by break_glass() only), monitor (metrics only). Adds stormops to the role''s search_path. For superusers. Errors: 22004; 22023 unknown kind; 42704 no such role; 0LP01 the role is outside row security.';
+
+CREATE FUNCTION stormops_internal.search_path_here() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT coalesce((
+        SELECT substr(c, length('search_path=') + 1)
+        FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
+        WHERE s.setrole = 0 AND s.setdatabase = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()) AND c LIKE 'search_path=%'
+    ), '"$user", public')
+$$;
+COMMENT ON FUNCTION stormops_internal.search_path_here() IS 'The search_path that this database sets, else the server''s own: what a role with use has before stormops.';
 
 CREATE FUNCTION stormops.renew_grants() RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -46,7 +59,7 @@ DECLARE
     p record;
 BEGIN
     FOR g IN
-        SELECT r.oid, r.rolname AS role_name, u.kind FROM stormops_internal.usage_grants AS u JOIN pg_roles AS r ON r.oid = u.grantee
+        SELECT r.oid, r.rolname AS role_name, u.kind FROM stormops_internal.granted_roles() AS u JOIN pg_roles AS r ON r.oid = u.grantee
     LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA stormops, stormops_internal TO %I', g.role_name);
         -- So that a statement as the application writes it, INSERT INTO storms, finds the table.
@@ -55,10 +68,14 @@ BEGIN
             WHERE s.setrole = g.oid AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
                 AND c LIKE 'search_path=%'
         ) THEN
-            EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = "$user", public, stormops', g.role_name, current_database());
+            EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s, stormops', g.role_name, current_database(),
+                stormops_internal.search_path_here());
         END IF;
         FOR p IN SELECT f.signature FROM stormops_internal.granted_functions() AS f WHERE g.kind = ANY (f.kinds) LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', p.signature, g.role_name);
+        END LOOP;
+        FOR p IN SELECT v.view_name FROM stormops_internal.granted_views() AS v WHERE g.kind = ANY (v.kinds) LOOP
+            EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
         END LOOP;
         CONTINUE WHEN g.kind = 'monitor';
         -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
@@ -72,9 +89,6 @@ BEGIN
         END LOOP;
         FOR p IN SELECT DISTINCT c.relnamespace::regnamespace AS name FROM stormops_internal.protected() AS t JOIN pg_class AS c ON c.oid = t.relation LOOP
             EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', p.name, g.role_name);
-        END LOOP;
-        FOR p IN SELECT v.view_name FROM stormops_internal.tenant_views() AS v LOOP
-            EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
         END LOOP;
         -- The cluster's, and so not to be touched without need: another database may be about to.
         IF g.kind = 'trusted_app' AND 2 > (
@@ -92,11 +106,18 @@ CREATE FUNCTION stormops.revoke_usage(role_name name) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
-#variable_conflict use_variable
+#variable_conflict use_column
 DECLARE
     f record;
+    was_known boolean;
 BEGIN
-    IF role_name IS NULL OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role_name) THEN
+    -- What a role left that is gone can be taken back too.
+    DELETE FROM stormops_internal.usage_grants AS g WHERE g.role_name = revoke_usage.role_name;
+    was_known := FOUND;
+    IF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = revoke_usage.role_name) THEN
+        IF was_known THEN
+            RETURN;
+        END IF;
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role "%s" does not exist', role_name),
             HINT = 'SELECT * FROM stormops_internal.usage_grants; shows who has use.';
     END IF;
@@ -106,8 +127,14 @@ BEGIN
     END LOOP;
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA stormops, stormops_internal FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON SCHEMA stormops, stormops_internal FROM %I', role_name);
+    IF EXISTS (
+        SELECT FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS c
+        WHERE d.datname = current_database() AND r.rolname = revoke_usage.role_name
+            AND c = format('search_path=%s, stormops', stormops_internal.search_path_here())
+    ) THEN
+        EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET search_path', role_name, current_database());
+    END IF;
     EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);
-    DELETE FROM stormops_internal.usage_grants AS g WHERE g.grantee = quote_ident(role_name)::regrole;
 END
 $$;
 COMMENT ON FUNCTION stormops.revoke_usage(name) IS 'Takes every grant on StormOps from a role. For superusers. Errors: 42704 no such role.';

@@ -3,13 +3,19 @@
 CREATE FUNCTION stormops_internal.granted_roles(OUT grantee oid, OUT kind text) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT u.grantee::oid, u.kind FROM stormops_internal.usage_grants AS u JOIN pg_roles AS r ON r.oid = u.grantee $$;
-COMMENT ON FUNCTION stormops_internal.granted_roles() IS 'Which role has which kind of use.';
+    AS $$
+    SELECT r.oid, g.kind
+    FROM stormops_internal.usage_grants AS g JOIN pg_roles AS r ON r.rolname = g.role_name
+    WHERE EXISTS (
+        SELECT FROM pg_namespace AS n, aclexplode(n.nspacl) AS a
+        WHERE n.nspname = 'stormops' AND a.grantee = r.oid AND a.privilege_type = 'USAGE')
+$$;
+COMMENT ON FUNCTION stormops_internal.granted_roles() IS 'Which role has which kind of use: the roles of usage_grants that hold USAGE of schema stormops. A grant dies with its role; a name does not, and may come back as somebody else''s.';
 
-CREATE FUNCTION stormops_internal.protected(OUT relation oid, OUT least_roles jsonb) RETURNS SETOF record
+CREATE FUNCTION stormops_internal.protected(OUT relation oid, OUT name text, OUT least_roles jsonb) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT t.relation::oid, t.least_roles FROM stormops_internal.protected_tables AS t $$;
+    AS $$ SELECT to_regclass(t.relation)::oid, t.relation, t.least_roles FROM stormops_internal.protected_tables AS t $$;
 COMMENT ON FUNCTION stormops_internal.protected() IS 'The tables that protect() has brought under row security.';
 
 CREATE FUNCTION stormops_internal.table_matrix(of_relation oid DEFAULT NULL, OUT relation oid, OUT ours boolean, OUT command text, OUT least_role text, OUT columns text[], OUT through text)
@@ -65,7 +71,7 @@ CREATE FUNCTION stormops_internal.shipped_policies(
             'A tenant''s own rows. current_tenant() raises an error unless the transaction works in an open tenant.'),
         ('tenant_floor', false, '(tenant_id = stormops.current_tenant())', NULL,
             'The same, restrictive: no policy added later can widen it.'),
-        -- Names nothing of the extension and so outlives it: when DROP EXTENSION … CASCADE has
+        -- Names nothing of the extension and so outlives it: when DROP EXTENSION ... CASCADE has
         -- taken the policies above, a policy that a user added opens nothing.
         ('installed', false, 'stormops.installed()', 'true', 'Without the extension nobody sees a row.')
     ) AS p (policy, permissive, using_text, check_text, says)

@@ -17,7 +17,7 @@ BEGIN
             HINT = 'The tier becomes standard or enterprise; a trial is where a tenant may begin.';
     END IF;
     -- As set_quota(): waits for those who meter what the old or the new tier limits, and know of the old one only.
-    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass, $1, q.metric_name, true)
+    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass::oid, $1, q.metric_name, true)
     FROM (SELECT DISTINCT q.metric_name FROM stormops_internal.tier_quotas AS q WHERE q.kind = 'hard' ORDER BY q.metric_name) AS q
     WHERE $1 IS NOT NULL;
     SELECT t.* INTO tenant FROM stormops.tenants AS t WHERE t.tenant_id = $1 FOR NO KEY UPDATE;

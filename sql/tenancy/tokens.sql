@@ -34,7 +34,7 @@ BEGIN
     IF num_nulls(trust_issuer.issuer, trust_issuer.audience, jwks, trust_issuer.bound,
                  trust_issuer.tenant_claim, trust_issuer.user_claim, trust_issuer.role_claim) > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'issuer, audience, keys and claims must not be null',
-            HINT = 'SELECT * FROM stormops.trust_issuer(''https://login.example'', ''stormops'', ''{"keys": [ … ]}'');';
+            HINT = 'SELECT * FROM stormops.trust_issuer(''https://login.example'', ''stormops'', ''{"keys": [ ... ]}'');';
     END IF;
     IF trust_issuer.issuer = 'stormops' OR char_length(trust_issuer.issuer) NOT BETWEEN 1 AND 500
         OR char_length(trust_issuer.audience) NOT BETWEEN 1 AND 500
@@ -58,7 +58,7 @@ BEGIN
         RETURNING k.kid, k.algorithm;
 END
 $$;
-COMMENT ON FUNCTION stormops.trust_issuer(text, text, jsonb, boolean, text, text, text) IS 'Takes the tokens of an issuer (iss) for an audience (aud) that a key of this set (JWKS, RFC 7517, at most 100 kB) signed; called again: the new set instead of the old, whose other keys end at once. bound: only tokens whose nonce is login_challenge(). …_claim: the claims that hold tenant, user and, optionally, a narrower role. Returns the keys taken: those for signing by EdDSA (Ed25519), ES256, RS256 or HS256. For superusers. Errors: 22004; 22023 a name is not valid, a key is weak, malformed, private or without kid, or no key is left.';
+COMMENT ON FUNCTION stormops.trust_issuer(text, text, jsonb, boolean, text, text, text) IS 'Trusts the tokens of an issuer (iss) for an audience (aud), signed by a key of this set (JWKS, up to 100 kB); a second call replaces the set. bound: only tokens whose nonce is login_challenge(). *_claim: the claims with tenant, user and role. Returns the keys taken. For superusers. Errors: 22004; 22023 a bad name, a weak, malformed or private key, one without kid, or no usable key.';
 
 CREATE FUNCTION stormops.distrust_issuer(issuer text) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -176,4 +176,4 @@ BEGIN
         'iat', issued_at, 'exp', issued_at + ceil(extract(epoch FROM lifetime))::bigint))::text);
 END
 $$;
-COMMENT ON FUNCTION stormops.issue_token(uuid, uuid, interval, text, text) IS 'A token that lets a user into its tenant, for installations without a provider, signed by the database''s own key (EdDSA). lifetime: 1 second to 1 day; role: no more than this; nonce: login_challenge() of the transaction that will use it. Writes a row of tenant_events. For operators. Errors: 22004; 22023 lifetime, nonce or role is not valid; P0002 no such user of an open tenant; 55000 there is no signing key.';
+COMMENT ON FUNCTION stormops.issue_token(uuid, uuid, interval, text, text) IS 'A token that logs a user into its tenant, signed by the database''s own key (EdDSA). lifetime: 1 second to 1 day; role: the most it may do; nonce: login_challenge() of the transaction that will use it. Writes tenant_events. For operators. Errors: 22004; 22023 lifetime, nonce or role; 55000 there is no signing key; P0002 no such user of an open tenant.';

@@ -148,7 +148,7 @@ BEGIN
     ok := broken IS NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.verify_log(uuid) IS 'Reads a tenant''s log, its events, runs and decisions again and says in one row whether they are as they were written: ok; entries of both chains, of which adopted (older than the log); decisions read, decisions_dropped by drop_decisions_before(); and the first that is broken: broken (the table), broken_id (event_id, run_id or property_id), broken_run (its run), expected and actual (digests, or no row). Whoever can write the tables past row security can also write a chain anew: keep log_head() elsewhere. For operators (any tenant) and for the admins of the tenant in context (NULL or its id). Errors: 42501 another tenant; P0002 no such tenant.';
+COMMENT ON FUNCTION stormops.verify_log(uuid) IS 'Reads a tenant''s events, runs and decisions again and compares them with its log, in one row: ok, entries, adopted, decisions, decisions_dropped; and the first fault: broken, broken_id, broken_run, expected, actual. Operators: any tenant; admins: their own. It cannot show a chain written anew: keep log_head() elsewhere. Errors: 42501 another tenant; P0002 no such tenant.';
 
 CREATE FUNCTION stormops.log_head(tenant_id uuid DEFAULT NULL, OUT log text, OUT entry bigint, OUT hash text) RETURNS SETOF record
     LANGUAGE plpgsql STABLE SECURITY DEFINER

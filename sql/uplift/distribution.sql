@@ -146,7 +146,7 @@ BEGIN
     FROM stormops.drift_verdict(this.scores, other.scores, alpha, tolerance, design_effect) AS v;
 END
 $$;
-COMMENT ON FUNCTION stormops.check_uplift_distribution(uuid, text, double precision, double precision, double precision) IS 'How a storm''s scores are distributed, and whether that moved against the reference (uplift_reference()). One row: n, mean with 95 % interval, sd, quantiles; mean_out_of_band: the fixed rule, mean below 0.10 or above 0.30; drift_detected, severity and statistics as drift_verdict(), shifts in units of uplift. severity new_model: no scores of this model to compare with; set_baseline() or the next storm gives some. design_effect: score_design_effect() of the storm, taken for both sides; 1 takes neighbours as independent. Errors: 0B000; 22004; 22023 alpha, tolerance, design_effect; P0002 no such storm or baseline.';
+COMMENT ON FUNCTION stormops.check_uplift_distribution(uuid, text, double precision, double precision, double precision) IS 'How a storm''s scores are distributed and whether that moved, in one row: n, mean with 95 % interval, sd, quantiles; mean_out_of_band (mean below 0.10 or above 0.30); drift_detected, severity and statistics as drift_verdict(); new_model: nothing to compare with. Errors: 0B000 no tenant; 22004; 22023 alpha, tolerance or design_effect; P0002 no such storm or baseline.';
 
 CREATE FUNCTION stormops.score_design_effect(
     storm_id uuid, OUT n bigint, OUT clusters bigint, OUT design_effect double precision, OUT few_clusters boolean
@@ -192,7 +192,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops.score_design_effect(uuid) IS 'By how much a storm''s scores say less than as many independent ones, since those of one neighbourhood (0.01 degree) are alike: the variance of their mean by neighbourhoods (CR1) over the plain one, at least 1; NULL of fewer than two, and of equal scores. n scores, the latest of each property, of the model that scored last; clusters: neighbourhoods, and properties without coordinates. few_clusters: below 30 it is too small. For check_uplift_distribution(design_effect => …). Errors: 0B000; 22004; P0002.';
+COMMENT ON FUNCTION stormops.score_design_effect(uuid) IS 'How much less a storm''s scores tell than independent ones, since neighbours (0.01 degree) are alike: a factor of at least 1 for check_uplift_distribution(design_effect => ...); NULL for fewer than two neighbourhoods or equal scores. n scores, clusters; few_clusters: fewer than 30, the factor is too small. Errors: 0B000 no tenant; 22004; P0002 no such storm.';
 
 CREATE FUNCTION stormops.uplift_drift(
     storm_id uuid, baseline text DEFAULT NULL,

@@ -38,7 +38,7 @@ CREATE AGGREGATE stormops.uplift_agg(score double precision, treated boolean, ou
     COMBINEFUNC = stormops_internal.trial_combine, SERIALFUNC = stormops_internal.trial_serialize, DESERIALFUNC = stormops_internal.trial_deserialize,
     PARALLEL = safe
 );
-COMMENT ON AGGREGATE stormops.uplift_agg(double precision, boolean, double precision, double precision) IS 'Treated and untreated cases as a state to ask: uplift_metrics(), qini(), auuc(), uplift_at(), rate(), curve(), bins(). outcome: 0 or 1, or an amount; propensity: P(treated) of the case, whether it was or not. A case with a NULL, NaN, infinity or number of 1e100 and more, or whose treatment was not left to chance (propensity not inside 0 to 1), is counted and left out. 24 bytes a row, up to stormops.max_aggregate_rows. Never NULL: without rows, an empty state. Errors: 54000 more rows; 53200.';
+COMMENT ON AGGREGATE stormops.uplift_agg(double precision, boolean, double precision, double precision) IS 'Collects cases for uplift_metrics(), qini(), auuc(), uplift_at(), rate(), curve(), bins(). outcome: 0 or 1, or an amount; propensity: P(treated) of the case, treated or not. NULL, NaN, infinite or huge (1e100) values, and propensities not inside 0 to 1, are counted and left out. 24 bytes a row. Errors: 53200 out of memory; 54000 more than stormops.max_aggregate_rows.';
 
 CREATE AGGREGATE stormops.rollup(sketch stormops.uplift_sketch) (
     SFUNC = stormops_internal.trial_merge, STYPE = internal, FINALFUNC = stormops_internal.trial_finish,
@@ -53,7 +53,7 @@ COMMENT ON FUNCTION stormops.n(stormops.uplift_sketch) IS 'How many cases.';
 
 CREATE FUNCTION stormops.qini(sketch stormops.uplift_sketch) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'trial_qini_wrapper';
-COMMENT ON FUNCTION stormops.qini(stormops.uplift_sketch) IS 'Area of the Qini curve above the random line, as a share of the perfect order''s (1: perfect; 0: says nothing). NULL without events, without an arm, and of amounts.';
+COMMENT ON FUNCTION stormops.qini(stormops.uplift_sketch) IS 'Area of the Qini curve above the random line, as a share of that of the order that puts treated cases with an event first and controls with one last (0: says nothing; with few events or weights it may exceed 1). NULL without events, without an arm, and of amounts.';
 
 CREATE FUNCTION stormops.auuc(sketch stormops.uplift_sketch) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'trial_auuc_wrapper';
@@ -81,14 +81,14 @@ CREATE FUNCTION stormops.uplift_metrics(sketch stormops.uplift_sketch) RETURNS T
     calibration_error double precision, calibration_by_chance double precision, n_invalid bigint
 )
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'trial_metrics_wrapper';
-COMMENT ON FUNCTION stormops.uplift_metrics(stormops.uplift_sketch) IS 'One row. status: ok, equal_scores, or why there is no estimate (no_rows, no_treatment, no_control, no_events, all_events). small_sample: fewer than 200 cases or 10 events in an arm; do not trust the errors. weighted: propensities differ, so cases count by their inverse. uplift: all cases; uplift_at_10, 20, 30: the best. qini_area: over n squared. autoc, rate_qini as rate(). slope, intercept of effect on score: 1 and 0 if calibrated. calibration_error: mean distance of score and effect over ten bins; calibration_by_chance: what chance makes of it in a calibrated model. _se: standard errors, NULL where nothing varies. n_invalid: cases that were left out.';
+COMMENT ON FUNCTION stormops.uplift_metrics(stormops.uplift_sketch) IS 'What the scores were worth, in one row: status (ok, equal_scores, no_rows, no_treatment, no_control, no_events, all_events), n, uplift (all cases), uplift_at_10, 20, 30 (the best), qini_area, autoc, rate_qini, slope, intercept, calibration_error. *_se: standard errors; where few of a weighted arm carry the estimate, no less than the chances of treatment lead one to expect. small_sample: do not trust them. n_invalid: cases left out.';
 
 CREATE FUNCTION stormops.curve(sketch stormops.uplift_sketch, points integer DEFAULT 100) RETURNS TABLE (
     share double precision, n bigint, qini double precision, qini_random double precision,
     uplift double precision, gain double precision, gain_random double precision
 )
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'trial_points_wrapper';
-COMMENT ON FUNCTION stormops.curve(stormops.uplift_sketch, integer) IS 'Points of the curves, from share 0 to 1 of the cases, the best first: qini, qini_random (the line of a random order), uplift (difference of rates so far), gain = uplift * n, gain_random. Without weights qini counts events won among the treated. No row where an arm is missing. Error: 22023 points not 1 to 10000.';
+COMMENT ON FUNCTION stormops.curve(stormops.uplift_sketch, integer) IS 'Points of the curves, from share 0 to 1 of the cases, the best first: qini, qini_random (the line of a random order), uplift (difference of rates so far), gain = uplift * n, gain_random. Without weights qini counts events won among the treated. No row where an arm is missing. Error: 22023 points not 1 to 10,000.';
 
 CREATE FUNCTION stormops.bins(sketch stormops.uplift_sketch, bins integer DEFAULT 10) RETURNS TABLE (
     bin integer, n bigint, treated bigint, control bigint, mean_score double precision, treated_rate double precision,

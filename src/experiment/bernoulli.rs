@@ -2,7 +2,8 @@
 //! too small for the asymptotic one.
 
 use super::proportions::Arm;
-use statrs::function::gamma::ln_gamma;
+use crate::statistics::dirichlet;
+use crate::statistics::halving::edge;
 
 /// Concentration of the prior about each rate, best at `planned_n` leads in the arm.
 fn concentration(planned_n: f64, alpha: f64) -> f64 {
@@ -13,12 +14,7 @@ fn concentration(planned_n: f64, alpha: f64) -> f64 {
 /// ln of the evidence against the rate p: a martingale if p is the truth.
 fn ln_evidence(arm: Arm, p: f64, concentration: f64) -> f64 {
     let (x, failed) = (arm.converted as f64, (arm.n - arm.converted) as f64);
-    let (a, b) = (concentration * p, concentration * (1.0 - p));
-    if a <= 0.0 || b <= 0.0 {
-        return f64::INFINITY; // halving has come to 0 or 1 itself, which one conversion or one failure rules out
-    }
-    let ln_beta = |a: f64, b: f64| ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b);
-    ln_beta(a + x, b + failed) - ln_beta(a, b) - x * p.ln() - failed * (-p).ln_1p()
+    dirichlet::ln_evidence(&[(x, p), (failed, 1.0 - p)], concentration)
 }
 
 /// Every rate against which the evidence stays below 1 / alpha.
@@ -26,19 +22,8 @@ pub fn interval(arm: Arm, planned_n: f64, tuned_for: f64, alpha: f64) -> (f64, f
     let concentration = concentration(planned_n, tuned_for);
     let inside = |p: f64| ln_evidence(arm, p, concentration) < -alpha.ln();
     let rate = arm.rate();
-    let edge = |mut within: f64, mut without: f64| {
-        for _ in 0..60 {
-            let middle = (within + without) / 2.0;
-            if inside(middle) {
-                within = middle;
-            } else {
-                without = middle;
-            }
-        }
-        without
-    };
-    let low = if arm.converted == 0 { 0.0 } else { edge(rate, 0.0) };
-    let high = if arm.converted == arm.n { 1.0 } else { edge(rate, 1.0) };
+    let low = if arm.converted == 0 { 0.0 } else { edge(rate, 0.0, inside).1 };
+    let high = if arm.converted == arm.n { 1.0 } else { edge(rate, 1.0, inside).1 };
     (low, high)
 }
 
@@ -55,13 +40,8 @@ pub fn p_value(treated: Arm, control: Arm, planned_n: f64, tuned_for: f64) -> f6
         let (low, high) = difference(treated, control, planned_n, tuned_for, ln_level.exp());
         low > 0.0 || high < 0.0
     };
-    let (mut small, mut large) = (-700.0, 0.0);
     if !rejected(-1e-6) {
         return 1.0;
     }
-    for _ in 0..40 {
-        let middle = (small + large) / 2.0;
-        if rejected(middle) { large = middle } else { small = middle }
-    }
-    large.exp()
+    edge(-1e-6, -700.0, rejected).0.exp()
 }

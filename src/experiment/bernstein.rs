@@ -1,7 +1,8 @@
 //! The empirical-Bernstein confidence sequence of an average effect on bounded outcomes (Howard, Ramdas, McAuliffe and
 //! Sekhon 2021, gamma-exponential mixture): holds at every look and every size, without any limit theorem.
 
-use statrs::function::gamma::{gamma_lr, ln_gamma};
+use crate::statistics::gamma::{deviance, lower, stirling_error};
+use crate::statistics::halving::edge;
 
 /// What cases in the order of their assignment have said so far. The order of fields is that of the SQL array.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +20,10 @@ pub struct BoundedLift {
 }
 
 pub const NUMBERS: usize = 8;
+/// Beyond it one more would not count.
+const MOST_CASES: f64 = (1u64 << 53) as f64;
+/// One over its square is a number still.
+pub const LEAST_CHANCE: f64 = 1e-100;
 
 impl Default for BoundedLift {
     fn default() -> Self {
@@ -37,18 +42,20 @@ impl BoundedLift {
         [n, sum, variation, treated_n, treated_sum, control_n, control_sum, least_chance]
     }
 
-    /// Whether cases can have left these numbers.
+    /// Whether cases can have left these numbers: no more than can be counted, none further from its prediction than
+    /// one over the least chance.
     pub fn is_sound(&self) -> bool {
         let counts = [self.n, self.treated_n, self.control_n];
         let sums = [(self.treated_sum, self.treated_n), (self.control_sum, self.control_n)];
-        counts.iter().all(|n| *n >= 0.0 && n.fract() == 0.0 && n.is_finite())
+        let furthest = 1.0 / self.least_chance;
+        let most = self.n * (1.0 + 1e-9);
+        counts.iter().all(|n| *n >= 0.0 && n.fract() == 0.0 && *n <= MOST_CASES)
             && self.treated_n + self.control_n == self.n
             && sums.iter().all(|(sum, n)| *sum >= 0.0 && sum <= n)
-            && self.sum.is_finite()
+            && (LEAST_CHANCE..=0.5).contains(&self.least_chance)
+            && self.sum.abs() <= most * (1.0 + furthest)
             && self.variation >= 0.0
-            && self.variation.is_finite()
-            && self.least_chance > 0.0
-            && self.least_chance <= 0.5
+            && self.variation <= most * furthest * furthest
     }
 
     /// Takes in the next case: an outcome from 0 to 1, and its chance of being treated, inside 0 to 1.
@@ -87,7 +94,7 @@ impl BoundedLift {
     pub fn interval(&self, plan: Plan) -> Option<(f64, f64)> {
         let lift = self.lift()?;
         let radius = self.mixture(plan).bound(self.variation, -(plan.alpha / 2.0).ln()) / self.n;
-        Some(((lift - radius).max(-1.0), (lift + radius).min(1.0)))
+        Some(((lift - radius).clamp(-1.0, 1.0), (lift + radius).clamp(-1.0, 1.0)))
     }
 
     /// ln of the evidence that the effect is above 0.
@@ -114,50 +121,44 @@ pub struct Plan {
 struct Mixture {
     rho: f64,
     scale: f64,
-    constant: f64,
 }
 
 impl Mixture {
     fn new(planned: f64, alpha: f64, scale: f64) -> Self {
         let spent = -2.0 * (2.0 * alpha).ln();
-        let rho = planned / (spent + (1.0 + spent).ln());
-        let a = rho / (scale * scale);
-        Self { rho, scale, constant: a * a.ln() - ln_gamma(a) - gamma_lr(a, a).ln() }
+        Self { rho: planned / (spent + (1.0 + spent).ln()), scale }
     }
 
     /// ln of the evidence that a sum has at a variation.
+    ///
+    /// By the paper it is ln of ρ^ρ / (Γ(ρ) P(ρ, ρ)) · Γ(a) P(a, x) / x^a · e^(x - ρ), with ρ and a = ρ + variation in
+    /// squares of the scale and x = a + sum in scales. Stirling's formula takes out what cancels.
     fn ln_value(&self, sum: f64, variation: f64) -> f64 {
         let square = self.scale * self.scale;
-        let (a, moved) = ((variation + self.rho) / square, (self.scale * sum + variation) / square);
-        let x = moved + self.rho / square;
+        let (rho, a) = (self.rho / square, (variation + self.rho) / square);
+        let x = a + sum / self.scale;
         if x <= 0.0 {
             return f64::NEG_INFINITY; // as far on the other side as a sum can be
         }
-        self.constant + ln_gamma(a) + gamma_lr(a, x).ln() - a * x.ln() + moved
+        deviance(a, x) + (rho / a).ln() / 2.0 + stirling_error(a) - stirling_error(rho)
+            + (lower(a, x) / lower(rho, rho)).ln()
     }
 
     /// The sum at which that evidence reaches a threshold.
     fn bound(&self, variation: f64, threshold: f64) -> f64 {
-        let (mut low, mut high) = (0.0, variation.max(1.0));
-        while self.ln_value(high, variation) < threshold && high < 1e300 {
+        let reached = |sum: f64| self.ln_value(sum, variation) >= threshold;
+        let mut high = variation.max(1.0);
+        while !reached(high) && high < 1e300 {
             high *= 2.0;
         }
-        for _ in 0..60 {
-            let middle = (low + high) / 2.0;
-            if self.ln_value(middle, variation) < threshold {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        high
+        edge(high, 0.0, reached).0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::uplift::fixture::Draws;
+    use crate::statistics::draws::Draws;
 
     const PLAN: Plan = Plan { alpha: 0.05, planned_n: 50.0, outcome_variance: 0.16, least_chance: 0.5 };
 

@@ -1,8 +1,10 @@
 //! All that two arms' counts say of each other. Every case has an answer and a status: no arm, no conversions, three
 //! leads. An estimate that is not there is None, never a made-up zero.
 
-use super::proportions::{Arm, SMALL, fisher, newcombe, pooled_z};
-use super::{bayes, bernoulli, boschloo, normal, power, relative, score, sequential};
+use super::proportions::{Arm, SMALL, fisher, lift, newcombe, pooled_z};
+use super::{bayes, bernoulli, boschloo, one_sided, power, relative, score, sequential};
+use crate::statistics::halving::Halving;
+use crate::statistics::normal;
 
 /// What a comparison is judged by.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +81,7 @@ pub fn compare(treated: Arm, control: Arm, plan: Plan) -> Comparison {
 
 fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
     let critical = normal::upper(plan.alpha / 2.0);
-    let lift = treated.rate() - control.rate();
+    let lift = lift(treated, control);
     let large = treated.is_large() && control.is_large();
     let (p, method) = match pooled_z(treated, control).filter(|_| large) {
         Some(z) => (normal::two_sided(z), "z"),
@@ -87,7 +89,7 @@ fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
     };
     let looks = if large && treated.n + control.n >= 100 { asymptotic } else { exact };
     let looks = looks(treated, control, plan);
-    let tails = score::tails(treated, control, plan.promised);
+    let tails = one_sided::tails(treated, control, plan.promised);
     let verdict = verdict(tails, plan.alpha);
     let more_leads = match verdict {
         Verdict::Inconclusive => more_leads(treated, control, plan),
@@ -115,7 +117,7 @@ fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
     }
 }
 
-fn verdict(tails: score::Tails, alpha: f64) -> Verdict {
+fn verdict(tails: one_sided::Tails, alpha: f64) -> Verdict {
     match (tails.as_low < alpha, tails.as_high < alpha) {
         (true, _) => Verdict::Anomaly,
         (_, true) => Verdict::Ok,
@@ -134,11 +136,11 @@ fn more_leads(treated: Arm, control: Arm, plan: Plan) -> Option<u64> {
         return Some(more);
     }
     let times = |arm: Arm, k: u64| Arm { converted: arm.converted * k, n: arm.n * k };
-    let decides = |k: &u64| {
-        let tails = score::tails(times(treated, *k), times(control, *k), plan.promised);
+    let decides = |k: u64| {
+        let tails = one_sided::tails(times(treated, k), times(control, k), plan.promised);
         verdict(tails, plan.alpha) != Verdict::Inconclusive
     };
-    let enough = (2..=MOST_TIMES).find(decides)?;
+    let enough = (2..MOST_TIMES + 1).first_where(decides)?;
     Some((enough - 1) * (treated.n + control.n))
 }
 
@@ -151,7 +153,7 @@ struct Looks {
 }
 
 fn asymptotic(treated: Arm, control: Arm, plan: Plan) -> Looks {
-    let lift = treated.rate() - control.rate();
+    let lift = lift(treated, control);
     let (se, n) = ((treated.variance() + control.variance()).sqrt(), (treated.n + control.n) as f64);
     let rho = sequential::rho(plan.planned_n, plan.alpha);
     let half = sequential::half_width(se, n, rho, plan.alpha);

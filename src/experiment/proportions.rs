@@ -1,6 +1,7 @@
 //! One arm and two: the pooled z test, Fisher's exact test, Wilson's and Newcombe's intervals.
 
-use statrs::function::gamma::ln_gamma;
+use crate::statistics::halving::Halving;
+use crate::statistics::hypergeometric::Hypergeometric;
 
 /// Below so many leads an arm is judged by exact tests.
 pub const SMALL: u64 = 30;
@@ -34,93 +35,45 @@ impl Arm {
     }
 }
 
+/// Whether more than half of both arms converted: then rates are counted by those that did not, since a number near 1
+/// keeps fewer digits than one near 0.
+pub fn mostly_convert(treated: Arm, control: Arm) -> bool {
+    treated.converted + control.converted > (treated.n + control.n) / 2
+}
+
+/// The difference of the rates.
+pub fn lift(treated: Arm, control: Arm) -> f64 {
+    let failed = |arm: Arm| (arm.n - arm.converted) as f64 / arm.n as f64;
+    if mostly_convert(treated, control) { failed(control) - failed(treated) } else { treated.rate() - control.rate() }
+}
+
 /// The pooled z of a difference of two proportions; None if neither or both arms converted throughout.
 pub fn pooled_z(treated: Arm, control: Arm) -> Option<f64> {
     let (n1, n0) = (treated.n as f64, control.n as f64);
     let p = (treated.converted + control.converted) as f64 / (n1 + n0);
     let variance = p * (1.0 - p) * (1.0 / n1 + 1.0 / n0);
-    (variance > 0.0).then(|| (treated.rate() - control.rate()) / variance.sqrt())
+    (variance > 0.0).then(|| lift(treated, control) / variance.sqrt())
 }
 
-fn ln_choose(n: u64, k: u64) -> f64 {
-    ln_gamma(n as f64 + 1.0) - ln_gamma(k as f64 + 1.0) - ln_gamma((n - k) as f64 + 1.0)
-}
+/// What the logarithms of two chances may differ by and be the same: the tolerance of scipy.stats.fisher_exact.
+const SAME: f64 = 1e-7;
 
 /// Fisher's exact test, two-sided: the probability, given the margins, of all tables at most as likely as this one.
 ///
 /// The hypergeometric distribution is log-concave, so those tables are two tails. Their sums stop where the terms
 /// vanish: the cost is a few standard deviations, not the number of leads.
 pub fn fisher(treated: Arm, control: Arm) -> f64 {
-    let total = treated.converted + control.converted;
-    let (low, high) = (total.saturating_sub(control.n), total.min(treated.n));
-    let ln_p =
-        |k: u64| ln_choose(treated.n, k) + ln_choose(control.n, total - k) - ln_choose(treated.n + control.n, total);
-    let observed = ln_p(treated.converted);
-    let no_likelier = |k: u64| ln_p(k) <= observed + 1e-7; // the tolerance of scipy.stats.fisher_exact
-    let mode = ((treated.n + 1) as f64 * (total + 1) as f64 / (treated.n + control.n + 2) as f64) as u64;
-    let mode = mode.clamp(low, high);
-    // The ends of the two tails nearest the mode: by halving, on the sides where the terms rise and fall.
-    let below = (low..mode).last_where(&no_likelier);
-    let above = (mode + 1..high + 1).first_where(&no_likelier);
+    let tables = Hypergeometric { marked: treated.n, others: control.n, drawn: treated.converted + control.converted };
+    let observed = tables.ln_chance(treated.converted);
+    let no_likelier = |k: u64| tables.ln_chance(k) <= observed + SAME;
+    let mode = tables.mode();
     if no_likelier(mode) {
         return 1.0;
     }
-    let ratio_up = |k: u64| {
-        // p(k + 1) / p(k)
-        let (k, n1, n0, total) = (k as f64, treated.n as f64, control.n as f64, total as f64);
-        (n1 - k) * (total - k) / ((k + 1.0) * (n0 - total + k + 1.0))
-    };
-    let mut sum = 0.0;
-    if let Some(start) = below {
-        let mut term = ln_p(start).exp();
-        for k in (low..=start).rev() {
-            sum += term;
-            if k == low || term < sum * 1e-18 {
-                break;
-            }
-            term /= ratio_up(k - 1);
-        }
-    }
-    if let Some(start) = above {
-        let mut term = ln_p(start).exp();
-        for k in start..=high {
-            sum += term;
-            if k == high || term < sum * 1e-18 {
-                break;
-            }
-            term *= ratio_up(k);
-        }
-    }
-    sum.min(1.0)
-}
-
-/// A search by halving in a range where a condition changes once.
-pub trait Halving {
-    /// The last place of a condition that holds first and then no more.
-    fn last_where(self, holds: &impl Fn(u64) -> bool) -> Option<u64>;
-    /// The first place of a condition that holds from somewhere on.
-    fn first_where(self, holds: &impl Fn(u64) -> bool) -> Option<u64>;
-}
-
-impl Halving for std::ops::Range<u64> {
-    fn last_where(self, holds: &impl Fn(u64) -> bool) -> Option<u64> {
-        let start = self.start;
-        let end = self.clone().first_where(&|k| !holds(k)).unwrap_or(self.end);
-        (end > start).then(|| end - 1)
-    }
-
-    fn first_where(mut self, holds: &impl Fn(u64) -> bool) -> Option<u64> {
-        let end = self.end;
-        while self.start < self.end {
-            let middle = self.start + (self.end - self.start) / 2;
-            if holds(middle) {
-                self.end = middle;
-            } else {
-                self.start = middle + 1;
-            }
-        }
-        (self.start < end).then_some(self.start)
-    }
+    // The ends of the two tails nearest the mode: by halving, on the sides where the terms rise and fall.
+    let below = (tables.least()..mode).last_where(no_likelier).map_or(0.0, |k| tables.falling(k));
+    let above = (mode + 1..tables.most() + 1).first_where(no_likelier).map_or(0.0, |k| tables.rising(k));
+    (below + above).min(1.0)
 }
 
 /// Wilson's score interval of a rate.

@@ -2,7 +2,9 @@
 
 use super::compare::{Plan, Status, compare};
 use super::proportions::{Arm, fisher, newcombe, pooled_z};
-use super::{normal, score, sequential};
+use super::{score, sequential};
+use crate::statistics::draws::Draws;
+use crate::statistics::normal;
 
 const PLAN: Plan = Plan { alpha: 0.05, promised: 0.05, planned_n: 5000.0 };
 
@@ -56,23 +58,10 @@ fn a_missing_arm_is_a_status() {
     assert!(Arm::new(4, 3).is_none());
 }
 
-/// Numbers in [0, 1), the same in every run (splitmix64).
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
 /// Share of replays, with nothing to find, in which one of sixty looks finds something: by the fixed-horizon z and by
 /// the always-valid p.
 fn false_alarms(look: impl Fn(&mut Draws, u32, &mut [u64; 4])) -> (f64, f64) {
-    let mut draws = Draws(20_260_101);
+    let mut draws = Draws::new(20_260_101);
     let rho = sequential::rho(6000.0, 0.05);
     let (mut fixed, mut valid) = (0, 0);
     for _ in 0..500 {

@@ -1,7 +1,6 @@
 //! Sample-ratio mismatch: are the arms as large as their weights say?
 
-use statrs::distribution::{ChiSquared, ContinuousCDF};
-use statrs::function::gamma::ln_gamma;
+use crate::statistics::{chi_square, dirichlet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -44,15 +43,8 @@ pub fn sample_ratio(counts: &[u64], weights: &[f64]) -> Option<SampleRatio> {
     let arms: Vec<(f64, f64)> = arms.iter().map(|(c, w)| (*c, w / whole)).collect();
     let df = arms.len() as f64 - 1.0;
     let chi2: f64 = if n == 0.0 { 0.0 } else { arms.iter().map(|(c, w)| (c - n * w).powi(2) / (n * w)).sum() };
-    let p = ChiSquared::new(df).map_or(1.0, |distribution| distribution.sf(chi2));
-    let ln_bayes_factor = ln_gamma(CONCENTRATION) - ln_gamma(CONCENTRATION + n)
-        + arms
-            .iter()
-            .map(|(c, w)| {
-                let prior = CONCENTRATION * w;
-                ln_gamma(prior + c) - ln_gamma(prior) - c * w.ln()
-            })
-            .sum::<f64>();
+    let p = chi_square::sf(chi2, arms.len() - 1).unwrap_or(1.0);
+    let ln_bayes_factor = dirichlet::ln_evidence(&arms, CONCENTRATION);
     let deviation = if n == 0.0 { 0.0 } else { arms.iter().map(|(c, w)| (c / n - w).abs()).fold(0.0, f64::max) };
     let verdict = if arms.iter().any(|(_, w)| n * w < 8.0) {
         Verdict::TooFew

@@ -5,7 +5,7 @@
 //! s² (h + Σ c_w² / n_w): h days' own noise, and that of each mean (n_w days seen, c_w to come), with Student's t of
 //! n - k degrees of freedom for k means (Montgomery and Runger, Applied Statistics and Probability for Engineers, 11-6).
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use crate::statistics::student;
 
 const WEEK: usize = 7;
 
@@ -37,10 +37,10 @@ pub fn forecast(daily: &[f64], days_left: usize, confidence: f64) -> Option<Fore
     let squares: f64 =
         daily.iter().enumerate().map(|(place, value)| (value - mean(group_of_past(place))).powi(2)).sum();
     let df = daily.len() as f64 - groups as f64;
-    let interval = StudentsT::new(0.0, 1.0, df).ok().filter(|_| df >= 1.0).map(|t| {
+    let interval = (df >= 1.0).then(|| {
         let of_means: f64 = (0..groups).map(|group| to_come[group].powi(2) / n[group]).sum();
         let sd = (squares / df * (days_left as f64 + of_means)).sqrt();
-        let reach = t.inverse_cdf(f64::midpoint(1.0, confidence)) * sd;
+        let reach = student::upper((1.0 - confidence) / 2.0, df) * sd;
         ((expected - reach).max(0.0), expected + reach)
     });
     Some(Forecast { expected, interval, method })

@@ -1,6 +1,6 @@
 //! The decision rule of a risk attitude.
 
-use statrs::distribution::{ContinuousCDF, Normal};
+use crate::statistics::normal;
 
 /// How many standard deviations of its uncertainty a score is moved before it is compared with
 /// the break-even uplift.
@@ -9,7 +9,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 /// score + z * sd >= breakeven for z = the (1 - confidence) quantile of N(0, 1). Since z falls
 /// as confidence rises, what a stricter mode treats a laxer one treats too.
 pub fn attitude(confidence: f64) -> Option<f64> {
-    (confidence > 0.0 && confidence < 1.0).then(|| Normal::standard().inverse_cdf(1.0 - confidence))
+    (confidence > 0.0 && confidence < 1.0).then(|| normal::quantile(1.0 - confidence))
 }
 
 #[cfg(test)]

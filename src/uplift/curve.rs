@@ -2,8 +2,8 @@
 //! equal scores.
 
 use super::ranking::{Arm, Ranking};
-use super::sum::Sum;
 use super::trial::Case;
+use crate::statistics::sum::Sum;
 
 /// The best so many cases: both arms.
 #[derive(Clone, Copy, Default)]

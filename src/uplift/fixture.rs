@@ -1,22 +1,8 @@
-//! Rows for tests, the same on every machine: made by the 64-bit linear congruential generator of
-//! Knuth's MMIX (a = 6364136223846793005, c = 1442695040888963407), whose upper 53 bits are a
-//! number in [0, 1). The references were computed in Python on the same rows.
+//! Rows for tests, the same on every machine. The references were computed in Python on the same rows.
 
 use super::scores::Scores;
 use super::trial::Trial;
-
-pub struct Draws(u64);
-
-impl Draws {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
+use crate::statistics::draws::Draws;
 
 /// Scores around `center` with ties: the mean of four draws, to three digits.
 pub fn scores(seed: u64, n: usize, center: f64) -> Scores<'static> {

@@ -186,7 +186,7 @@ impl PageHinkley {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::uplift::fixture::Draws;
+    use crate::statistics::draws::Draws;
 
     /// 3,000 outcomes at a rate of 0.1, 3,000 at 0.2, 2,000 at 0.05.
     pub fn outcomes() -> Vec<f64> {

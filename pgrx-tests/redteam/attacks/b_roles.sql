@@ -61,11 +61,11 @@ SELECT m.member::regrole FROM pg_auth_members AS m WHERE 'stormops_owner'::regro
 
 --# 40 | OPS | superuser | rows=0 | naive skips
 -- Nobody with use is outside row security, or can make roles that are.
-SELECT r.rolname FROM stormops_internal.usage_grants AS g JOIN pg_roles AS r ON pg_has_role(g.grantee, r.oid, 'MEMBER') WHERE r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolreplication;
+SELECT r.rolname FROM stormops_internal.granted_roles() AS g JOIN pg_roles AS r ON pg_has_role(g.grantee, r.oid, 'MEMBER') WHERE r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolreplication;
 
 --# 40b | OPS | superuser | rows=0 | naive skips
 -- The context is set by trusted applications only.
-SELECT a.grantee::regrole FROM pg_parameter_acl AS p, aclexplode(p.paracl) AS a WHERE p.parname LIKE 'app.current%' AND a.grantee <> 10 AND a.grantee NOT IN (SELECT g.grantee FROM stormops_internal.usage_grants AS g WHERE g.kind = 'trusted_app');
+SELECT a.grantee::regrole FROM pg_parameter_acl AS p, aclexplode(p.paracl) AS a WHERE p.parname LIKE 'app.current%' AND a.grantee <> 10 AND a.grantee NOT IN (SELECT g.grantee FROM stormops_internal.granted_roles() AS g WHERE g.kind = 'trusted_app');
 
 --# 41 | S1 | app, tapp | refused 42501 | naive holds
 -- Triggers and references stay on.

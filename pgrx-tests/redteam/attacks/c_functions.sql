@@ -131,7 +131,7 @@ REVOKE USAGE ON SCHEMA stormops FROM nobody;
 
 --# 53b | OPS | superuser | rows=0 | naive skips
 -- Grants on functions are the published ones: nobody else executes one.
-SELECT p.oid::regprocedure, a.grantee FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE p.pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND a.grantee NOT IN (10, 'stormops_owner'::regrole) AND NOT EXISTS (SELECT FROM stormops_internal.usage_grants AS g JOIN stormops_internal.granted_functions() AS f ON g.kind = ANY (f.kinds) WHERE g.grantee = a.grantee AND ('stormops.' || f.signature)::regprocedure = p.oid);
+SELECT p.oid::regprocedure, a.grantee FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE p.pronamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND a.grantee NOT IN (10, 'stormops_owner'::regrole) AND NOT EXISTS (SELECT FROM stormops_internal.granted_roles() AS g JOIN stormops_internal.granted_functions() AS f ON g.kind = ANY (f.kinds) WHERE g.grantee = a.grantee AND f.signature::regprocedure = p.oid);
 
 --# 56 | S1 | app, tapp | refused 42501 | naive skips
 -- What is nobody's stays nobody's.

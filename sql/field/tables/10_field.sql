@@ -70,8 +70,8 @@ COMMENT ON COLUMN stormops.properties.external_id IS 'The tenant''s own key for 
 COMMENT ON COLUMN stormops.properties.address IS 'Postal address, 1 to 300 characters.';
 COMMENT ON COLUMN stormops.properties.longitude IS 'Degrees (WGS 84). Both coordinates or none.';
 COMMENT ON COLUMN stormops.properties.latitude IS 'Degrees (WGS 84).';
-COMMENT ON COLUMN stormops.properties.roof_style IS 'gable, hip, flat, …';
-COMMENT ON COLUMN stormops.properties.roof_material IS 'composition shingle, metal, wood shake, …';
+COMMENT ON COLUMN stormops.properties.roof_style IS 'gable, hip, flat, ...';
+COMMENT ON COLUMN stormops.properties.roof_material IS 'composition shingle, metal, wood shake, ...';
 COMMENT ON COLUMN stormops.properties.year_built IS 'Year of construction.';
 COMMENT ON COLUMN stormops.properties.roof_year IS 'Year of the present roof: its age is the storm''s year less this.';
 COMMENT ON COLUMN stormops.properties.building_value IS 'Value of the building, in the tenant''s currency.';
@@ -106,8 +106,8 @@ COMMENT ON COLUMN stormops.customer_journeys.tenant_id IS 'The tenant; defaults 
 COMMENT ON COLUMN stormops.customer_journeys.journey_id IS 'UUID of the touch; version 7 by default.';
 COMMENT ON COLUMN stormops.customer_journeys.property_id IS 'The property, of the same tenant.';
 COMMENT ON COLUMN stormops.customer_journeys.storm_id IS 'The storm that the touch belongs to, if any.';
-COMMENT ON COLUMN stormops.customer_journeys.touch IS 'What happened: call, visit, inspection, quote, conversion, …';
-COMMENT ON COLUMN stormops.customer_journeys.channel IS 'By which way: door, phone, e-mail, search, …';
+COMMENT ON COLUMN stormops.customer_journeys.touch IS 'What happened: call, visit, inspection, quote, conversion, ...';
+COMMENT ON COLUMN stormops.customer_journeys.channel IS 'By which way: door, phone, e-mail, search, ...';
 COMMENT ON COLUMN stormops.customer_journeys.direction IS 'outbound (from the tenant) or inbound.';
 COMMENT ON COLUMN stormops.customer_journeys.occurred_at IS 'When.';
 COMMENT ON COLUMN stormops.customer_journeys.value IS 'Worth of the touch in the tenant''s currency, for conversions.';

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS stormops.data_quality_metrics (
 );
 CREATE INDEX IF NOT EXISTS data_quality_metrics_table ON stormops.data_quality_metrics (tenant_id, table_name, measured_at);
 ALTER TABLE stormops.data_quality_metrics ALTER COLUMN metric_id SET DEFAULT stormops.new_id();
-COMMENT ON TABLE stormops.data_quality_metrics IS 'Measurements of a tenant''s data: freshness, volume, drift, …';
+COMMENT ON TABLE stormops.data_quality_metrics IS 'Measurements of a tenant''s data: freshness, volume, drift, ...';
 COMMENT ON COLUMN stormops.data_quality_metrics.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.data_quality_metrics.metric_id IS 'UUID; version 7 by default.';
 COMMENT ON COLUMN stormops.data_quality_metrics.table_name IS 'The table measured.';

@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS stormops.metrics (
 COMMENT ON TABLE stormops.metrics IS 'What a tenant meters. Provisioning copies default_metrics(); declare_metric() adds. A declaration never changes, so that a rollup means the same for ever.';
 COMMENT ON COLUMN stormops.metrics.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.metrics.metric_name IS 'Name: a small letter, then small letters, digits, _ and ., at most 63.';
-COMMENT ON COLUMN stormops.metrics.unit IS 'Unit of the values: call, MB, …';
+COMMENT ON COLUMN stormops.metrics.unit IS 'Unit of the values: call, MB, ...';
 COMMENT ON COLUMN stormops.metrics.aggregation IS 'What a period''s quantity is: SUM of the values, COUNT of the events, MAX value, LATEST value, or the number of UNIQUE values of a dimension.';
 COMMENT ON COLUMN stormops.metrics.unique_dimension IS 'The dimension whose different values UNIQUE counts.';
 COMMENT ON COLUMN stormops.metrics.rollup_dimensions IS 'Up to four dimensions by whose values rollups are kept, beside the rollup over all.';
@@ -51,7 +51,7 @@ CREATE OR REPLACE TRIGGER claim_keys AFTER INSERT ON stormops.tenant_usage REFER
 COMMENT ON TABLE stormops.tenant_usage IS 'Metered events, append-only, partitioned by month. Written by record_usage(), record_usages() and plain INSERT.';
 COMMENT ON COLUMN stormops.tenant_usage.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.tenant_usage.usage_id IS 'UUID; version 7 by default.';
-COMMENT ON COLUMN stormops.tenant_usage.metric_name IS 'What was used, one of the tenant''s metrics: model_call, storage_mb, …';
+COMMENT ON COLUMN stormops.tenant_usage.metric_name IS 'What was used, one of the tenant''s metrics: model_call, storage_mb, ...';
 COMMENT ON COLUMN stormops.tenant_usage.metric_value IS 'How much, exact, 0 to 1e15 with at most 20 decimal places, in the metric''s unit.';
 COMMENT ON COLUMN stormops.tenant_usage.dimensions IS 'Labels of the event, a JSON object of at most 8 kB.';
 COMMENT ON COLUMN stormops.tenant_usage.idempotency_key IS 'A key that the same event carries when it is sent again; unique within the tenant (usage_keys).';

@@ -57,7 +57,7 @@ COMMENT ON COLUMN stormops.invoices.invoice_id IS 'UUID version 7, made by the s
 COMMENT ON COLUMN stormops.invoices.kind IS 'invoice or credit_note.';
 COMMENT ON COLUMN stormops.invoices.period IS 'First day of the calendar month, UTC.';
 COMMENT ON COLUMN stormops.invoices.status IS 'draft: may be generated anew; finalized: immutable; void: was finalized and is not due.';
-COMMENT ON COLUMN stormops.invoices.invoice_number IS 'Number from finalisation on: 1, 2, 3 … without a gap over all tenants, credit notes included.';
+COMMENT ON COLUMN stormops.invoices.invoice_number IS 'Number from finalisation on: 1, 2, 3 ... without a gap over all tenants, credit notes included.';
 COMMENT ON COLUMN stormops.invoices.org_name IS 'The tenant''s name when it was generated.';
 COMMENT ON COLUMN stormops.invoices.price_book IS 'The price book that it was rated by.';
 COMMENT ON COLUMN stormops.invoices.currency IS 'ISO 4217 code.';
@@ -108,7 +108,7 @@ CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops.invoice_lin
 COMMENT ON TABLE stormops.invoice_lines IS 'Lines of invoices. Written with their invoice; fixed once it is finalized (trigger).';
 COMMENT ON COLUMN stormops.invoice_lines.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.invoice_lines.invoice_id IS 'The invoice, of the same tenant.';
-COMMENT ON COLUMN stormops.invoice_lines.line IS '1, 2, 3 …';
+COMMENT ON COLUMN stormops.invoice_lines.line IS '1, 2, 3 ...';
 COMMENT ON COLUMN stormops.invoice_lines.kind IS 'usage; included: usage that costs nothing; flat; minimum: what was missing to it; adjustment: what late events change on a closed invoice; credit.';
 COMMENT ON COLUMN stormops.invoice_lines.metric_name IS 'The metric, or the name of the charge.';
 COMMENT ON COLUMN stormops.invoice_lines.unit IS 'Unit of the quantity.';

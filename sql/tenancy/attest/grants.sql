@@ -62,8 +62,7 @@ CREATE FUNCTION stormops_internal.shipped_grants(OUT kind text, OUT object text,
     SELECT 'column', format('%s.%I', g.relation::regclass, c.name), g.grantee, g.command FROM granted AS g, unnest(g.columns) AS c (name)
     UNION ALL
     SELECT 'table', to_regclass(format('stormops.%I', v.view_name))::text, u.grantee, 'SELECT'
-    FROM usage AS u, stormops_internal.tenant_views() AS v
-    WHERE u.kind <> 'monitor'
+    FROM usage AS u JOIN stormops_internal.granted_views() AS v ON u.kind = ANY (v.kinds)
     UNION ALL
     SELECT 'function', p.oid::regprocedure::text, u.grantee, 'EXECUTE'
     FROM usage AS u JOIN stormops_internal.granted_functions() AS f ON u.kind = ANY (f.kinds)

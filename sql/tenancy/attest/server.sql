@@ -10,7 +10,7 @@ CREATE FUNCTION stormops_internal.known_bypasses(OUT fault text, OUT major integ
     AS $$
     SELECT f.fault, m.major, m.fixed_in
     FROM (VALUES
-        ('CVE-2026-120154 (ON CONFLICT … WHERE reads hidden rows)', 20, 16, 12, 7),
+        ('CVE-2026-120154 (ON CONFLICT ... WHERE reads hidden rows)', 20, 16, 12, 7),
         ('the memory faults of 2026 (CVE-2026-2003 to 2006, 6473, 14676, 16238)', 20, 16, 12, 7),
         ('CVE-2025-8713 (leaky operators on partitions)', 14, 10, 6, 0),
         ('CVE-2024-10976 (policies reused for another role)', 9, 5, 1, 0),

@@ -36,8 +36,8 @@ CREATE FUNCTION stormops_internal.attest_tables(OUT property text, OUT evidence 
     SELECT DISTINCT 'tables_registered', format('stormops.%I is missing', m.table_name)
     FROM stormops.role_matrix() AS m WHERE to_regclass(format('stormops.%I', m.table_name)) IS NULL
     UNION ALL
-    SELECT 'tables_registered', format('protected table %s is missing', p.relation)
-    FROM stormops_internal.protected() AS p WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = p.relation)
+    SELECT 'tables_registered', format('protected table %s is missing', p.name)
+    FROM stormops_internal.protected() AS p WHERE p.relation IS NULL
     UNION ALL
     SELECT 'owned_by_owner', format('%s is %s''s', c.oid::regclass, c.relowner::regrole)
     FROM pg_class AS c

@@ -91,8 +91,22 @@ CREATE TABLE IF NOT EXISTS stormops_internal.usage_grants (
     granted_at timestamptz NOT NULL DEFAULT now(),
     granted_by name NOT NULL DEFAULT current_user
 );
+-- 0.2.0: by name. An OID comes out of a dump as a number once its role is dropped, and is then another role's.
+ALTER TABLE stormops_internal.usage_grants ADD COLUMN IF NOT EXISTS role_name text;
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_attribute AS a
+        WHERE a.attrelid = 'stormops_internal.usage_grants'::regclass AND a.attname = 'grantee' AND NOT a.attisdropped
+    ) THEN
+        DELETE FROM stormops_internal.usage_grants AS g WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = g.grantee);
+        UPDATE stormops_internal.usage_grants AS g SET role_name = r.rolname FROM pg_roles AS r WHERE r.oid = g.grantee;
+        ALTER TABLE stormops_internal.usage_grants DROP COLUMN grantee, ADD PRIMARY KEY (role_name), ALTER COLUMN granted_by TYPE text;
+    END IF;
+END
+$$;
 COMMENT ON TABLE stormops_internal.usage_grants IS 'Which database role has which kind of use. Written by grant_usage() and revoke_usage().';
-COMMENT ON COLUMN stormops_internal.usage_grants.grantee IS 'The database role; its oid, so that a new role of an old name gets nothing.';
+COMMENT ON COLUMN stormops_internal.usage_grants.role_name IS 'The database role. It has use while it also holds USAGE of schema stormops, which DROP OWNED takes and a new role of the name does not have.';
 COMMENT ON COLUMN stormops_internal.usage_grants.kind IS 'app, trusted_app, operator or monitor.';
 COMMENT ON COLUMN stormops_internal.usage_grants.granted_at IS 'When it was granted.';
 COMMENT ON COLUMN stormops_internal.usage_grants.granted_by IS 'Who granted it.';

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS stormops.tenant_log (
 COMMENT ON TABLE stormops.tenant_log IS 'The chains of hashes that make tenant_events and the policy runs with their decisions tamper-evident; see verify_log(). Append-only; whoever inserts an event or a run is entered here when the transaction commits.';
 COMMENT ON COLUMN stormops.tenant_log.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN stormops.tenant_log.log IS 'events: rows of tenant_events; runs: rows of policy_runs with their decisions. Two chains, so that no run can hold up a suspension.';
-COMMENT ON COLUMN stormops.tenant_log.entry IS 'Place in the chain: 1, 2, 3, … without a gap.';
+COMMENT ON COLUMN stormops.tenant_log.entry IS 'Place in the chain: 1, 2, 3, ... without a gap.';
 COMMENT ON COLUMN stormops.tenant_log.subject_id IS 'The event_id or run_id.';
 COMMENT ON COLUMN stormops.tenant_log.adopted IS 'True: the row was older than the chain, which vouches for it only from then on.';
 COMMENT ON COLUMN stormops.tenant_log.content IS 'SHA-256 of the row''s canonical form: event_digests(), run_digests().';

@@ -1,9 +1,10 @@
 //! Before and around the comparison: sample sizes, the arms' sizes, many p-values at once.
 
 use super::plan;
-use crate::experiment::{multiplicity, power, srm};
+use crate::experiment::{power, srm};
 use crate::postgres::memory::{collected, need_for_each};
 use crate::postgres::raise::refuse;
+use crate::statistics::multiplicity;
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]

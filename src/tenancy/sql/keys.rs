@@ -1,5 +1,6 @@
 //! Keys as SQL handles them: a provider's set, and the database's own to sign with.
 
+use crate::postgres::memory::need;
 use crate::postgres::raise::refuse;
 use crate::tenancy::challenge;
 use crate::tenancy::token::{key, sign};
@@ -8,8 +9,9 @@ use pgrx::prelude::*;
 /// The keys of a JWK set that can verify tokens, or an error if one is weak or malformed.
 #[pg_extern(sql = false)]
 fn read_jwks(jwks: &str) -> TableIterator<'static, (name!(kid, String), name!(algorithm, String), name!(jwk, String))> {
+    need(jwks.len().min(key::LONGEST_SET) * 100);
     let published = key::published(jwks).unwrap_or_else(|fault| {
-        refuse(fault, "Take the provider's set as it is, from its jwks_uri; docs/login.md lists what a key must be.")
+        refuse(fault, "Take the provider's set as it is, from its jwks_uri; docs/tenancy.md lists what a key must be.")
     });
     TableIterator::new(published.into_iter().map(|key| (key.kid, key.algorithm.to_owned(), key.jwk)))
 }

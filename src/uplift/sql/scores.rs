@@ -2,11 +2,12 @@
 
 use super::aggregates::read;
 use crate::postgres::raise::{refuse, required};
+use crate::statistics::student;
 use crate::uplift::drift::{Drift, Severity};
+use crate::uplift::histogram;
 use crate::uplift::means::Moments;
 use crate::uplift::sample::Sample;
 use crate::uplift::scores::{Score, Scores};
-use crate::uplift::{histogram, p_values};
 use pgrx::prelude::*;
 
 const MOST_BINS: i32 = 1000;
@@ -83,9 +84,7 @@ fn score_describe(
     let (n, moments) = (scores.n(), scores.moments());
     let (mean, sd) = (moments.map(|moments| moments.mean), moments.and_then(Moments::sd));
     // Student's interval; none of no width.
-    let margin = sd
-        .filter(|sd| *sd > 0.0)
-        .and_then(|sd| p_values::student_quantile(0.975, n as f64 - 1.0).map(|t| t * sd / (n as f64).sqrt()));
+    let margin = sd.filter(|sd| *sd > 0.0).map(|sd| student::upper(0.025, n as f64 - 1.0) * sd / (n as f64).sqrt());
     let (distinct, most) = scores.ties();
     let q = |q| scores.quantile(q);
     TableIterator::once((

@@ -150,6 +150,8 @@ rules! {
         WHERE a.attnum > 0 AND NOT a.attisdropped AND NOT r.relispartition AND col_description(r.oid, a.attnum) IS NULL"
     the_published_lists_name_only_what_exists:
         "SELECT signature FROM stormops_internal.granted_functions() WHERE to_regprocedure(signature) IS NULL
+            OR NOT kinds <@ '{app,trusted_app,operator,monitor}' OR kinds = '{}' AND signature NOT LIKE 'stormops.%'
+        UNION ALL SELECT view_name FROM stormops_internal.granted_views() WHERE to_regclass('stormops.' || view_name) IS NULL
             OR NOT kinds <@ '{app,trusted_app,operator,monitor}' OR kinds = '{}'
         UNION ALL SELECT m.table_name || ' ' || m.command FROM stormops.role_matrix() AS m
         WHERE to_regclass('stormops.' || m.table_name) IS NULL

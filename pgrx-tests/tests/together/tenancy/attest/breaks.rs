@@ -150,7 +150,7 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
         "ALTER DEFAULT PRIVILEGES IN SCHEMA stormops GRANT SELECT ON TABLES TO nobody",
         "default privileges of postgres in stormops",
     ),
-    ("no_grant_added", "DELETE FROM stormops_internal.usage_grants WHERE grantee = 'mon'::regrole", "to mon"),
+    ("no_grant_added", "DELETE FROM stormops_internal.usage_grants WHERE role_name = 'mon'", "to mon"),
     (
         "no_foreign_definer",
         "CREATE FUNCTION public.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER
