@@ -73,3 +73,10 @@ CREATE TEMPORARY TABLE known_jobs (job text, schedule text, function name, purpo
 COMMENT ON TABLE pg_temp.known_jobs IS 'The jobs there are, each with its usual schedule (cron, UTC) and purpose.';
 CREATE TEMPORARY TABLE shipped_issues (issue text, actions text[]);
 COMMENT ON TABLE pg_temp.shipped_issues IS 'Every issue that the platform or its monitoring can raise, with what to do about it, in order. See shipped_runbook().';
+
+-- What functions set for themselves. jit = off, where the planner's costs say nothing of the work: under enable_... = off,
+-- since a plan that cannot do without costs 1e10, and all that is compiled; where rows come from functions, each taken for a
+-- thousand; in statements over the catalogue or over tenants, which are large and read little. Compiling takes 1 ms for each
+-- function of a statement, and 10 to 20 where a cost of 500,000 has it optimise, each time anew: a second, before
+-- lift_over_time() answered in 30 ms. Not where rows are read by the million and cost says so: rollup_usage(),
+-- measure_storage(), recount_rows(). What a function sets holds for all that it calls.

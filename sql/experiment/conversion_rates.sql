@@ -7,6 +7,7 @@ CREATE FUNCTION stormops_internal.decisions_of(
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    SET jit = off -- without loops its cost is beyond all measure
     AS $$
     WITH run AS MATERIALIZED (
         SELECT r.run_id, (1 - (r.parameters ->> 'holdout')::float8) * (1 - (r.parameters ->> 'exploration')::float8) AS planned_rate

@@ -47,6 +47,7 @@ CREATE FUNCTION stormops_internal.dashboard_of(
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_variable
 DECLARE
@@ -117,6 +118,7 @@ CREATE FUNCTION stormops.health_summary(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
     WITH d AS MATERIALIZED (
         SELECT stormops.get_health_dashboard($1) AS j

@@ -98,7 +98,8 @@ CREATE FUNCTION stormops_internal.judge_counts(due stormops_internal.due_expecta
         SELECT d.tenant_id, d.expectation_id, d.table_name, d.rule, d.max_age, d.threshold FROM unnest($1) AS d
         WHERE d.rule IN ('freshness', 'row_count')
     ), days AS (
-        SELECT b.tenant_id, b.table_name, (b.at AT TIME ZONE 'UTC')::date AS day, sum(b.inserted) AS inserted, max(b.last_at) AS last_at
+        SELECT b.tenant_id, b.table_name, (b.at AT TIME ZONE 'UTC')::date AS day, sum(b.inserted) AS inserted,
+            max(b.last_at) FILTER (WHERE b.last_at <= now()) AS last_at -- a clock that was ahead keeps nothing fresh
         FROM (
             SELECT c.tenant_id, c.table_name, c.bucket AS at, c.inserted, c.last_at FROM stormops.row_counts AS c
             UNION ALL

@@ -153,6 +153,8 @@ INSERT INTO pg_temp.shipped_issues (issue, actions) VALUES
         'VACUUM (FREEZE) the tables with the greatest age(relfrozenxid)']),
     ('replication_lag', ARRAY['Look at pg_stat_replication and the standby''s log', 'Drop slots that nobody reads: pg_replication_slots']),
     ('connections', ARRAY['Look at pg_stat_activity for idle sessions', 'Put a pool before the database, or raise max_connections']),
+    ('clock_put_back', ARRAY['Find why the server''s clock was ahead: the time service of its host',
+        'Health checks judge what came since by themselves; look at what else was dated then: SELECT * FROM stormops.list_invoices()']),
     ('unfolded_counts', ARRAY['SELECT stormops.fold_row_counts()', 'Check that health checks are scheduled: stormops.schedules()']),
     ('metrics_absent', ARRAY['Is the server up, and does the exporter''s log name an error?',
         'As the exporter''s role: SELECT stormops.prometheus_metrics()', 'SELECT stormops.grant_usage(role, ''monitor'')']),

@@ -20,6 +20,7 @@ CREATE FUNCTION stormops.lift_over_time(
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    SET jit = off -- without loops its cost is beyond all measure
     AS $$
     WITH run AS MATERIALIZED (
         SELECT r.run_id, r.decided_at, least(extract(epoch FROM now() - r.decided_at) / 86400,

@@ -148,8 +148,10 @@ BEGIN
         RETURN 'nothing to do on a standby';
     END IF;
     BEGIN
-        EXECUTE format('SELECT to_jsonb(r)::text FROM stormops.%I() AS r', this.function) INTO result;
-    EXCEPTION WHEN OTHERS THEN
+        EXECUTE format('SELECT CASE count(*) WHEN 1 THEN min(to_jsonb(r)::text) ELSE format(''%%s rows'', count(*)) END FROM stormops.%I() AS r',
+            this.function) INTO result;
+    -- query_canceled is not of OTHERS: a job that a timeout or an administrator cut off has failed like any other.
+    EXCEPTION WHEN OTHERS OR query_canceled THEN
         GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
         result := format('%s: %s', SQLSTATE, message);
         PERFORM stormops_internal.note_run(job, started, 'failed', result);

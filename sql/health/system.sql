@@ -3,7 +3,7 @@
 CREATE FUNCTION stormops_internal.platform_counts(
     OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT open_alerts bigint, OUT critical_alerts bigint,
     OUT unfolded_counts bigint, OUT objective_missed bigint, OUT partition_runway_days integer, OUT unpartitioned_rows boolean,
-    OUT invoices_overdue bigint, OUT dead_messages bigint, OUT late_messages bigint
+    OUT invoices_overdue bigint, OUT dead_messages bigint, OUT late_messages bigint, OUT clock_was_at timestamptz
 )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -30,6 +30,14 @@ BEGIN
         count(*) FILTER (WHERE d.state = 'pending' AND d.created_at < now() - interval '15 minutes')
     INTO dead_messages, late_messages
     FROM stormops_internal.alert_deliveries AS d JOIN stormops_internal.alert_routes AS r ON r.route_id = d.route_id WHERE d.state <> 'delivered';
+    -- A clock that was ahead and has been put back leaves times that are still to come. A minute is no jump.
+    SELECT max(t.noted_at) INTO clock_was_at
+    FROM (
+        SELECT e.judged_at AS noted_at FROM stormops.expectations AS e
+        UNION ALL SELECT p.reached_at FROM stormops_internal.health_progress AS p
+        UNION ALL SELECT j.started_at FROM stormops_internal.scheduled_jobs AS j
+    ) AS t
+    WHERE t.noted_at > now() + interval '1 minute';
     -- Where invoices are written at all: months that ended more than a week ago and have no final one.
     SELECT count(DISTINCT (r.tenant_id, r.bucket)) INTO invoices_overdue
     FROM stormops.usage_rollups AS r
@@ -56,6 +64,7 @@ CREATE FUNCTION stormops.get_system_health(
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_variable
 DECLARE

@@ -124,6 +124,7 @@ CREATE FUNCTION stormops.forecast_usage(
 ) RETURNS SETOF record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_column
 DECLARE

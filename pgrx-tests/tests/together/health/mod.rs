@@ -6,6 +6,7 @@ mod dashboard;
 mod delivery;
 mod expectations;
 mod fairness;
+mod jobs;
 mod messages;
 mod monitoring;
 mod monitoring_chain;

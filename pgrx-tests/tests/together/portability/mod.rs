@@ -1,3 +1,5 @@
-//! Dump and restore.
+//! Dump and restore, and upgrades.
 
 mod dump;
+mod life;
+mod upgrade;

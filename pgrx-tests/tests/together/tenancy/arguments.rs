@@ -31,6 +31,11 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("date[]", "'{2024-01-01}'", &["'{}'", "'{NULL}'", "'{infinity,-infinity}'"]),
     ("stormops_internal.due_expectation[]", "'{}'", &["'{NULL}'"]),
     ("stormops_internal.judgement[]", "'{}'", &["'{NULL}'"]),
+    (
+        "stormops_internal.experiment_cell",
+        "ROW(NULL, 'x', 9, 1, 0, 0, 0, NULL, 9, NULL)",
+        &["ROW(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"],
+    ),
     ("uuid[]", "ARRAY[{id}]", &["'{}'", "'{NULL}'"]),
     ("integer[]", "'{10,12}'", &["'{}'", "'{NULL}'", "'{-1,0}'", "'{{10},{12}}'", "'[0:1]={10,12}'"]),
     ("bigint[]", "'{10,12}'", &["'{}'", "'{NULL}'", "'{-1,0}'", "'{{10},{12}}'", "'[0:1]={10,12}'"]),
