@@ -28,6 +28,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.may_read(text)', '{app,trusted_app,operator}'),
     ('stormops.may_write(text)', '{app,trusted_app}'),
     ('stormops.installed()', '{app,trusted_app,operator}'),
+    ('stormops.enter_tenant(uuid,uuid)', '{trusted_app}'),
     ('stormops.login(text)', '{app,trusted_app}'),
     ('stormops.login_challenge()', '{app,trusted_app}'),
     ('stormops.issuers()', '{operator}'),

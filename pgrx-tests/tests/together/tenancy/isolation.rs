@@ -18,6 +18,7 @@ const TELL: &str = "CREATE FUNCTION pg_temp.tell(shown uuid) RETURNS boolean LAN
     END $$";
 
 fn inside(twins: &Twins) -> Client {
+    twins.db.without_guard("commands");
     let mut client = twins.db.as_role("tapp");
     enter(&mut client, twins.a);
     client.batch_execute(TELL).expect("a temporary function");
@@ -97,7 +98,10 @@ fn the_owner_is_under_the_policies_too() {
         let rows = format!("SELECT tenant_id FROM stormops.{table}");
         fails_with(tenants(&mut owner, &rows), "0B000");
         owner
-            .batch_execute(&format!("RESET ROLE; SET app.current_tenant = '{}'; SET ROLE stormops_owner", twins.a))
+            .batch_execute(&format!(
+                "RESET ROLE; SET stormops.session_tenant = on; SET app.current_tenant = '{}'; SET ROLE stormops_owner",
+                twins.a
+            ))
             .unwrap();
         assert_eq!(tenants(&mut owner, &rows).expect("rows"), vec![twins.a; twins.count(table, twins.a)], "{table}");
         owner.batch_execute("RESET ROLE; RESET app.current_tenant; SET ROLE stormops_owner").unwrap();
