@@ -8,7 +8,9 @@ fn a_job_that_is_cut_off_has_failed() {
     let db = Db::new("cut_off");
     let mut operator = db.as_role("op");
     operator
-        .batch_execute("SELECT stormops.note_schedule('health_checks', '*/15 * * * *'); SELECT stormops.run_job('health_checks')")
+        .batch_execute(
+            "SELECT stormops.note_schedule('health_checks', '*/15 * * * *'); SELECT stormops.run_job('health_checks')",
+        )
         .expect("a run");
     let last = "SELECT concat_ws(' ', outcome, detail) FROM stormops.schedules()";
     assert!(get::<String>(&mut operator, last, &[]).starts_with("ok"));
@@ -34,7 +36,8 @@ fn what_is_priced_is_metered_by_what_is_scheduled() {
     provision(&db, "Other");
     session.batch_execute("INSERT INTO storms (event_id, name) VALUES ('1', 'Hail')").expect("a row");
     let mut operator = db.as_role("op");
-    let jobs = operator.query("SELECT job FROM stormops.known_jobs()", &[]).expect("the jobs that schedule_all() takes");
+    let jobs =
+        operator.query("SELECT job FROM stormops.known_jobs()", &[]).expect("the jobs that schedule_all() takes");
     for job in jobs.iter().map(|row| row.get::<_, String>(0)) {
         operator.execute("SELECT stormops.note_schedule($1, '@daily')", &[&job]).expect("a schedule");
         operator.execute("SELECT stormops.run_job($1)", &[&job]).expect("a run");

@@ -2,4 +2,5 @@
 
 mod dump;
 mod life;
+mod settings;
 mod upgrade;
