@@ -1,3 +1,28 @@
+-- What a session set that changes how this script writes down what it made; it is set back when the script ends.
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL default_tablespace = '';
+SET LOCAL default_table_access_method = heap;
+
+-- Names and addresses of people come in every script, and messages and webhooks carry them on: in another encoding a character
+-- that it lacks fails where nobody expects it, long after CREATE EXTENSION. Who has tables already learns of it and goes on.
+DO $$
+DECLARE
+    encoding text := pg_catalog.getdatabaseencoding();
+BEGIN
+    IF encoding OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        IF pg_catalog.to_regclass('stormops.tenants') IS NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'feature_not_supported',
+                MESSAGE = pg_catalog.format('StormOps needs a database in UTF8; "%s" is in %s', pg_catalog.current_database(), encoding),
+                HINT = 'CREATE DATABASE ... TEMPLATE template0 ENCODING ''UTF8''; and install it there.';
+        END IF;
+        RAISE WARNING USING
+            MESSAGE = pg_catalog.format('StormOps needs a database in UTF8; "%s" is in %s', pg_catalog.current_database(), encoding),
+            HINT = 'Dump it, and restore it into a database made with TEMPLATE template0 ENCODING ''UTF8''.';
+    END IF;
+END
+$$;
+
 -- The one cluster-wide role: owner of the tables and of every SECURITY DEFINER function, so that
 -- a fault in one of them is never a superuser's. Nobody logs in as it and nobody is its member.
 DO $$

@@ -3,6 +3,8 @@
 CREATE FUNCTION stormops.install() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     SET client_min_messages = warning -- it skips what is there
     SET standard_conforming_strings = on
     SET jit = off -- compiling takes longer than looking
