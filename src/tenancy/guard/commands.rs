@@ -10,6 +10,7 @@
 use super::switches::Guard;
 use super::temporary::{self, Place};
 use super::tenants::{refuse_tenants, refuse_tenants_with};
+use super::transaction;
 use crate::postgres::hooks::hook_before;
 use pgrx::pg_sys::{self, NodeTag, TransactionStmtKind};
 use pgrx::prelude::*;
@@ -33,8 +34,12 @@ hook_before!(
 /// Raises an error for a command that a tenant's role may not give.
 #[pg_guard]
 unsafe extern "C-unwind" fn judge(command: *mut pg_sys::Node, context: pg_sys::ProcessUtilityContext::Type) {
+    transaction::watch();
     // SAFETY: the type tag says which node it is.
     unsafe {
+        if transaction::makes_a_relation((*command).type_) {
+            transaction::count_relation();
+        }
         match (*command).type_ {
             // A part of another command that was judged: the index of a key, say.
             _ if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND => {}

@@ -20,4 +20,5 @@ mod protect;
 mod roles;
 mod suspension;
 mod tokens;
+mod transactions;
 mod users;
