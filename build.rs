@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
         before = format!(", requires = [{name:?}]");
     }
     fs::write(Path::new(&out).join("install.rs"), lines)?;
-    for upgrade in sources.files(env!("CARGO_PKG_VERSION")).iter().skip(1) {
+    for upgrade in sources.upgrades(env!("CARGO_PKG_VERSION")) {
         let path = sql.join(&upgrade.name);
         // Writing what is there already would have cargo build anew each time.
         if fs::read_to_string(&path).ok().as_deref() != Some(&upgrade.text) {

@@ -7,11 +7,17 @@ mod bayes;
 mod bernoulli;
 mod bernstein;
 mod boschloo;
+#[cfg(test)]
+mod bounds;
 mod clusters;
 mod compare;
 mod exact;
 #[cfg(test)]
 mod goldens;
+#[cfg(test)]
+mod goldens_means;
+#[cfg(test)]
+mod levels;
 mod moments;
 mod one_sided;
 #[cfg(any(test, feature = "pg_test"))]

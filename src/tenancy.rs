@@ -17,6 +17,8 @@ mod sql;
 mod standing;
 mod token;
 
+pub use names::is_invisible;
+
 /// Defines the settings and the hooks. Called once, when the library loads.
 pub fn init() {
     settings::init();

@@ -7,6 +7,8 @@ mod bins;
 mod calibration;
 mod curve;
 mod drift;
+#[cfg(test)]
+mod drift_tests;
 mod histogram;
 mod means;
 mod ranking;
@@ -17,6 +19,7 @@ mod sql;
 mod streams;
 mod streams_state;
 mod summary;
+mod support;
 mod trial;
 
 pub use sql::init;

@@ -35,8 +35,8 @@ pub struct Sources {
     pub last: File,
     /// What `CREATE OR REPLACE` cannot change, dropped before an upgrade.
     pub retired: File,
-    /// The versions that were released: those of the install scripts that are kept in `sql/released/`.
-    pub released: Vec<String>,
+    /// The install scripts of the versions that were released, as they were; installed too, so that an upgrade can be tried.
+    pub released: Vec<File>,
 }
 
 impl Sources {
@@ -62,8 +62,9 @@ impl Sources {
         }
         let released = below(&sql.join("released"))?
             .iter()
-            .filter_map(|path| path.file_stem()?.to_str()?.strip_prefix("stormops--").map(str::to_owned))
-            .collect();
+            .filter_map(|path| path.file_name()?.to_str())
+            .map(|name| Ok(File { name: name.to_owned(), text: fs::read_to_string(sql.join("released").join(name))? }))
+            .collect::<io::Result<_>>()?;
         let (first, types, last) = (file("first.sql")?, file("types.sql")?, file("last.sql")?);
         Ok(Self { first, types, code, tables, last, retired: file("retired.sql")?, released })
     }
@@ -98,10 +99,16 @@ impl Sources {
     /// Every file that PostgreSQL reads for this version, but the control file.
     pub fn files(&self, version: &str) -> Vec<File> {
         let install = File { name: format!("stormops--{version}.sql"), text: self.install() };
-        let older = self.released.iter().filter(|released| *released != version);
-        let upgrades =
-            older.map(|released| File { name: format!("stormops--{released}--{version}.sql"), text: self.upgrade() });
-        std::iter::once(install).chain(upgrades).collect()
+        std::iter::once(install).chain(self.upgrades(version)).chain(self.released.iter().cloned()).collect()
+    }
+
+    /// The upgrade scripts, one from each released version.
+    pub fn upgrades(&self, version: &str) -> Vec<File> {
+        let from = |file: &File| {
+            let older = file.name.strip_prefix("stormops--")?.strip_suffix(".sql").filter(|older| *older != version)?;
+            Some(File { name: format!("stormops--{older}--{version}.sql"), text: self.upgrade() })
+        };
+        self.released.iter().filter_map(from).collect()
     }
 
     /// A function that gives the files of `tables/`: the script is all that an installation consists of, and an older

@@ -10,6 +10,7 @@ CREATE FUNCTION stormops_internal.experiment_units(
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    SET jit = off -- without loops its cost is beyond all measure
     AS $$
     WITH e AS MATERIALIZED (
         SELECT e.* FROM stormops.experiments AS e WHERE e.tenant_id = stormops.current_tenant() AND e.experiment_id = $1

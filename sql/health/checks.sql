@@ -23,7 +23,9 @@ CREATE FUNCTION stormops_internal.begin_watch(complete boolean) RETURNS timestam
 DECLARE
     watched_since timestamptz;
 BEGIN
-    SELECT p.reached_at - interval '10 minutes' INTO watched_since FROM stormops_internal.health_progress AS p WHERE p.task = 'storms' AND NOT complete;
+    SELECT p.reached_at - interval '10 minutes' INTO watched_since FROM stormops_internal.health_progress AS p
+    WHERE p.task = 'storms' AND NOT complete
+        AND p.reached_at <= now(); -- or the clock was ahead, and has been put back
     INSERT INTO stormops_internal.health_progress AS p (task, reached_at) VALUES ('storms', now())
     ON CONFLICT ON CONSTRAINT health_progress_pkey DO UPDATE SET reached_at = EXCLUDED.reached_at;
     RETURN coalesce(watched_since, '-infinity');
@@ -38,6 +40,7 @@ CREATE FUNCTION stormops_internal.judge_all_due(
 )
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_variable
 DECLARE

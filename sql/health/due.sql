@@ -11,9 +11,25 @@ CREATE FUNCTION stormops_internal.is_due(judged_at timestamptz, every interval) 
     -- What would be due within a minute is due, or within a tenth of its interval if that is less: a schedule calls now a
     -- little sooner and now a little later, and who is missed by a second would wait for a whole turn. In seconds, since
     -- adding what a tenant wrote, months and all, could leave the calendar.
-    SELECT $1 IS NULL OR extract(epoch FROM now() - $1) >= greatest(0.9 * extract(epoch FROM $2), extract(epoch FROM $2) - 60)
+    -- What was judged in the future was judged by a clock that has been put back since: it is due.
+    SELECT $1 IS NULL OR $1 > now() OR extract(epoch FROM now() - $1) >= greatest(0.9 * extract(epoch FROM $2), extract(epoch FROM $2) - 60)
 $$;
 COMMENT ON FUNCTION stormops_internal.is_due(timestamptz, interval) IS 'Whether an expectation that was judged then, and is to be judged that often, is due.';
+
+CREATE FUNCTION stormops_internal.judged_before(tenant_id uuid, table_name text, name text, judged_at timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT CASE
+        WHEN $4 <= now() THEN $4
+        -- By a clock that was ahead: what came since it was put back lies before that. The last time that was not ahead, of
+        -- what the expectation has measured.
+        WHEN $4 > now() THEN (
+            SELECT max(m.measured_at) FROM stormops.data_quality_metrics AS m
+            WHERE m.tenant_id = $1 AND m.table_name = $2 AND m.metric_name = $3 AND m.measured_at <= now())
+    END
+$$;
+COMMENT ON FUNCTION stormops_internal.judged_before(uuid, text, text, timestamptz) IS 'Until when an expectation''s rows are judged that was judged then, by the clock as it is now; NULL: none is.';
 
 CREATE FUNCTION stormops_internal.claim_due(scope uuid, complete boolean) RETURNS stormops_internal.due_expectation[]
     LANGUAGE plpgsql VOLATILE
@@ -24,7 +40,8 @@ DECLARE
 BEGIN
     -- Of two runs at once each takes what the other has not.
     WITH claimed AS MATERIALIZED (
-        SELECT e.tenant_id, e.expectation_id, e.table_name, e.rule, e.columns, e.lowest, e.highest, e.max_age, e.threshold, e.judged_at
+        SELECT e.tenant_id, e.expectation_id, e.table_name, e.rule, e.columns, e.lowest, e.highest, e.max_age, e.threshold,
+            CASE WHEN NOT complete THEN stormops_internal.judged_before(e.tenant_id, e.table_name, e.name, e.judged_at) END AS judged_before
         FROM stormops.expectations AS e JOIN stormops.tenants AS t ON t.tenant_id = e.tenant_id
         WHERE t.status = 'active' AND e.active AND (scope IS NULL OR e.tenant_id = scope)
             AND (complete OR stormops_internal.is_due(e.judged_at, e.every))
@@ -45,7 +62,7 @@ BEGIN
     )
     SELECT coalesce(array_agg(ROW(p.tenant_id, p.expectation_id, p.table_name, p.rule, p.columns,
         round(p.lowest, 100), round(p.highest, 100), p.max_age, p.threshold, -- a float underflows from 1e-308 on
-        CASE WHEN complete OR p.judged_at IS NULL THEN '-infinity' ELSE p.judged_at - interval '10 minutes' END,
+        coalesce(p.judged_before - interval '10 minutes', '-infinity'), -- transactions that were still open
         p.place)::stormops_internal.due_expectation), '{}')
     INTO due FROM placed AS p;
     RETURN due;

@@ -47,7 +47,7 @@ BEGIN
     INTO service_levels FROM stormops_internal.service_levels(target, days) AS l;
 END
 $$;
-COMMENT ON FUNCTION stormops.get_tenant_metrics(uuid, integer) IS 'How one tenant is served over the last days (1 to 60), in one row: events and model_calls metered, storage (MB), usage, rows, rows_added, quality, open_alerts, service_levels (seconds). Operators and monitors: any tenant; admins: their own. Errors: 0B000 no tenant; 22004; 22023 days; 42501 another tenant, not an admin; P0002 no such tenant.';
+COMMENT ON FUNCTION stormops.get_tenant_metrics(uuid, integer) IS 'How one tenant is served over the last days (1 to 60), in one row: events and model_calls metered, storage (MB), usage, rows, rows_added, quality, open_alerts, service_levels (ms). Operators and monitors: any tenant; admins: their own. Errors: 0B000 no tenant; 22004; 22023 days; 42501 another tenant, not an admin; P0002 no such tenant.';
 
 CREATE FUNCTION stormops_internal.call_levels(
     scope uuid, days integer, OUT tenant_id uuid, OUT call text, OUT calls bigint, OUT p50 numeric, OUT p95 numeric, OUT p99 numeric
@@ -116,4 +116,4 @@ BEGIN
         ORDER BY l.p95 DESC, l.p99 DESC, l.calls DESC, l.tenant_id, l.call LIMIT most;
 END
 $$;
-COMMENT ON FUNCTION stormops.slowest_calls(integer, integer) IS 'The tenants and calls that wait longest, by p95 over so many days (1 to 60): at most so many rows (1 to 1000), each as service_levels() has them. No name and no row of a tenant. For operators and monitors. Errors: 22004; 22023.';
+COMMENT ON FUNCTION stormops.slowest_calls(integer, integer) IS 'The tenants and calls that wait longest, by p95 over so many days (1 to 60): at most so many rows (1 to 1000), with calls and p50, p95, p99 in milliseconds. No name and no row of a tenant. For operators and monitors. Errors: 22004; 22023.';

@@ -12,6 +12,7 @@ COMMENT ON FUNCTION stormops.monitor_tenant() IS 'Of monitoring_samples(): name,
 CREATE FUNCTION stormops.monitor_tenant_usage(OUT tenant_id uuid, OUT metric_name text, OUT events_total bigint, OUT quantity numeric) RETURNS SETOF record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_column
 BEGIN
@@ -92,7 +93,7 @@ BEGIN
         WHERE t.status <> 'closed';
 END
 $$;
-COMMENT ON FUNCTION stormops.monitor_tenant_quality() IS 'Of monitoring_samples(): the platform''s objective, as quality_objective(): rows judged in the last 24 hours and the share that failed. No row where none was judged.';
+COMMENT ON FUNCTION stormops.monitor_tenant_quality() IS 'Of monitoring_samples(): the platform''s objective: rows judged in the last 24 hours and the share of them that failed (below 0.01). No row where none was judged.';
 
 CREATE FUNCTION stormops.monitor_tenant_service(
     OUT tenant_id uuid, OUT call text, OUT recent_calls bigint, OUT p50_seconds numeric, OUT p95_seconds numeric, OUT p99_seconds numeric
@@ -109,7 +110,7 @@ BEGIN
         WHERE t.status <> 'closed';
 END
 $$;
-COMMENT ON FUNCTION stormops.monitor_tenant_service() IS 'Of monitoring_samples(): service_levels() of yesterday and today (UTC), in seconds. No row for a call that was not made.';
+COMMENT ON FUNCTION stormops.monitor_tenant_service() IS 'Of monitoring_samples(): how long the calls that write took yesterday and today (UTC): p50, p95, p99, in seconds. No row for a call that was not made.';
 
 CREATE FUNCTION stormops.usage_by_day(
     since timestamptz, until timestamptz,

@@ -80,7 +80,7 @@ CREATE FUNCTION stormops_internal.system_issues(measured jsonb, OUT issue text, 
         scheduled_jobs bigint, missed_schedules bigint, missed_jobs text, failed_schedules bigint, failed_jobs text,
         partition_runway_days integer, unpartitioned_rows boolean, oldest_transaction_seconds numeric, xid_age integer,
         replication_lag_bytes numeric, retained_wal_bytes numeric, connections bigint, max_connections integer,
-        unfolded_counts bigint, dead_messages bigint, late_messages bigint, invoices_overdue bigint,
+        unfolded_counts bigint, dead_messages bigint, late_messages bigint, invoices_overdue bigint, clock_was_at timestamptz,
         installation_failing bigint, objective_missed bigint
     ) CROSS JOIN LATERAL (VALUES
         ('nothing_scheduled', 'info', m.scheduled_jobs = 0, jsonb_build_object('scheduled_jobs', m.scheduled_jobs)),
@@ -98,6 +98,7 @@ CREATE FUNCTION stormops_internal.system_issues(measured jsonb, OUT issue text, 
         ('alert_delivery', 'warning', m.dead_messages + m.late_messages > 0,
             jsonb_build_object('dead_messages', m.dead_messages, 'late_messages', m.late_messages)),
         ('invoices_overdue', 'warning', m.invoices_overdue > 0, jsonb_build_object('invoices_overdue', m.invoices_overdue)),
+        ('clock_put_back', 'warning', m.clock_was_at IS NOT NULL, jsonb_build_object('clock_was_at', m.clock_was_at)),
         ('installation', 'critical', m.installation_failing > 0, jsonb_build_object('failing', m.installation_failing)),
         ('data_quality', 'warning', m.objective_missed > 0, jsonb_build_object('tenants', m.objective_missed))
     ) AS i (issue, severity, holds, evidence)

@@ -3,7 +3,7 @@
 CREATE FUNCTION stormops_internal.platform_counts(
     OUT active_tenants bigint, OUT suspended_tenants bigint, OUT closed_tenants bigint, OUT open_alerts bigint, OUT critical_alerts bigint,
     OUT unfolded_counts bigint, OUT objective_missed bigint, OUT partition_runway_days integer, OUT unpartitioned_rows boolean,
-    OUT invoices_overdue bigint, OUT dead_messages bigint, OUT late_messages bigint
+    OUT invoices_overdue bigint, OUT dead_messages bigint, OUT late_messages bigint, OUT clock_was_at timestamptz
 )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -23,13 +23,21 @@ BEGIN
     SELECT (max(to_date(right(c.relname, 7), 'YYYY_MM')) + interval '1 month')::date - (now() AT TIME ZONE 'UTC')::date
     INTO partition_runway_days
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-    WHERE i.inhparent = to_regclass('stormops.policy_decisions_log') AND c.relname ~ '_\d{4}_\d{2}$';
+    WHERE i.inhparent = to_regclass('stormops.policy_decisions_log') AND c.relname ~ '_[0-9]{4}_[0-9]{2}$';
     SELECT EXISTS (SELECT FROM stormops_internal.policy_decisions_log_default) INTO unpartitioned_rows;
     -- Of routes that are still there: given up since yesterday, or made a quarter of an hour ago and not sent.
     SELECT count(*) FILTER (WHERE d.state = 'dead' AND d.last_attempt_at >= now() - interval '24 hours'),
         count(*) FILTER (WHERE d.state = 'pending' AND d.created_at < now() - interval '15 minutes')
     INTO dead_messages, late_messages
     FROM stormops_internal.alert_deliveries AS d JOIN stormops_internal.alert_routes AS r ON r.route_id = d.route_id WHERE d.state <> 'delivered';
+    -- A clock that was ahead and has been put back leaves times that are still to come. A minute is no jump.
+    SELECT max(t.noted_at) INTO clock_was_at
+    FROM (
+        SELECT e.judged_at AS noted_at FROM stormops.expectations AS e
+        UNION ALL SELECT p.reached_at FROM stormops_internal.health_progress AS p
+        UNION ALL SELECT j.started_at FROM stormops_internal.scheduled_jobs AS j
+    ) AS t
+    WHERE t.noted_at > now() + interval '1 minute';
     -- Where invoices are written at all: months that ended more than a week ago and have no final one.
     SELECT count(DISTINCT (r.tenant_id, r.bucket)) INTO invoices_overdue
     FROM stormops.usage_rollups AS r
@@ -56,6 +64,7 @@ CREATE FUNCTION stormops.get_system_health(
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling takes longer than looking
     AS $$
 #variable_conflict use_variable
 DECLARE

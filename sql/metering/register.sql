@@ -76,6 +76,7 @@ INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parent
 -- What runs on its own: see known_jobs().
 INSERT INTO pg_temp.known_jobs (job, schedule, function, purpose) VALUES
     ('usage_rollup', '*/5 * * * *', 'rollup_usage', 'roll metered usage up'),
+    ('storage', '20 1 * * *', 'measure_storage', 'meter the storage of every tenant'),
     ('trial_expiry', '5 * * * *', 'expire_trials', 'suspend tenants whose trial has ended');
 
 -- What can be wrong, and what to do about it, in order.

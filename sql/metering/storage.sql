@@ -53,4 +53,4 @@ BEGIN
         ORDER BY m.tenant_id;
 END
 $$;
-COMMENT ON FUNCTION stormops.measure_storage() IS 'Measures the storage of every tenant that is not closed, as storage_by_tenant() says, and meters it as storage_mb (MB of 1,048,576 bytes): one event a tenant and day (UTC), the first measurement. Returns tenant_id, storage_mb and recorded: false if the day was metered before. For a daily schedule.';
+COMMENT ON FUNCTION stormops.measure_storage() IS 'Measures the storage of every tenant that is not closed (its rows'' share of each table, times the table''s size with indexes) and meters it as storage_mb (MB of 1,048,576 bytes): one event a tenant and day (UTC), the first measurement. Returns tenant_id, storage_mb and recorded: false if the day was metered before. For a daily schedule.';

@@ -53,7 +53,7 @@ COMMENT ON FUNCTION stormops.n(stormops.uplift_sketch) IS 'How many cases.';
 
 CREATE FUNCTION stormops.qini(sketch stormops.uplift_sketch) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'trial_qini_wrapper';
-COMMENT ON FUNCTION stormops.qini(stormops.uplift_sketch) IS 'Area of the Qini curve above the random line, as a share of the perfect order''s (1: perfect; 0: says nothing). NULL without events, without an arm, and of amounts.';
+COMMENT ON FUNCTION stormops.qini(stormops.uplift_sketch) IS 'Area of the Qini curve above the random line, as a share of that of the order with treated events first and control''s last (0: says nothing; may exceed 1). NULL without events, without an arm, and of amounts.';
 
 CREATE FUNCTION stormops.auuc(sketch stormops.uplift_sketch) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'trial_auuc_wrapper';

@@ -23,7 +23,7 @@ pub const NUMBERS: usize = 8;
 /// Beyond it one more would not count.
 const MOST_CASES: f64 = (1u64 << 53) as f64;
 /// One over its square is a number still.
-const LEAST_CHANCE: f64 = 1e-100;
+pub const LEAST_CHANCE: f64 = 1e-100;
 
 impl Default for BoundedLift {
     fn default() -> Self {
@@ -94,7 +94,7 @@ impl BoundedLift {
     pub fn interval(&self, plan: Plan) -> Option<(f64, f64)> {
         let lift = self.lift()?;
         let radius = self.mixture(plan).bound(self.variation, -(plan.alpha / 2.0).ln()) / self.n;
-        Some(((lift - radius).max(-1.0), (lift + radius).min(1.0)))
+        Some(((lift - radius).clamp(-1.0, 1.0), (lift + radius).clamp(-1.0, 1.0)))
     }
 
     /// ln of the evidence that the effect is above 0.

@@ -1,8 +1,9 @@
 //! All that two arms' counts say of each other. Every case has an answer and a status: no arm, no conversions, three
 //! leads. An estimate that is not there is None, never a made-up zero.
 
-use super::proportions::{Arm, SMALL, fisher, newcombe, pooled_z};
+use super::proportions::{Arm, SMALL, fisher, lift, newcombe, pooled_z};
 use super::{bayes, bernoulli, boschloo, one_sided, power, relative, score, sequential};
+use crate::statistics::halving::Halving;
 use crate::statistics::normal;
 
 /// What a comparison is judged by.
@@ -80,7 +81,7 @@ pub fn compare(treated: Arm, control: Arm, plan: Plan) -> Comparison {
 
 fn contrast(treated: Arm, control: Arm, plan: Plan) -> Contrast {
     let critical = normal::upper(plan.alpha / 2.0);
-    let lift = treated.rate() - control.rate();
+    let lift = lift(treated, control);
     let large = treated.is_large() && control.is_large();
     let (p, method) = match pooled_z(treated, control).filter(|_| large) {
         Some(z) => (normal::two_sided(z), "z"),
@@ -135,11 +136,11 @@ fn more_leads(treated: Arm, control: Arm, plan: Plan) -> Option<u64> {
         return Some(more);
     }
     let times = |arm: Arm, k: u64| Arm { converted: arm.converted * k, n: arm.n * k };
-    let decides = |k: &u64| {
-        let tails = one_sided::tails(times(treated, *k), times(control, *k), plan.promised);
+    let decides = |k: u64| {
+        let tails = one_sided::tails(times(treated, k), times(control, k), plan.promised);
         verdict(tails, plan.alpha) != Verdict::Inconclusive
     };
-    let enough = (2..=MOST_TIMES).find(decides)?;
+    let enough = (2..MOST_TIMES + 1).first_where(decides)?;
     Some((enough - 1) * (treated.n + control.n))
 }
 
@@ -152,7 +153,7 @@ struct Looks {
 }
 
 fn asymptotic(treated: Arm, control: Arm, plan: Plan) -> Looks {
-    let lift = treated.rate() - control.rate();
+    let lift = lift(treated, control);
     let (se, n) = ((treated.variance() + control.variance()).sqrt(), (treated.n + control.n) as f64);
     let rho = sequential::rho(plan.planned_n, plan.alpha);
     let half = sequential::half_width(se, n, rho, plan.alpha);

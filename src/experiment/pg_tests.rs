@@ -140,6 +140,38 @@ mod tests {
         holds("SELECT verdict = 'ok' AND more_leads_needed = 0 FROM stormops.compare_proportions(30, 120, 9, 110)");
     }
 
+    /// Each of these ran until the server was killed, deaf to cancel.
+    #[pg_test]
+    fn every_call_ends() {
+        holds(
+            "SELECT difference = 0 AND p_value = 1 AND low < 0 AND high > 0 AND always_valid_p IS NULL
+            FROM stormops.compare_means('{1e7,0,0,1,0,0,0}', '{1e7,0,0,1,0,0,0}')",
+        );
+        holds(
+            "SELECT p_value = 0 AND lift < 0 FROM stormops.compare_proportions(5, 100000000000000, 99999999999995, 900000000000000)",
+        );
+        holds(
+            "SELECT low <= lift AND lift <= high FROM stormops.bounded_lift('{1,0.5,1,1,1,0,0,0.5}', 0.05, 9000000000000000000)",
+        );
+        holds("SELECT stormops.leads_per_arm(0, 0.1) = 74 AND stormops.leads_per_arm(0.2, 0.05) = 1094");
+    }
+
+    /// Of 270 leads 27 are worth 10,000; of 30 none is anything.
+    #[pg_test]
+    fn few_amounts_are_not_looked_at_often() {
+        holds(
+            "SELECT p_value < 0.01 AND num_nonnulls(always_valid_low, always_valid_high, always_valid_p) = 0
+            FROM stormops.compare_means(
+                (SELECT stormops.arm_agg(CASE WHEN i <= 27 THEN 10000 ELSE 0 END) FROM generate_series(1, 270) AS i),
+                (SELECT stormops.arm_agg(0) FROM generate_series(1, 30)))",
+        );
+        holds(
+            "SELECT always_valid_low < difference AND always_valid_p BETWEEN 0 AND 1
+            FROM (SELECT stormops.arm_agg(i % 7) AS a, stormops.arm_agg(i % 5) AS b FROM generate_series(1, 300) AS i) AS s,
+                stormops.compare_means(a, b)",
+        );
+    }
+
     #[pg_test]
     fn what_is_no_count_is_refused() {
         for sql in [
@@ -148,6 +180,12 @@ mod tests {
             "SELECT stormops.compare_proportions(1, 3, 1, 3, alpha => 'NaN')",
             "SELECT stormops.compare_proportions(1, 3, 1, 3, min_lift => 5)",
             "SELECT stormops.compare_proportions(1, 3, 1, 3, planned_n => 0)",
+            "SELECT stormops.compare_proportions(1, 3, 1, 3, alpha => 1e-300)",
+            "SELECT stormops.compare_means('{2,0,1,1,0,0,0}', '{2,0,1,1,0,0,0}', alpha => 1e-300)",
+            "SELECT stormops.arm_moments('{1e300,0,1,1,0,0,0}')",
+            "SELECT stormops.bounded_lift('{1,0.5,1e300,1,1,0,0,0.5}')",
+            "SELECT stormops.bounded_lift('{1,0.5,1,1,1,0,0,0.5}', least_propensity => 1e-200)",
+            "SELECT stormops.compare_clusters('{1e300}', '{1}', '{1}', '{1}')",
             "SELECT stormops.check_sample_ratio('{1,2}', '{0.5}')",
             "SELECT stormops.check_sample_ratio('{1,2}', '{NaN,0.5}')",
             "SELECT stormops.benjamini_hochberg('{2}')",

@@ -1,6 +1,6 @@
 //! How many leads a comparison needs, and what it could have found.
 
-use super::proportions::Arm;
+use super::proportions::{Arm, lift};
 use crate::statistics::halving::edge;
 use crate::statistics::normal;
 
@@ -15,15 +15,18 @@ pub fn is_lift(control_rate: f64, lift: f64) -> bool {
 /// More leads than there can be.
 const MOST_PLANNED: f64 = 9e18;
 
-/// Leads in each arm to find `lift` over a control rate with 80 % power in a two-sided test of level alpha.
+/// Leads in each arm to find `lift` over a control rate with 80 % power in a two-sided test of level alpha: the test is
+/// by the rate of both arms together, as in `power()`, of which this is the inverse.
 pub fn leads_per_arm(control_rate: f64, lift: f64, alpha: f64) -> Option<f64> {
     let treated_rate = control_rate + lift;
     is_lift(control_rate, lift).then(|| {
-        let variance = treated_rate * (1.0 - treated_rate) + control_rate * (1.0 - control_rate);
-        ((normal::upper(alpha / 2.0) + normal::upper(1.0 - POWER)) / lift).powi(2) * variance
+        let mean = f64::midpoint(control_rate, treated_rate);
+        let under_null = (2.0 * mean * (1.0 - mean)).sqrt();
+        let in_truth = (treated_rate * (1.0 - treated_rate) + control_rate * (1.0 - control_rate)).sqrt();
+        ((normal::upper(alpha / 2.0) * under_null + normal::upper(1.0 - POWER) * in_truth) / lift).powi(2)
     })
     // From none to all there is no variance to plan with.
-    .filter(|n| *n > 0.0 && *n < MOST_PLANNED)
+    .filter(|n| *n < MOST_PLANNED && !(control_rate.min(treated_rate) == 0.0 && control_rate.max(treated_rate) == 1.0))
 }
 
 /// Power of a two-sided test of level alpha, n leads in each arm.
@@ -59,7 +62,7 @@ pub fn more_leads(treated: Arm, control: Arm, promised: f64, alpha: f64) -> Opti
     let n = (treated.n + control.n) as f64;
     let share = treated.n as f64 / n;
     let variance = p1 * (1.0 - p1) / share + p0 * (1.0 - p0) / (1.0 - share);
-    let distance = treated.rate() - control.rate() - promised;
+    let distance = lift(treated, control) - promised;
     let needed = ((normal::upper(alpha) + normal::upper(1.0 - POWER)) / distance).powi(2) * variance;
     (needed < MOST_LEADS).then(|| (needed - n).ceil().max(0.0) as u64)
 }

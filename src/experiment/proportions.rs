@@ -35,12 +35,24 @@ impl Arm {
     }
 }
 
+/// Whether more than half of both arms converted: then rates are counted by those that did not, since a number near 1
+/// keeps fewer digits than one near 0.
+pub fn mostly_convert(treated: Arm, control: Arm) -> bool {
+    treated.converted + control.converted > (treated.n + control.n) / 2
+}
+
+/// The difference of the rates.
+pub fn lift(treated: Arm, control: Arm) -> f64 {
+    let failed = |arm: Arm| (arm.n - arm.converted) as f64 / arm.n as f64;
+    if mostly_convert(treated, control) { failed(control) - failed(treated) } else { treated.rate() - control.rate() }
+}
+
 /// The pooled z of a difference of two proportions; None if neither or both arms converted throughout.
 pub fn pooled_z(treated: Arm, control: Arm) -> Option<f64> {
     let (n1, n0) = (treated.n as f64, control.n as f64);
     let p = (treated.converted + control.converted) as f64 / (n1 + n0);
     let variance = p * (1.0 - p) * (1.0 / n1 + 1.0 / n0);
-    (variance > 0.0).then(|| (treated.rate() - control.rate()) / variance.sqrt())
+    (variance > 0.0).then(|| lift(treated, control) / variance.sqrt())
 }
 
 /// What the logarithms of two chances may differ by and be the same: the tolerance of scipy.stats.fisher_exact.

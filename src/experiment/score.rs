@@ -1,26 +1,32 @@
 //! The score test of a difference of proportions against any difference, by Miettinen and Nurminen (1985), with the
 //! right cubic: statsmodels 0.15.0 has a slip in it (issue #10269).
 
-use super::proportions::Arm;
+use super::proportions::{Arm, lift, mostly_convert};
 use crate::statistics::halving::edge;
 use std::f64::consts::PI;
 
-/// Two arms of which the first converts more by `delta`, and together no more than half of all: rates are then small
-/// numbers that keep their digits, and not 1 less a small number.
+/// Two arms of which the first is to convert more by `delta`, and both together no more than half of all: rates are then
+/// small numbers that keep their digits, and not 1 less a small number.
 #[derive(Clone, Copy)]
 struct Pair {
     high: (f64, f64),
     low: (f64, f64),
     delta: f64,
+    /// 1, or -1 where a difference that exceeds `delta` is one that falls short of it as it was asked.
+    sign: f64,
 }
 
 impl Pair {
     fn of(treated: Arm, control: Arm, delta: f64) -> Self {
-        let mostly = treated.converted + control.converted > (treated.n + control.n) / 2;
+        let mostly = mostly_convert(treated, control);
         let part = |arm: Arm| (if mostly { arm.n - arm.converted } else { arm.converted } as f64, arm.n as f64);
         let (high, low) = (part(treated), part(control));
-        let delta = if mostly { -delta } else { delta };
-        if delta < 0.0 { Self { high: low, low: high, delta: -delta } } else { Self { high, low, delta } }
+        let (delta, sign) = if mostly { (-delta, -1.0) } else { (delta, 1.0) };
+        if delta < 0.0 {
+            Self { high: low, low: high, delta: -delta, sign: -sign }
+        } else {
+            Self { high, low, delta, sign }
+        }
     }
 
     /// The low arm's rate that is likeliest where the rates differ by `delta`: the root of the likelihood's slope.
@@ -87,19 +93,20 @@ impl Pair {
 
 /// z of the observed difference against `delta`: positive if it is greater.
 pub fn z(treated: Arm, control: Arm, delta: f64) -> f64 {
-    let (p1, p0) = (treated.rate(), control.rate());
-    let difference = p1 - p0 - delta;
+    let pair = Pair::of(treated, control, delta);
+    let (high, low) = (pair.high.0 / pair.high.1, pair.low.0 / pair.low.1);
+    let difference = high - low - pair.delta;
     // Between equal ones rounding leaves no more.
-    if difference.abs() <= 4.0 * f64::EPSILON * (p1 + p0 + delta.abs()) {
+    if difference.abs() <= 4.0 * f64::EPSILON * (high + low + pair.delta) {
         return 0.0;
     }
-    let total = (treated.n + control.n) as f64;
-    difference / (Pair::of(treated, control, delta).variance() * total / (total - 1.0)).sqrt()
+    let total = pair.high.1 + pair.low.1;
+    pair.sign * difference / (pair.variance() * total / (total - 1.0)).sqrt()
 }
 
 /// The Miettinen-Nurminen interval: every delta that the test does not reject.
 pub fn interval(treated: Arm, control: Arm, critical: f64) -> (f64, f64) {
-    let d = treated.rate() - control.rate();
+    let d = lift(treated, control);
     let inside = |delta: f64| z(treated, control, delta).abs() <= critical;
     let end = |outside: f64| if inside(outside) { outside } else { edge(d, outside, inside).0 };
     (end(-1.0), end(1.0))

@@ -20,8 +20,9 @@ const PLANNED_N: f64 = 5000.0;
 
 fn plan(promised: Option<f64>, alpha: Option<f64>, planned_n: Option<i64>) -> Plan {
     let (promised, alpha) = (promised.unwrap_or(MIN_LIFT), alpha.unwrap_or(ALPHA));
-    if !(alpha > 0.0 && alpha < 0.5) {
-        refuse("alpha must lie between 0 and 0.5", "The default is 0.05: intervals of 95 %.");
+    // Of a chance below 1e-100 a quantile may have no square.
+    if !(1e-100..0.5).contains(&alpha) {
+        refuse("alpha must lie between 1e-100 and 0.5", "The default is 0.05: intervals of 95 %.");
     }
     if !(promised > -1.0 && promised < 1.0) {
         refuse("min_lift must lie between -1 and 1", "It is a difference of rates: 0.05 is five points.");

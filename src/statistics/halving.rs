@@ -60,6 +60,6 @@ mod tests {
         assert_eq!((0..u64::MAX).first_where(|k| k > 1 << 60), Some((1 << 60) + 1));
         let (within, without) = edge(0.0, 1.0, |x| x <= 1e-15);
         assert!(within <= 1e-15 && without > 1e-15 && without - within < 1e-30);
-        assert_eq!(edge(0.5, f64::NAN, |_| true).0.is_nan(), true);
+        assert!(edge(0.5, f64::NAN, |_| true).0.is_nan());
     }
 }

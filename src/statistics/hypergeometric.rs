@@ -110,3 +110,32 @@ fn sum(ln_first: f64, ratios: impl Iterator<Item = f64>) -> f64 {
     }
     sum.min(1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::assert_near;
+
+    /// mpmath 1.4.1 at 80 digits, every table summed.
+    #[test]
+    fn large_numbers_keep_their_digits() {
+        let tables = |marked: u64, others: u64, drawn| Hypergeometric { marked, others, drawn };
+        let (thousand_million, most) = (1_000_000_001, 1_000_000_000_000_001);
+        assert_near(tables(most, most, 11).up_to(3), 0.11328124999999936, 1e-12);
+        assert_near(tables(1_000_001, 1_000_001, 71).up_to(20), 0.00015154520133127045, 1e-12);
+        assert_near(tables(1_000_001, 1_000_001, 71).up_to(50), 0.9998484547986687, 1e-12);
+        // By symmetry one half, whatever the size: summed, and by the normal distribution.
+        for (size, drawn) in
+            [(thousand_million, 200_001), (most, 200_001), (most, 1_000_000_000_001), (thousand_million, 999_999_999)]
+        {
+            assert_near(tables(size, size, drawn).up_to(drawn / 2), 0.5, 1e-9);
+        }
+        // Where one passes into the other they agree.
+        let edge = tables(40_000_000_000, 40_000_000_000, 40_000_000_000);
+        let (below, above) = (edge.marked / 2 - 100_000, edge.marked / 2 - 20_000);
+        for k in [below, above] {
+            assert_near(edge.falling(k), edge.up_to(k), 1e-8);
+        }
+        assert_eq!((tables(5, 0, 3).up_to(3), tables(5, 4, 3).up_to(3), tables(2, 9, 4).least()), (1.0, 1.0, 0));
+    }
+}

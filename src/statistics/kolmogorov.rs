@@ -84,4 +84,22 @@ mod tests {
     fn stephens_correction() {
         assert_near(two_sample(0.1675, 400.0, 30.0), 0.3811820520132062, 1e-10);
     }
+
+    /// Counted in whole numbers, every way through the grid; the first is ks_2samp(method='exact') of scipy 1.17.1.
+    #[test]
+    fn few_are_judged_exactly() {
+        for (distance, n, m, expected) in [
+            (1.0, 2.0, 4.0, 0.13333333333333333),
+            (0.6, 5.0, 9.0, 0.11888111888111888),
+            (0.5, 4.0, 6.0, 0.5523809523809524),
+            (7.0 / 9.0, 9.0, 30.0, 8.812018199814066e-05),
+            (0.9, 3.0, 1000.0, 0.002109531592937662),
+        ] {
+            assert_near(two_sample(distance, n, m), expected, 1e-11);
+            assert_near(two_sample(distance, m, n), expected, 1e-11);
+        }
+        assert_eq!((two_sample(0.0, 3.0, 5.0), two_sample(1.0, 1.0, 1.0)), (1.0, 1.0));
+        // scipy 1.17.1: kstwo.sf(0.5, 5), for a sample against what it is from; of 40 million others it takes no longer.
+        assert_near(two_sample(0.5, 5.0, 4e7), 0.112, 1e-3);
+    }
 }

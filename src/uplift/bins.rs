@@ -9,6 +9,9 @@ const FEW_VALUES: usize = 20;
 /// Else there are so many bins, at quantiles of the reference.
 const BINS: usize = 10;
 
+/// Of the smaller sample so many must be expected in a bin (Cochran 1954).
+const LEAST_EXPECTED: f64 = 5.0;
+
 /// Counts of the current and the reference sample; no bin is empty in both.
 pub struct Bins(Vec<(f64, f64)>);
 
@@ -29,6 +32,28 @@ impl Bins {
             count
         });
         Self(counts.filter(|(c, r)| c + r > 0.0).collect())
+    }
+
+    /// The same with neighbours put together until each expects five of the smaller sample, where scores count as one
+    /// over the design effect: below that chi-square is no chi-square, and its statistics alarm where nothing moved.
+    pub fn merged(&self, design_effect: f64) -> Self {
+        let (n, m) = self.totals();
+        let expected = |(c, r): (f64, f64)| (c + r) * n.min(m) / (n + m) / design_effect;
+        let mut merged: Vec<(f64, f64)> = Vec::new();
+        for (c, r) in &self.0 {
+            match merged.last_mut().filter(|last| expected(**last) < LEAST_EXPECTED) {
+                Some(last) => *last = (last.0 + c, last.1 + r),
+                None => merged.push((*c, *r)),
+            }
+        }
+        // The last may have found no neighbour after it.
+        if merged.len() > 1
+            && let Some(rest) = merged.pop_if(|last| expected(*last) < LEAST_EXPECTED)
+            && let Some(last) = merged.last_mut()
+        {
+            *last = (last.0 + rest.0, last.1 + rest.1);
+        }
+        Self(merged)
     }
 
     fn totals(&self) -> (f64, f64) {
@@ -131,6 +156,17 @@ mod tests {
         assert_near(bins.jensen_shannon(), 0.23401142162857436, 1e-12);
         assert_near(bins.hellinger(), 0.1967104923299024, 1e-12);
         assert_near(bins.chi2(), 4680.795011256327, 1e-12);
+    }
+
+    #[test]
+    fn bins_that_expect_few_are_put_together() {
+        let bins = |counts: &[(f64, f64)]| Bins(counts.to_vec());
+        let merged = bins(&[(1.0, 90.0), (0.0, 40.0), (9.0, 70.0), (20.0, 100.0), (0.0, 1.0)]).merged(1.0);
+        assert_eq!(merged.0, [(1.0, 90.0), (9.0, 110.0), (20.0, 101.0)]);
+        assert_eq!(bins(&[(4.0, 9.0), (3.0, 9.0)]).merged(1.0).degrees_of_freedom(), 0, "nothing to compare");
+        let enough = [(50.0, 60.0), (50.0, 40.0)];
+        assert_eq!((bins(&enough).merged(1.0).0, bins(&enough).merged(30.0).0.len()), (enough.to_vec(), 1));
+        assert!(bins(&[]).merged(1.0).0.is_empty());
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub fn bins<'a>(ranking: &Ranking<'a>, effects: &[f64], count: usize) -> Vec<Bin
         let n = (end - start) as f64;
         let effect = Sum::of(effects.iter().copied()) / n;
         let squares = Sum::of(effects.iter().map(|e| (e - effect).powi(2)));
+        let squares = squares.max(Sum::of(cases.iter().map(|case| ranking.expected_square(case))));
         bins.push(Bin {
             number: number + 1,
             cases,
@@ -81,19 +82,24 @@ pub fn line(ranking: &Ranking, effects: &[f64]) -> Option<Line> {
         return None; // scores of 1e-200 have no squares
     }
     let slope = products.value() / squares;
-    let (mut of_slope, mut of_intercept) = (Sum::default(), Sum::default());
+    let [mut of_slope, mut of_intercept, mut slope_expected, mut intercept_expected] = [Sum::default(); 4];
     let share = mean_score / squares;
-    for (score, effect) in apart() {
-        let residual = effect - slope * score;
+    for ((score, effect), case) in apart().zip(ranking.cases) {
+        let (residual, expected) = (effect - slope * score, ranking.expected_square(case));
+        let pull = 1.0 / n - share * score;
         of_slope.add((score * residual).powi(2));
-        of_intercept.add(((1.0 / n - share * score) * residual).powi(2));
+        of_intercept.add((pull * residual).powi(2));
+        slope_expected.add(score * score * expected);
+        intercept_expected.add(pull * pull * expected);
     }
     let widened = n / (n - 2.0);
+    let (of_slope, of_intercept) =
+        (of_slope.value().max(slope_expected.value()), of_intercept.value().max(intercept_expected.value()));
     Some(Line {
         intercept: mean_effect - slope * mean_score,
         slope,
-        intercept_se: standard_error(of_intercept.value() * widened, size * (1.0 / n + share * mean_score).sqrt()),
-        slope_se: standard_error(of_slope.value() / squares * widened, size).map(|se| se / squares.sqrt()),
+        intercept_se: standard_error(of_intercept * widened, size * (1.0 / n + share * mean_score).sqrt()),
+        slope_se: standard_error(of_slope / squares * widened, size).map(|se| se / squares.sqrt()),
     })
 }
 

@@ -116,6 +116,24 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_share_is_of_whole_cases() {
+        // Of a hundred, 0.29 is 29, not 28.999...
+        holds(
+            "SELECT abs(stormops.uplift_at(s, 0.29) - (14.0 / 15 - 0)) < 1e-12
+             FROM (SELECT stormops.uplift_agg(-i, i % 2 = 1, (i % 2 = 1 AND i <= 28)::integer) AS s FROM generate_series(1, 100) AS i) AS a",
+        );
+        holds(
+            "SELECT abs(stormops.stddev(stormops.score_agg(1e15 + g)) - 3.0276503540974917) < 1e-12 FROM generate_series(1, 10) AS g",
+        );
+        holds(
+            "SELECT v.severity = 'low_power' AND abs(v.p_ks - 2.0 / 15) < 1e-12
+             FROM (SELECT stormops.score_agg(x) AS s FROM unnest('{0.1,0.2}'::float8[]) AS x) AS a,
+                 (SELECT stormops.score_agg(x) AS s FROM unnest('{0.3,0.4,0.5,0.6}'::float8[]) AS x) AS b,
+                 stormops.drift_verdict(a.s, b.s) AS v",
+        );
+    }
+
+    #[pg_test]
     fn a_trial_is_ranked() {
         holds(
             "SELECT m.status = 'ok' AND NOT m.weighted AND m.qini = stormops.qini(a.s) AND m.auuc = stormops.auuc(a.s)

@@ -1,5 +1,6 @@
 //! A trial's cases by rank: who counts how much, and the contrast of the arms in any part.
 
+use super::support::Support;
 use super::trial::{Case, Trial, tied};
 use crate::statistics::sum::{Sum, standard_error};
 
@@ -61,6 +62,8 @@ pub struct Ranking<'a> {
     scale: (f64, f64),
     /// How many cases are held, treated, held with an outcome, treated with one.
     pub kinds: [usize; 4],
+    /// None where all count alike.
+    pub support: Option<Support>,
 }
 
 impl<'a> Ranking<'a> {
@@ -94,12 +97,14 @@ impl<'a> Ranking<'a> {
             share,
             scale: (1.0, 1.0),
             kinds,
+            support: None,
         };
         ranking.measure_arms();
         if ranking.weighted {
             let scale = |arm: Arm| if arm.cases == 0 { 1.0 } else { arm.cases as f64 / arm.weight.value() };
             ranking.scale = (scale(ranking.treated), scale(ranking.control));
             ranking.measure_arms();
+            ranking.support = Some(Support::of(cases, |case| ranking.weight(case)));
         }
         ranking
     }
@@ -154,7 +159,7 @@ impl<'a> Ranking<'a> {
     /// The contrast in the best share of the cases. Of a group of equal scores that the limit
     /// divides, each case counts by the chance of being within: the order of the rows says nothing.
     pub fn top(&self, share: f64) -> Option<Contrast> {
-        let limit = (self.n() as f64 * share).floor().max(0.0);
+        let limit = whole(self.n() as f64 * share);
         match self.group_at(limit as usize) {
             Some((start, end)) => {
                 let within = (limit - start as f64) / (end - start) as f64;
@@ -172,13 +177,14 @@ impl<'a> Ranking<'a> {
         }
         // Control, treated.
         let (mut n, mut weight, mut outcome) = ([0.0; 2], [Sum::default(); 2], [Sum::default(); 2]);
-        let mut spread = [Sum::default(); 2];
+        let (mut spread, mut squares) = ([Sum::default(); 2], [Sum::default(); 2]);
         let parts = || parts.iter().filter(|(_, chance)| *chance > 0.0);
         for (cases, chance) in parts() {
             for case in *cases {
                 let (arm, w) = (usize::from(case.treated()), chance * self.weight(case));
                 n[arm] += chance;
                 weight[arm].add(w);
+                squares[arm].add(w * self.weight(case));
                 outcome[arm].add(w * case.outcome());
             }
         }
@@ -193,7 +199,12 @@ impl<'a> Ranking<'a> {
                 spread[arm].add(chance * (self.weight(case) * (case.outcome() - rate[arm])).powi(2));
             }
         }
-        let variance = spread[0].value() / weight[0].powi(2) + spread[1].value() / weight[1].powi(2);
+        let variance: f64 = (0..2)
+            .map(|arm| {
+                let expected = self.support.map_or(0.0, |support| support.of_arm(arm, squares[arm].value()));
+                spread[arm].value().max(expected) / weight[arm].powi(2)
+            })
+            .sum();
         let se = standard_error(variance, rate[0].abs().max(rate[1].abs()));
         Some(Contrast { treated_rate: rate[1], control_rate: rate[0], se })
     }
@@ -208,6 +219,11 @@ impl<'a> Ranking<'a> {
         (treated, control)
     }
 
+    /// The least that the square of a case's effect is expected to be; 0 where the outcomes tell.
+    pub fn expected_square(&self, case: &Case) -> f64 {
+        self.support.map_or(0.0, |support| support.of_effect(self.propensity(case)))
+    }
+
     /// For each case an unbiased score of its own effect (augmented inverse propensity; Robins,
     /// Rotnitzky and Zhao 1994): arms' means, corrected by what the case shows. None where an arm is missing.
     pub fn effects(&self) -> Option<Vec<f64>> {
@@ -219,6 +235,12 @@ impl<'a> Ranking<'a> {
         };
         Some(self.cases.iter().map(effect).collect())
     }
+}
+
+/// The whole cases in a number of them. What is less than a whole number by rounding only, as 0.29 of 100, is that number.
+fn whole(cases: f64) -> f64 {
+    let nearest = cases.round();
+    if (cases - nearest).abs() <= 4.0 * f64::EPSILON * cases { nearest } else { cases.floor() }
 }
 
 /// The place of a case in `Ranking::kinds`.

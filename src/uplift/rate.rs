@@ -40,9 +40,9 @@ pub fn rate(ranking: &Ranking, effects: &[f64]) -> Rate {
         // The same for a score of its own, as most are: without a mean.
         if group.len() == 1 && ranking.n() > 1 {
             left.add(1.0 / rank as f64);
-            let effect = effects[rank - 1];
-            autoc.add(left.value() - 1.0, effect, mean);
-            qini.add(((n + 1.0) / 2.0 - rank as f64) / n, effect, mean);
+            let (effect, expected) = (effects[rank - 1], ranking.expected_square(&group[0]));
+            autoc.add(left.value() - 1.0, effect, mean, expected);
+            qini.add(((n + 1.0) / 2.0 - rank as f64) / n, effect, mean, expected);
             rank -= 1;
             continue;
         }
@@ -57,9 +57,10 @@ pub fn rate(ranking: &Ranking, effects: &[f64]) -> Rate {
         }
         // Where all scores are equal, the means are 0, whatever rounding makes of them.
         let weight = if size == n { (0.0, 0.0) } else { (weight.0.value() / size, weight.1 / size) };
-        for effect in &effects[rank..last] {
-            autoc.add(weight.0, *effect, mean);
-            qini.add(weight.1, *effect, mean);
+        for (effect, case) in effects[rank..last].iter().zip(group) {
+            let expected = ranking.expected_square(case);
+            autoc.add(weight.0, *effect, mean, expected);
+            qini.add(weight.1, *effect, mean, expected);
         }
     }
     let size = size(effects);
@@ -70,10 +71,13 @@ pub fn rate(ranking: &Ranking, effects: &[f64]) -> Rate {
 struct Weighted {
     effects: Sum,
     squares: Sum,
+    /// The least that the squares are expected to be.
+    expected: Sum,
 }
 
 impl Weighted {
-    fn add(&mut self, weight: f64, effect: f64, mean: f64) {
+    fn add(&mut self, weight: f64, effect: f64, mean: f64, expected: f64) {
+        self.expected.add(weight * weight * expected);
         self.effects.add(weight * effect);
         self.squares.add((weight * (effect - mean)).powi(2));
     }
@@ -82,7 +86,7 @@ impl Weighted {
     /// weights sum to 0, the sum of its squares is that of the first term, less n * value squared.
     fn estimate(&self, n: f64, size: f64) -> Estimate {
         let (value, squares) = (self.effects.value() / n, self.squares.value());
-        let left = squares - n * value * value;
+        let left = (squares - n * value * value).max(self.expected.value());
         // Of a difference so much smaller than its parts nothing but rounding is left.
         let se = if left > 1e-13 * squares { standard_error(left / n / n, size / n.sqrt()) } else { None };
         Estimate { value, se }

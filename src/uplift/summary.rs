@@ -40,7 +40,8 @@ pub fn summary(trial: &Trial, ranking: &Ranking) -> Summary {
         _ if trial.all_equal() => "equal_scores",
         _ => "ok",
     };
-    let small_sample = trial.n() < FEW_CASES || treated.events.min(control.events) < FEW_EVENTS;
+    let few = trial.n() < FEW_CASES || treated.events.min(control.events) < FEW_EVENTS;
+    let small_sample = few || ranking.support.is_some_and(|support| support.is_small());
     let effects = ranking.effects().filter(|_| ["ok", "equal_scores"].contains(&status));
     let Some(effects) = effects else { return Summary { status, small_sample, ..Summary::default() } };
     Summary {

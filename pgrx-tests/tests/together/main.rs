@@ -5,6 +5,7 @@
 //! A test that gives or takes use does so in turn (`Db::in_turn`); one that looks at locks or sessions looks at those
 //! of its own database; one that reads the server's log looks for marks of its own.
 
+mod docs;
 mod experiment;
 mod files;
 mod health;

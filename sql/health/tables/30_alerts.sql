@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS stormops.runbook_steps (
 );
 COMMENT ON TABLE stormops.runbook_steps IS 'What a tenant itself wants done about an issue, after the steps that are shipped.';
 COMMENT ON COLUMN stormops.runbook_steps.tenant_id IS 'The tenant; defaults to the one in context.';
-COMMENT ON COLUMN stormops.runbook_steps.issue IS 'The issue: one of shipped_runbook(), or one of the tenant''s own.';
+COMMENT ON COLUMN stormops.runbook_steps.issue IS 'The issue: one of runbook(), or one of the tenant''s own.';
 COMMENT ON COLUMN stormops.runbook_steps.step IS 'Their order, 1 to 99.';
 COMMENT ON COLUMN stormops.runbook_steps.action IS 'What to do, 1 to 500 characters.';
 

@@ -45,7 +45,7 @@ CREATE FUNCTION stormops_internal.attest_server(OUT property text, OUT evidence 
     FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c (setting)
     WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
         AND (s.setrole = 0 OR s.setrole IN (SELECT u.grantee FROM stormops_internal.granted_roles() AS u))
-        AND (c.setting ~ '^(row_security=(off|false|no|0)|session_replication_role=(replica|local)|app\.current_)'
+        AND (c.setting ~ '^(row_security=(off|false|no|0)|session_replication_role=(replica|local)|app[.]current_)'
             OR c.setting ~ '^search_path=' AND c.setting ~ 'pg_temp')
     UNION ALL
     SELECT 'settings', format('%s is %s in this session', s.name, s.setting)

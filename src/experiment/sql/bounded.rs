@@ -1,7 +1,7 @@
 //! Lift of bounded outcomes, from the states of `bounded_lift_agg()`.
 
 use super::plan;
-use crate::experiment::bernstein::{BoundedLift, NUMBERS, Plan};
+use crate::experiment::bernstein::{BoundedLift, LEAST_CHANCE, NUMBERS, Plan};
 use crate::postgres::raise::refuse;
 use pgrx::prelude::*;
 
@@ -45,8 +45,11 @@ fn bounded_lift(
             "Rates of r have r (1 - r); more than 0.25 nothing from 0 to 1 has.",
         );
     }
-    if !(chance > 0.0 && chance <= 0.5) {
-        refuse("least_propensity must lie between 0 and 0.5", "The least chance of either arm that any case may have.");
+    if !(LEAST_CHANCE..=0.5).contains(&chance) {
+        refuse(
+            "least_propensity must lie between 1e-100 and 0.5",
+            "The least chance of either arm that any case may have.",
+        );
     }
     let plan =
         Plan { alpha: fixed.alpha, planned_n: fixed.planned_n, outcome_variance: variance, least_chance: chance };

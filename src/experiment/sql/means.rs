@@ -4,8 +4,7 @@
 
 use super::plan;
 use crate::experiment::compare::{Plan, Status};
-use crate::experiment::moments::{Difference, Moments, cuped, welch};
-use crate::experiment::proportions::SMALL;
+use crate::experiment::moments::{Difference, MOST_VALUES, Moments, allow_looks, cuped, welch};
 use crate::experiment::{clusters, sequential};
 use crate::postgres::memory::{collected, need_for_each};
 use crate::postgres::raise::refuse;
@@ -26,10 +25,7 @@ pub fn moments(state: &[Option<f64>]) -> Moments {
                 m2_x: *m2_x,
                 c_xy: *c_xy,
             };
-            let sound = state.iter().flatten().all(|v| v.is_finite())
-                && [*n, *n_invalid, *m2_y, *m2_x].iter().all(|v| *v >= 0.0)
-                && n.fract() == 0.0;
-            if sound { moments } else { not_a_state() }
+            if moments.is_sound() { moments } else { not_a_state() }
         }
         _ => not_a_state(),
     }
@@ -71,8 +67,8 @@ fn arm_moments(
     ))
 }
 
-/// The always-valid interval and p-value. The sequence is asymptotic: below a hundred leads, with a small arm or
-/// few clusters, it promises nothing, and its callers say nothing.
+/// The always-valid interval and p-value. The sequence is asymptotic: where `allow_looks()` does not, it promises
+/// nothing, and its callers say nothing.
 fn looks(d: Difference, n: f64, plan: Plan) -> (f64, f64, f64) {
     let rho = sequential::rho(plan.planned_n, plan.alpha);
     let half = sequential::half_width(d.se, n, rho, plan.alpha);
@@ -116,8 +112,7 @@ fn compare_means(
     let plain = welch(&treated, &control);
     let adjusted = cuped(&treated, &control).filter(|(_, d)| d.estimate.is_finite() && d.se.is_finite());
     let n = treated.n + control.n;
-    let enough = n >= 100.0 && treated.n.min(control.n) >= SMALL as f64;
-    let looks = plain.filter(|_| enough).map(|d| looks(d, n, plan));
+    let looks = plain.filter(|_| allow_looks(&treated, &control)).map(|d| looks(d, n, plan));
     let status = match (treated.n, control.n) {
         (0.0, 0.0) => Status::NoOutcomes,
         (0.0, _) => Status::NoTreatment,
@@ -191,13 +186,13 @@ fn compare_clusters(
             control_sum: control_sum[g].unwrap_or(0.0),
         })
         .collect();
-    if clusters.iter().any(|c| c.treated_n < 0.0 || c.control_n < 0.0) {
-        refuse("a cluster has no fewer than 0 leads", "NULL stands for none.");
+    if clusters.iter().any(|c| ![c.treated_n, c.control_n].iter().all(|n| (0.0..=MOST_VALUES).contains(n))) {
+        refuse("a cluster has from 0 to 2^53 leads", "NULL stands for none.");
     }
     let groups = clusters::Groups::of(&clusters);
     let robust = clusters::robust(&clusters).filter(|d| d.estimate.is_finite() && d.se.is_finite());
     let n = clusters.iter().map(|c| c.treated_n + c.control_n).sum();
-    let looks = robust.filter(|_| !groups.are_few()).map(|d| looks(d, n, plan));
+    let looks = robust.filter(|_| clusters::allow_looks(&clusters)).map(|d| looks(d, n, plan));
     TableIterator::once((
         groups.all as i64,
         clusters::means(&clusters).map(|(treated, control)| treated - control).filter(|d| d.is_finite()),

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "the lock manager")]
 
+use crate::postgres::raise::required;
 use pgrx::prelude::*;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
@@ -34,7 +35,14 @@ fn await_writers(table: pg_sys::Oid) {
 /// for many tenants, or changes a tier's quota, holds the metric's alone. They stand in the server's memory: a lock of
 /// rows that many share would be written to disk with the list of those who share it, each time one more comes.
 #[pg_extern(sql = false)]
-fn lock_quotas(table: pg_sys::Oid, tenant_id: Option<pgrx::Uuid>, metric_name: &str, changes: bool) {
+fn lock_quotas(
+    table: Option<pg_sys::Oid>,
+    tenant_id: Option<pgrx::Uuid>,
+    metric_name: Option<&str>,
+    changes: Option<bool>,
+) {
+    let (table, metric_name, changes) =
+        (required(table, "relation"), required(metric_name, "metric_name"), required(changes, "changes"));
     let (of_metric, of_tenant) = match (tenant_id, changes) {
         (Some(_), false) => (pg_sys::RowShareLock, Some(pg_sys::ShareLock)),
         (None, false) => (pg_sys::ShareLock, None),

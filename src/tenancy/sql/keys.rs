@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 fn read_jwks(jwks: &str) -> TableIterator<'static, (name!(kid, String), name!(algorithm, String), name!(jwk, String))> {
     need(jwks.len().min(key::LONGEST_SET) * 100);
     let published = key::published(jwks).unwrap_or_else(|fault| {
-        refuse(fault, "Take the provider's set as it is, from its jwks_uri; docs/login.md lists what a key must be.")
+        refuse(fault, "Take the provider's set as it is, from its jwks_uri; docs/tenancy.md lists what a key must be.")
     });
     TableIterator::new(published.into_iter().map(|key| (key.kid, key.algorithm.to_owned(), key.jwk)))
 }

@@ -248,3 +248,53 @@ fn each_judgement_is_metered_for_its_tenant() {
     assert_eq!(run(&mut operator)[0], 12, "nobody else is held up");
     assert_eq!(get::<i64>(&mut db.superuser(), metered, &[&abc]), 12);
 }
+
+#[test]
+fn a_clock_that_was_ahead_and_is_put_back_silences_nothing() {
+    let db = Db::new("put_back");
+    let (_, mut session) = tenant(&db, "Abc");
+    let mut operator = db.as_role("op");
+    scored_storm(&mut session, "hail", 50);
+    session
+        .batch_execute(
+            "SELECT stormops.expect('properties', 'not_null', '{address}', name => 'address');
+            SELECT stormops.expect('properties', 'freshness', max_age => '1 hour', name => 'fresh');
+            UPDATE properties SET address = external_id",
+        )
+        .expect("expectations");
+    assert_eq!(run(&mut operator), [2, 0, 50, 0]);
+    // What a clock leaves behind that was a day ahead when it was put back; and an hour goes by.
+    db.superuser()
+        .batch_execute(
+            "UPDATE stormops.expectations SET judged_at = judged_at + interval '1 day';
+            UPDATE stormops_internal.health_progress SET reached_at = reached_at + interval '1 day';
+            UPDATE stormops.data_quality_metrics SET measured_at = measured_at - interval '2 hours';
+            UPDATE stormops.properties SET created_at = created_at - interval '3 hours'",
+        )
+        .expect("a clock");
+    session.batch_execute("INSERT INTO properties (external_id) VALUES ('a'), ('b'), ('c')").expect("bad rows");
+    scored_storm(&mut session, "wind", 50); // out of the band, as the first
+    let named = "SELECT count(*) FROM stormops.get_system_health(), jsonb_array_elements(issues) AS i WHERE i ->> 'issue' = 'clock_put_back'";
+    assert_eq!(get::<i64>(&mut operator, named, &[]), 1);
+    assert_eq!(run(&mut operator), [2, 1, 3, 3], "due, and judged from the last time that was not ahead");
+    let open = "SELECT string_agg(issue, ' ' ORDER BY issue) FROM stormops.alerts()";
+    assert_eq!(
+        get::<String>(&mut operator, open, &[]),
+        "clock_put_back data_quality missing_values uplift_drift uplift_drift"
+    );
+    assert_eq!(get::<i64>(&mut operator, named, &[]), 0, "put right by the run");
+    // A clock that went ahead without leaving a measurement: all is judged anew.
+    db.superuser()
+        .batch_execute("DELETE FROM stormops.data_quality_metrics; UPDATE stormops.expectations SET judged_at = judged_at + interval '1 day'")
+        .expect("a clock");
+    assert_eq!(run(&mut operator), [2, 1, 53, 3]);
+    // Rows that came while it was ahead keep nothing fresh.
+    db.superuser()
+        .batch_execute(
+            "UPDATE stormops.row_counts SET last_at = last_at + interval '1 day';
+            UPDATE stormops.expectations SET judged_at = judged_at - interval '1 day'",
+        )
+        .expect("a clock");
+    run(&mut operator);
+    assert_eq!(status(&mut session, "fresh").0, "failed");
+}

@@ -1,0 +1,124 @@
+//! An installation of a released version, made by its own script, becomes what a fresh one is and keeps every row.
+
+use std::path::Path;
+
+use stormops_tests::{Db, ROLES};
+
+use super::life::{Filled, catalogue, fill, filled, lines, same, works};
+
+/// The directory of the scripts that were released.
+fn released() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the checkout").join("sql/released")
+}
+
+/// Every released version, and its install script.
+fn versions() -> Vec<(String, String)> {
+    let read = |file: std::fs::DirEntry| {
+        let name = file.file_name().into_string().expect("UTF-8");
+        let version = name.strip_prefix("stormops--")?.strip_suffix(".sql")?.to_owned();
+        Some((version, std::fs::read_to_string(file.path()).expect("a script")))
+    };
+    let files = std::fs::read_dir(released()).expect("released scripts");
+    let mut versions: Vec<_> = files.filter_map(|file| read(file.expect("a file"))).collect();
+    versions.sort();
+    assert!(!versions.is_empty());
+    versions
+}
+
+fn installed(version: &str) -> Filled {
+    let db = Db::empty("released");
+    let create = format!("CREATE EXTENSION stormops VERSION '{version}'");
+    db.superuser().batch_execute(&create).expect("a released version");
+    for (role, kind) in ROLES {
+        db.in_turn(&format!("SELECT stormops.grant_usage('{role}', '{kind}')"));
+    }
+    fill(db)
+}
+
+/// Each table of the first with the digest of its rows in both, as far as both have its columns.
+fn kept(before: &Db, after: &Db) -> [Vec<String>; 2] {
+    let columns = "SELECT a.attrelid::regclass || ' ' || quote_ident(a.attname)
+        FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+        WHERE c.relkind = 'r' AND c.relnamespace::regnamespace::text IN ('stormops', 'stormops_internal', 'public')
+            AND a.attnum > 0 AND NOT a.attisdropped
+        ORDER BY c.oid::regclass::text, a.attname";
+    let (mut older, mut newer) = (before.superuser(), after.superuser());
+    let there = lines(&mut newer, columns);
+    let both: Vec<String> = lines(&mut older, columns).into_iter().filter(|column| there.contains(column)).collect();
+    let mut tables: Vec<(String, Vec<String>)> = Vec::new();
+    for line in both {
+        let (table, column) = line.split_once(' ').expect("a table and a column");
+        match tables.last_mut() {
+            Some((last, columns)) if last == table => columns.push(column.to_owned()),
+            _ => tables.push((table.to_owned(), vec![column.to_owned()])),
+        }
+    }
+    assert!(tables.len() > 40, "{tables:?}");
+    let digest = |(table, columns): &(String, Vec<String>)| {
+        let row = format!("ROW({})::text", columns.join(", "));
+        format!("SELECT concat_ws(' ', '{table}', count(*), md5(string_agg({row}, ' ' ORDER BY {row}))) FROM {table}")
+    };
+    let digests = tables.iter().map(digest).collect::<Vec<_>>().join(" UNION ALL ");
+    [lines(&mut older, &digests), lines(&mut newer, &digests)]
+}
+
+fn failing(db: &Db) -> Vec<String> {
+    let failing =
+        "SELECT property || ': ' || evidence FROM stormops.attest() WHERE NOT pass AND property <> 'server_minor'";
+    lines(&mut db.superuser(), failing)
+}
+
+#[test]
+fn an_upgraded_database_is_what_a_fresh_one_is_and_keeps_every_row() {
+    let fresh = filled();
+    let expected = catalogue(&fresh.db);
+    for (version, _) in versions() {
+        let Filled { db, tenants } = installed(&version);
+        let before = db.copy_of();
+        db.superuser().batch_execute("ALTER EXTENSION stormops UPDATE").expect("an upgrade");
+        let [older, newer] = kept(&before, &db);
+        same(&older, &newer, &format!("rows of {version}"));
+        same(&expected, &catalogue(&db), &format!("the catalogue of {version}, upgraded"));
+        assert_eq!(failing(&db), failing(&fresh.db), "attest() of {version}, upgraded");
+
+        let restored = Db::empty("upgraded_restored");
+        restored.pg_restore(&db.pg_dump(&["-Fc"]), &["--exit-on-error"]);
+        same(&expected, &catalogue(&restored), &format!("{version}, upgraded, dumped and restored"));
+        works(&db, tenants);
+    }
+}
+
+/// pg_dump writes no version: whoever restores has the newer functions over the older tables, until install() runs.
+#[test]
+fn a_dump_of_a_released_version_restores_under_this_one() {
+    let expected = catalogue(&filled().db);
+    for (version, _) in versions() {
+        let Filled { db, tenants } = installed(&version);
+        let restored = Db::empty("older_restored");
+        restored.pg_restore(&db.pg_dump(&["-Fc"]), &["--exit-on-error"]);
+        restored.superuser().batch_execute("SELECT stormops.install()").expect("the tables of this version");
+        let [older, newer] = kept(&db, &restored);
+        same(&older, &newer, &format!("rows of {version}"));
+        same(&expected, &catalogue(&restored), &format!("the catalogue of {version}, restored"));
+        works(&restored, tenants);
+    }
+}
+
+/// What a release made by CREATE TABLE stays as it was: below it stand ALTERs that may run again. So a fresh
+/// installation, an upgraded one and an older dump run the same statements.
+#[test]
+fn a_released_create_table_is_frozen() {
+    let statements = |script: &str| -> Vec<String> {
+        let script = script.replace("''", "'");
+        let made = script.split("CREATE TABLE IF NOT EXISTS ").skip(1);
+        made.map(|rest| rest.split_once(";\n").expect("an end").0.to_owned()).collect()
+    };
+    let now = "SELECT statements FROM stormops_internal.shipped_tables()";
+    let now: Vec<_> = lines(&mut Db::new("frozen").superuser(), now).iter().flat_map(|file| statements(file)).collect();
+    for (version, script) in versions() {
+        let then = statements(&script);
+        assert!(then.len() > 40, "{version} makes {} tables", then.len());
+        let changed: Vec<_> = then.iter().filter(|table| !now.contains(table)).collect();
+        assert!(changed.is_empty(), "changed since {version}: {changed:#?}");
+    }
+}
