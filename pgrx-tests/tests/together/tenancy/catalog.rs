@@ -89,7 +89,7 @@ rules! {
     every_key_and_index_begins_with_the_tenant:
         "SELECT name FROM key WHERE tenant IS NOT NULL AND columns[1] <> tenant
             AND name <> 'stormops.tenants_name_key_key'
-            AND name !~ '^stormops(_internal)?.tenant_usage(_default|_[0-9_]{7})?_(new|usage_seq_idx)$'"
+            AND name !~ '^stormops(_internal)?.tenant_usage(_default|_old|_[0-9_]{7})?_(new|usage_seq_idx)$'"
     every_reference_carries_the_tenant_and_cascades_nothing:
         "SELECT name FROM reference WHERE conkey[1] <> tenant OR confdeltype <> 'a' OR confupdtype <> 'a'
             OR NOT convalidated OR confkey[1] <> (SELECT r.tenant FROM relation AS r WHERE r.oid = confrelid)"
