@@ -4,3 +4,4 @@
 -- 0.2.0
 DROP FUNCTION IF EXISTS stormops_internal.protected();
 DROP FUNCTION IF EXISTS stormops_internal.has_use(text[]); -- no longer VARIADIC
+DROP FUNCTION IF EXISTS stormops_internal.platform_counts();

@@ -175,7 +175,19 @@ rules! {
             unnest('{SELECT,INSERT,UPDATE,REFERENCES}'::text[]) AS p (command)
         WHERE has_column_privilege(u.role, r.oid, a.attnum, p.command) <> EXISTS (
             SELECT FROM stormops.role_matrix() AS m WHERE m.table_name = r.relname AND m.command = p.command
-                AND m.through IS NULL AND (m.columns IS NULL OR a.attname = ANY (m.columns)))"
+                AND m.through IS NULL AND (m.columns IS NULL OR a.attname = ANY (m.columns) OR p.command = 'UPDATE'))"
+    /// An UPDATE may name every column, and change those that are published.
+    what_an_update_may_not_change_a_trigger_keeps:
+        "SELECT m.table_name FROM stormops.role_matrix() AS m JOIN relation AS r ON r.relname = m.table_name
+        LEFT JOIN pg_trigger AS t ON t.tgrelid = r.oid AND t.tgfoid = 'stormops_internal.given_once'::regproc AND t.tgtype = 19
+        WHERE m.command = 'UPDATE' AND m.through IS NULL AND ARRAY(
+                SELECT a.attname FROM pg_attribute AS a
+                WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (m.columns) ORDER BY a.attnum
+            ) IS DISTINCT FROM (string_to_array(encode(t.tgargs, 'escape'), '\\000'))[:t.tgnargs]::name[]
+        UNION ALL SELECT r.relname FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid
+        WHERE t.tgfoid = 'stormops_internal.given_once'::regproc AND ARRAY(
+                SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attnum = ANY (t.tgattr) ORDER BY a.attnum
+            ) IS DISTINCT FROM (string_to_array(encode(t.tgargs, 'escape'), '\\000'))[:t.tgnargs]::name[]"
     applications_have_the_published_rights_on_tables_and_no_other:
         "SELECT format('%s %s %s', u.role, p.command, r.relname)
         FROM (VALUES ('app'), ('tapp')) AS u (role), relation AS r,

@@ -40,7 +40,8 @@ fn grants(twins: &Twins, command: &str) -> Vec<(&'static str, Option<String>)> {
 
 fn reads_its_own_rows_and_no_other(twins: &Twins) {
     let (client, own, other) = (&mut inside(twins), twins.a, twins.b);
-    let views = "SELECT relname::text FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND relkind = 'v'";
+    let views = "SELECT relname::text FROM pg_class AS c WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND relkind = 'v'
+            AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id')";
     let views = twins.db.superuser().query(views, &[]).expect("views");
     let views = views.iter().map(|row| row.get::<_, &str>(0));
     for relation in twins.tables.iter().copied().chain(views) {

@@ -20,3 +20,4 @@ mod roles;
 mod suspension;
 mod tokens;
 mod users;
+mod whole_rows;
