@@ -108,8 +108,13 @@ CREATE FUNCTION stormops_internal.sparkline(counts numeric[]) RETURNS text
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT string_agg(CASE WHEN v.n IS NULL THEN ' '
-        ELSE substr(CASE WHEN pg_client_encoding() = 'UTF8' THEN '▁▂▃▄▅▆▇█' ELSE '_.:-=+*#' END, 1 + CASE WHEN v.top > 0 THEN floor(7 * greatest(v.n, 0) / v.top) ELSE 0 END::integer, 1) END, '' ORDER BY v.place)
-    FROM (SELECT u.n, u.place, max(u.n) OVER () AS top FROM unnest($1) WITH ORDINALITY AS u (n, place)) AS v
+        ELSE substr(CASE WHEN pg_client_encoding() = 'UTF8' THEN '▁▂▃▄▅▆▇█' ELSE '_.:-=+*#' END,
+            1 + CASE WHEN v.top > 0 THEN floor(7 * greatest(v.n, 0) / v.top) ELSE 0 END::integer, 1) END, '' ORDER BY v.place)
+    FROM (
+        SELECT f.n, u.place, max(f.n) OVER () AS top
+        FROM unnest($1) WITH ORDINALITY AS u (n, place)
+        CROSS JOIN LATERAL (SELECT CASE WHEN u.n NOT IN ('NaN', 'Infinity', '-Infinity') THEN u.n END AS n) AS f
+    ) AS v
 $$;
 COMMENT ON FUNCTION stormops_internal.sparkline(numeric[]) IS 'A line of blocks, one for each number, the highest for the greatest; a blank for NULL. A client that asks for another encoding than UTF8 gets signs of ASCII.';
 

@@ -67,9 +67,15 @@ BEGIN
             MESSAGE = 'storm and outcomes must be given, outcomes as a JSON array',
             HINT = 'Each element: {"property_id": ..., "converted": true, "value": 12500, "occurred_at": ..., "idempotency_key": ...}.';
     END IF;
-    SELECT j.place, j.property_id, j.fault INTO wrong
-    FROM stormops_internal.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
-    IF NOT FOUND THEN
+    BEGIN
+        SELECT j.place, j.property_id, j.fault INTO wrong
+        FROM stormops_internal.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
+    EXCEPTION WHEN data_exception THEN
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE, -- what is no outcome at all, in the server's words
+            MESSAGE = 'outcome is not valid: ' || left(SQLERRM, 200), DETAIL = 'Nothing was recorded.',
+            HINT = 'Each element: {"property_id": ..., "converted": true, "value": 12500, "occurred_at": ..., "idempotency_key": ...}.';
+    END;
+    IF wrong.place IS NULL THEN
         WITH written AS (
             INSERT INTO stormops.policy_outcomes AS o
                 (storm_id, property_id, run_id, converted, value, occurred_at, late, idempotency_key)

@@ -114,6 +114,7 @@ COMMENT ON FUNCTION stormops_internal.given_once() IS 'Trigger: refuses to chang
 CREATE FUNCTION stormops_internal.secure_table(relation regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning -- it drops what may not be there
     AS $$
 #variable_conflict use_variable
 DECLARE

@@ -41,7 +41,8 @@ pub fn tidy_name(name: &str) -> String {
     tidy
 }
 
-fn is_invisible(c: char) -> bool {
+/// Whether a character has no width: a control, a joiner, a mark of text direction or of byte order.
+pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
