@@ -27,6 +27,8 @@ COMMENT ON FUNCTION stormops_internal.hold_usage_writers() IS 'Keeps usage from 
 CREATE FUNCTION stormops_internal.maintain_usage_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     AS $$
 DECLARE
     month date;
@@ -126,7 +128,7 @@ BEGIN
     FOR partition IN
         SELECT c.relname
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND c.relname ~ '^tenant_usage_\d{4}_\d{2}$'
+        WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND c.relname ~ '^tenant_usage_[0-9]{4}_[0-9]{2}$'
             AND to_date(right(c.relname, 7), 'YYYY_MM')::timestamp AT TIME ZONE 'UTC' < limits
         ORDER BY c.relname
     LOOP

@@ -93,6 +93,7 @@ COMMENT ON FUNCTION stormops_internal.shipped_policies(oid) IS 'The policies tha
 CREATE FUNCTION stormops_internal.secure_table(relation regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning -- it drops what may not be there
     AS $$
 #variable_conflict use_variable
 DECLARE

@@ -138,6 +138,15 @@ rules! {
         UNION ALL SELECT nspname FROM pg_namespace, aclexplode(nspacl) AS a WHERE nspname IN ('stormops', 'stormops_internal') AND a.grantee = 0
         UNION ALL SELECT parname FROM pg_parameter_acl, aclexplode(paracl) AS a
         WHERE parname LIKE 'app.%' AND a.grantee = 0"
+    /// Under standard_conforming_strings = off, which is a session's to set, such a literal is another.
+    no_function_leaves_the_meaning_of_a_backslash_to_its_caller:
+        "SELECT name FROM function JOIN pg_language AS l ON l.oid = prolang
+        WHERE l.lanname IN ('sql', 'plpgsql') AND NOT coalesce(proconfig, '{}') @> '{standard_conforming_strings=on}'
+            AND regexp_replace(prosrc, 'E''([^''\\\\]|\\\\.|'''')*''', '', 'g') ~ '\\\\'"
+    /// default_tablespace = pg_default refuses a partitioned table, and any other place may be closed to the owner.
+    what_makes_tables_says_where:
+        "SELECT name FROM function WHERE prosrc ~ 'format\\(''CREATE TABLE'
+            AND NOT coalesce(proconfig, '{}') @> '{default_tablespace=,default_table_access_method=heap}'"
     /// A leak-proof function is tried on rows that row security then hides.
     no_function_is_leak_proof:
         "SELECT name FROM function WHERE proleakproof"
