@@ -85,7 +85,7 @@ $$;
 
 -- What each domain's register.sql says of it, until last.sql makes of each of these the function of that name.
 CREATE TEMPORARY TABLE pg_temp.role_matrix (table_name text, command text, least_role text, columns text[], through text);
-COMMENT ON TABLE pg_temp.role_matrix IS 'Who may do what: table x command -> the least role. columns: those that the command may name, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+COMMENT ON TABLE pg_temp.role_matrix IS 'Who may do what: table x command -> the least role. columns: those that the command may name (UPDATE: change), NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
 CREATE TEMPORARY TABLE pg_temp.installation_tables (table_name text);
 COMMENT ON TABLE pg_temp.installation_tables IS 'The tables that hold no tenant''s rows. Nobody is granted a right to them; their owner''s functions read and write them.';
 CREATE TEMPORARY TABLE pg_temp.granted_views (view_name text, kinds text[]);

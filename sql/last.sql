@@ -19,6 +19,7 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO stormops_owner', f.signature);
     END LOOP;
     REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
+    PERFORM stormops_internal.record_definitions();
     PERFORM stormops_internal.record_shipped();
     -- A restore brings the tables with their rows; they come after this. pg_dump begins what it writes with settings, of which
     -- nobody else needs this one; row_security is off there, or on with --enable-row-security.

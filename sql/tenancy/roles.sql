@@ -81,10 +81,17 @@ BEGIN
         -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
         FOR p IN
             SELECT m.command, m.relation::regclass AS name,
-                (SELECT string_agg(quote_ident(k), ', ') FROM unnest(m.columns) AS k) AS columns
+                (SELECT string_agg(quote_ident(k), ', ') FROM unnest(m.columns) AS k) AS columns,
+                -- 0.1.0 granted fewer columns.
+                m.columns IS NULL AND EXISTS (
+                    SELECT FROM pg_attribute AS a, aclexplode(a.attacl) AS x
+                    WHERE a.attrelid = m.relation AND x.grantee = g.oid AND x.privilege_type = m.command) AS narrower
             FROM stormops_internal.table_matrix() AS m
             WHERE m.through IS NULL AND m.least_role IS NOT NULL AND (g.kind <> 'operator' OR m.command = 'SELECT')
         LOOP
+            IF p.narrower THEN
+                EXECUTE format('REVOKE %s ON %s FROM %I', p.command, p.name, g.role_name);
+            END IF;
             EXECUTE format('GRANT %s %s ON %s TO %I', p.command, '(' || p.columns || ')', p.name, g.role_name);
         END LOOP;
         FOR p IN SELECT DISTINCT c.relnamespace::regnamespace AS name FROM stormops_internal.protected() AS t JOIN pg_class AS c ON c.oid = t.relation LOOP

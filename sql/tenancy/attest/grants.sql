@@ -121,7 +121,9 @@ CREATE FUNCTION stormops_internal.attest_grants(OUT property text, OUT evidence 
     FROM tenants_role AS t
     WHERE has_database_privilege(t.oid, current_database(), 'TEMPORARY')
         -- The library refuses what would outlive its transaction, if it is there from the session's first statement on.
-        AND NOT (stormops_internal.library_is_preloaded() AND current_setting('stormops.guard_temporary_tables')::boolean)
+        AND NOT (stormops_internal.library_is_preloaded() AND current_setting('stormops.guard_temporary_tables')::boolean
+            AND NOT EXISTS (SELECT FROM stormops_internal.lasting_settings() AS s
+                WHERE s.name = 'stormops.guard_temporary_tables' AND stormops_internal.is_off(s.setting) AND s.role IN (0, t.oid)))
     UNION ALL
     SELECT 'no_create', format('%s may use %s %s', t.rolname, k.kind, k.name)
     FROM tenants_role AS t, LATERAL (

@@ -138,9 +138,8 @@ fn events_of_long_ago_make_no_partitions() {
     assert_eq!(places(&db), "2024_01 1, age_old 289");
     assert_eq!(get::<i64>(&mut operator, "SELECT events FROM stormops.rollup_usage()", &[]), 290);
     assert_eq!(get::<i64>(&mut operator, "SELECT count(*) FROM stormops.verify_rollups()", &[]), 0);
-    let mut drop_before = |date: &str| {
-        get::<Vec<String>>(&mut operator, "SELECT stormops.drop_usage_before($1::text::date)", &[&date])
-    };
+    let mut drop_before =
+        |date: &str| get::<Vec<String>>(&mut operator, "SELECT stormops.drop_usage_before($1::text::date)", &[&date]);
     assert_eq!(drop_before("2010-06-15"), ["tenant_usage_old"]);
     assert_eq!(drop_before("2010-06-15"), [""; 0]);
     let from = "SELECT min(recorded_at AT TIME ZONE 'UTC')::text || ' ' || count(*) FROM stormops.tenant_usage";

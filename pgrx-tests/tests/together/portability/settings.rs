@@ -8,7 +8,7 @@ use super::life::{Filled, catalogue, fill, filled, lines, same, works};
 
 /// Settings that change how a statement is read, what a value looks like as text, where a table goes or how a statement
 /// runs. Those of a group hold together, in every session of one database.
-const HOSTILE: [(&str, &[(&str, &str)]); 4] = [
+const HOSTILE: [(&str, &[(&str, &str)]); 2] = [
     (
         "read",
         &[
@@ -34,19 +34,9 @@ const HOSTILE: [(&str, &[(&str, &str)]); 4] = [
             ("xmlbinary", "hex"),
             ("lc_monetary", "C.UTF-8"),
             ("client_min_messages", "error"),
-        ],
-    ),
-    (
-        "stored",
-        &[
             ("default_tablespace", "pg_default"),
             ("default_table_access_method", "heap_of_others"),
             ("default_toast_compression", "pglz"),
-        ],
-    ),
-    (
-        "run",
-        &[
             ("plan_cache_mode", "force_generic_plan"),
             ("max_parallel_workers_per_gather", "2"),
             ("parallel_setup_cost", "0"),

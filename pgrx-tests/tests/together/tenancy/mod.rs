@@ -22,3 +22,4 @@ mod suspension;
 mod tokens;
 mod transactions;
 mod users;
+mod whole_rows;
