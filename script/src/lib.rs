@@ -132,7 +132,8 @@ impl Sources {
 
     /// A function that gives the types of `types.sql`, for `attest()` to compare: an upgrade does not make them anew.
     fn shipped_types(&self) -> String {
-        let made = self.types.text.split("CREATE ").filter(|made| made.starts_with("TYPE ") || made.starts_with("DOMAIN "));
+        let made =
+            self.types.text.split("CREATE ").filter(|made| made.starts_with("TYPE ") || made.starts_with("DOMAIN "));
         let statements: Vec<_> = made.filter_map(|made| Some(format!("CREATE {};", made.split_once(';')?.0))).collect();
         format!(
             "CREATE FUNCTION stormops_internal.shipped_types() RETURNS text\n    \

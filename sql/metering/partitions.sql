@@ -135,10 +135,15 @@ BEGIN
         EXECUTE format('DROP TABLE stormops_internal.%I', partition.relname);
         dropped := dropped || partition.relname::text;
     END LOOP;
+    -- Of the one partition for all that is old, what is meant.
+    DELETE FROM stormops_internal.tenant_usage_old AS o WHERE o.recorded_at < limits;
+    IF FOUND THEN
+        dropped := 'tenant_usage_old'::text || dropped;
+    END IF;
     DELETE FROM stormops.usage_keys AS k WHERE k.recorded_at < limits;
     DELETE FROM stormops.quota_counters AS c WHERE c.period_start < limits;
     UPDATE stormops_internal.metering_progress AS p SET kept_from = greatest(p.kept_from, limits);
     RETURN dropped;
 END
 $$;
-COMMENT ON FUNCTION stormops.drop_usage_before(date) IS 'Drops the raw events of the months before the one of a date, of all tenants, with their idempotency keys; rollups and invoices stay. From then on an event of that time is refused. Returns the names of the partitions. Errors: 22023 for the last two months; 55000 some of it is not rolled up or invoiced.';
+COMMENT ON FUNCTION stormops.drop_usage_before(date) IS 'Drops the raw events of the months before the one of a date, of all tenants, with their idempotency keys; rollups and invoices stay. From then on an event of that time is refused. Returns the names of the partitions; of tenant_usage_old, which holds all from before 2024, only those events are deleted. Errors: 22023 for the last two months; 55000 some of it is not rolled up or invoiced.';

@@ -61,7 +61,8 @@ fn a_condition_is_one_alert_until_it_was_away_twice_and_comes_back_as_another() 
     session.batch_execute(BREAK).expect("a change");
     check(&db, &mut session);
     assert_ne!(get::<Uuid>(&mut session, first_id, &[]), first);
-    let all = "SELECT array_agg(state ORDER BY raised_at) FROM stormops.list_alerts(true) WHERE issue = 'missing_values'";
+    let all =
+        "SELECT array_agg(state ORDER BY raised_at) FROM stormops.list_alerts(true) WHERE issue = 'missing_values'";
     assert_eq!(get::<Vec<String>>(&mut session, all, &[]), ["resolved", "open"]);
     // Nobody minds any more.
     session.batch_execute("DELETE FROM expectations").expect("taken back");
@@ -146,8 +147,7 @@ fn a_tenants_run_looks_at_its_storms_and_the_operators_at_the_platform() {
         .execute("UPDATE stormops_internal.scheduled_jobs SET scheduled_at = now() - interval '2 days'", &[])
         .expect("time");
     assert_eq!(check(&db, &mut db.as_role("watch")).0, 1);
-    let missed =
-        "SELECT tenant_id IS NULL AND severity = 'critical' FROM stormops.list_alerts() WHERE issue = 'schedule_missed'";
+    let missed = "SELECT tenant_id IS NULL AND severity = 'critical' FROM stormops.list_alerts() WHERE issue = 'schedule_missed'";
     assert!(get::<bool>(&mut operator, missed, &[]), "a job that never ran is an alert");
     operator.execute("SELECT stormops.unschedule_all()", &[]).expect("no job");
     check(&db, &mut operator);

@@ -89,7 +89,7 @@ rules! {
     every_key_and_index_begins_with_the_tenant:
         "SELECT name FROM key WHERE tenant IS NOT NULL AND columns[1] <> tenant
             AND name <> 'stormops.tenants_name_key_key'
-            AND name !~ '^stormops(_internal)?.tenant_usage(_default|_[0-9_]{7})?_(new|usage_seq_idx)$'"
+            AND name !~ '^stormops(_internal)?.tenant_usage(_default|_old|_[0-9_]{7})?_(new|usage_seq_idx)$'"
     every_reference_carries_the_tenant_and_cascades_nothing:
         "SELECT name FROM reference WHERE conkey[1] <> tenant OR confdeltype <> 'a' OR confupdtype <> 'a'
             OR NOT convalidated OR confkey[1] <> (SELECT r.tenant FROM relation AS r WHERE r.oid = confrelid)"
@@ -180,6 +180,16 @@ rules! {
             OR m.command NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
             OR EXISTS (SELECT FROM unnest(m.columns) AS c WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
                 WHERE a.attrelid = to_regclass('stormops.' || m.table_name) AND a.attname = c AND a.attnum > 0))"
+    /// One that is forgotten would show at run time only, as 42501 in the caller's hands. What stands in quotes is no call.
+    what_a_granted_function_calls_as_its_caller_is_granted_too:
+        "SELECT DISTINCT format('%s calls %s.%s', g.oid::regprocedure, c[1], c[2])
+        FROM (SELECT p.*, f.kinds, regexp_replace(p.prosrc, '''[^'']*''|--[^\n]*', '', 'g') AS body
+            FROM stormops_internal.granted_functions() AS f JOIN function AS p ON p.oid = f.signature::regprocedure) AS g,
+            regexp_matches(g.body, '\\m(stormops|stormops_internal)[.]([a-z_]+)[(]', 'g') AS c
+        WHERE NOT g.prosecdef AND g.kinds <> '{}'
+            AND EXISTS (SELECT FROM function AS p WHERE p.proname = c[2] AND p.pronamespace = c[1]::regnamespace)
+            AND NOT EXISTS (SELECT FROM stormops_internal.granted_functions() AS f JOIN function AS p ON p.oid = f.signature::regprocedure
+                WHERE p.proname = c[2] AND p.pronamespace = c[1]::regnamespace AND f.kinds && g.kinds)"
     applications_have_the_published_rights_on_columns_and_no_other:
         "SELECT format('%s %s %s.%s', u.role, p.command, r.relname, a.attname)
         FROM (VALUES ('app'), ('tapp')) AS u (role), relation AS r
