@@ -78,6 +78,6 @@ fn refused() -> ! {
     raise(
         PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
         "break-glass refused",
-        "It takes an open grant of your own for an open tenant: SELECT * FROM stormops.list_break_glass_grants();",
+        "It takes an open grant of your own for an open tenant: SELECT * FROM stormops.break_glass_grants();",
     )
 }
