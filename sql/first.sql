@@ -94,7 +94,7 @@ CREATE TEMPORARY TABLE pg_temp.granted_functions (domain text, signature text, k
 COMMENT ON TABLE pg_temp.granted_functions IS 'Which kind of use may execute which function; {} means superusers only. Grants and the view stormops.reference are made from these rows. domain: that of the register that has the row.';
 CREATE TEMPORARY TABLE pg_temp.counted_tables (table_name text, time_column text, natural_key text[], parents jsonb, call text);
 COMMENT ON TABLE pg_temp.counted_tables IS 'The tables whose health is watched, all there are: time_column says when a row came, natural_key what makes two rows the same, parents (a JSON object) which column refers to which table, call which function writes it.';
-CREATE TEMPORARY TABLE pg_temp.known_jobs (job text, schedule text, function name, purpose text);
+CREATE TEMPORARY TABLE pg_temp.known_jobs (job text, schedule text, function text, purpose text);
 COMMENT ON TABLE pg_temp.known_jobs IS 'The jobs there are, each with its usual schedule (cron, UTC) and purpose.';
 CREATE TEMPORARY TABLE pg_temp.shipped_issues (issue text, actions text[]);
 COMMENT ON TABLE pg_temp.shipped_issues IS 'Every issue that the platform or its monitoring can raise, with what to do about it, in order. See shipped_runbook().';

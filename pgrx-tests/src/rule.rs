@@ -1,5 +1,5 @@
 //! The rule of a policy, written a second time from its documentation: the comments on `policy_candidates()`,
-//! `decide_policy()` and the columns of `policy_modes`.
+//! `policy_decisions()` and the columns of `policy_modes`.
 
 use postgres::Client;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ pub fn decide(session: &mut Client, storm: Uuid, set: &str) {
         DROP TABLE IF EXISTS decided, expected;
         CREATE TEMP TABLE decided AS
         SELECT m.policy_mode, d.*
-        FROM policy_modes AS m, stormops.decide_policy('{storm}', stormops.policy_parameters(m.policy_mode)) AS d;
+        FROM policy_modes AS m, stormops.policy_decisions('{storm}', stormops.policy_parameters(m.policy_mode)) AS d;
         CREATE TEMP TABLE expected AS
         WITH scored AS (
             SELECT DISTINCT ON (property_id) p.*, u.uplift, u.uplift_sd, u.model_version

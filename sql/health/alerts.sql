@@ -46,7 +46,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops_internal.note_findings(jsonb) IS 'The alerts'' state machine. findings: an array of {tenant_id or null for the platform, key, issue, severity, failing, evidence, gone}. A failing one raises an alert or renews the open one; one that does not fail counts as a pass, and the second in a row, or gone, resolves it. Returns how many it raised and resolved.';
 
-CREATE FUNCTION stormops.list_alerts(
+CREATE FUNCTION stormops.alerts(
     include_resolved boolean DEFAULT false,
     OUT alert_id uuid, OUT tenant_id uuid, OUT issue text, OUT severity text, OUT state text, OUT evidence jsonb,
     OUT raised_at timestamptz, OUT last_seen_at timestamptz, OUT acknowledged_by text, OUT note text,
@@ -83,7 +83,7 @@ BEGIN
         ORDER BY a.resolved_at IS NOT NULL, array_position(ARRAY['critical', 'warning', 'info'], a.severity), a.raised_at;
 END
 $$;
-COMMENT ON FUNCTION stormops.list_alerts(boolean) IS 'The open alerts, worst first, each with the runbook''s steps; include_resolved: the others too. The tenant''s in context; for an operator or a monitor without a tenant, all tenants'' and the platform''s own (tenant_id NULL). state: open, acknowledged, silenced, resolved. Errors: 0B000.';
+COMMENT ON FUNCTION stormops.alerts(boolean) IS 'The open alerts, worst first, each with the runbook''s steps; include_resolved: the others too. The tenant''s in context; for an operator or a monitor without a tenant, all tenants'' and the platform''s own (tenant_id NULL). state: open, acknowledged, silenced, resolved. Errors: 0B000.';
 
 CREATE FUNCTION stormops_internal.touch_alert(alert_id uuid, note text, acknowledges boolean, until timestamptz) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -98,7 +98,7 @@ BEGIN
     IF stormops_internal.has_tenant() OR NOT stormops_internal.is_operator() THEN
         IF NOT stormops.may_write('crew_chief') THEN
             RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may answer alerts',
-                HINT = 'SELECT * FROM stormops.list_alerts(); shows them.';
+                HINT = 'SELECT * FROM stormops.alerts(); shows them.';
         END IF;
         scope := stormops.current_tenant();
         who := coalesce(stormops.current_user_id()::text, who);
@@ -128,7 +128,7 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN alert_id IS NULL THEN 'null_value_not_allowed' ELSE 'no_data_found' END,
             MESSAGE = format('alert %s is not open', coalesce(alert_id::text, 'NULL')),
-            HINT = 'SELECT * FROM stormops.list_alerts(); shows the open ones.';
+            HINT = 'SELECT * FROM stormops.alerts(); shows the open ones.';
     END IF;
 END
 $$;

@@ -66,7 +66,7 @@ CREATE FUNCTION stormops.monitor_alerts(OUT tenant_id text, OUT issue text, OUT 
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT coalesce(a.tenant_id::text, ''), a.issue, a.severity, a.state, count(*)
-    FROM stormops.list_alerts() AS a GROUP BY a.tenant_id, a.issue, a.severity, a.state
+    FROM stormops.alerts() AS a GROUP BY a.tenant_id, a.issue, a.severity, a.state
 $$;
 COMMENT ON FUNCTION stormops.monitor_alerts() IS 'Of monitoring_samples(): alerts that are not resolved by tenant (empty: the platform''s own), issue, severity and state (open, acknowledged, silenced).';
 

@@ -197,7 +197,7 @@ BEGIN
             FROM stormops.list_tenants() AS t
             LEFT JOIN (
                 SELECT o.tenant_id, concat(count(*), nullif(format(', %s critical', count(*) FILTER (WHERE o.severity = 'critical')), ', 0 critical')) AS open
-                FROM stormops.list_alerts() AS o GROUP BY o.tenant_id
+                FROM stormops.alerts() AS o GROUP BY o.tenant_id
             ) AS a ON a.tenant_id = t.tenant_id
             LEFT JOIN (
                 SELECT o.tenant_id, sum(o.events) AS events, max(o.quantity) FILTER (WHERE o.metric_name = 'storage_mb') AS storage_mb

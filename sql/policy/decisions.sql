@@ -1,4 +1,4 @@
--- Whom to treat after a storm. The decision is one set: decide_policy(storm, parameters).
+-- Whom to treat after a storm. The decision is one set: policy_decisions(storm, parameters).
 
 CREATE FUNCTION stormops_internal.attitude(confidence double precision) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'attitude_sql_wrapper';
@@ -83,7 +83,7 @@ CREATE FUNCTION stormops_internal.policy_candidates(
 $$;
 COMMENT ON FUNCTION stormops_internal.policy_candidates(uuid, jsonb) IS 'The storm''s active properties with their latest score: value of treating each, and wanted: P(value > 0) >= confidence and a score not below zero. Writes nothing.';
 
-CREATE FUNCTION stormops.decide_policy(
+CREATE FUNCTION stormops.policy_decisions(
     storm_id uuid, parameters jsonb,
     OUT property_id uuid, OUT decision text, OUT reason text, OUT propensity double precision,
     OUT score double precision, OUT score_sd double precision, OUT value double precision, OUT model_version text
@@ -160,4 +160,4 @@ CREATE FUNCTION stormops.decide_policy(
         d.score, d.score_sd, d.value, d.model_version
     FROM decided AS d
 $$;
-COMMENT ON FUNCTION stormops.decide_policy(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores and parameters always decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md.';
+COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores and parameters always decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md.';

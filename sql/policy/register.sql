@@ -27,7 +27,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.apply_policy(uuid,text,boolean)', '{app,trusted_app}'),
     ('stormops.preview_policy(uuid,text)', '{app,trusted_app}'),
     ('stormops.policy_parameters(text)', '{app,trusted_app}'),
-    ('stormops.decide_policy(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops.policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
     ('stormops_internal.policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
     ('stormops_internal.require_open_storm(uuid)', '{app,trusted_app}'),
     ('stormops_internal.raise_no_scores(uuid)', '{app,trusted_app}'),

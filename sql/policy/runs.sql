@@ -1,4 +1,4 @@
--- A policy run: the decisions of decide_policy(), counted by preview_policy() and written down by
+-- A policy run: the decisions of policy_decisions(), counted by preview_policy() and written down by
 -- apply_policy().
 
 CREATE FUNCTION stormops_internal.require_open_storm(storm_id uuid) RETURNS void
@@ -67,7 +67,7 @@ BEGIN
     PERFORM stormops_internal.require_open_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
     SELECT stormops_internal.decision_counts(d.decision, d.reason, d.value) INTO counts
-    FROM stormops.decide_policy(storm_id, parameters) AS d;
+    FROM stormops.policy_decisions(storm_id, parameters) AS d;
     IF counts IS NULL THEN
         PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;
@@ -127,7 +127,7 @@ BEGIN
     )
     SELECT tenant, run_id, d.property_id, storm_id, decided_at, d.propensity, d.score, d.score_sd, d.value,
         d.decision, d.reason, policy_mode, d.model_version
-    FROM stormops.decide_policy(storm_id, parameters) AS d;
+    FROM stormops.policy_decisions(storm_id, parameters) AS d;
     IF NOT FOUND THEN
         PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;

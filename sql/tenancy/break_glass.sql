@@ -50,14 +50,14 @@ BEGIN
     RETURNING g.tenant_id INTO tenant;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'no such open break-glass grant',
-            HINT = 'SELECT * FROM stormops.list_break_glass_grants();';
+            HINT = 'SELECT * FROM stormops.break_glass_grants();';
     END IF;
     PERFORM stormops_internal.log_event(tenant, 'close_break_glass', NULL, NULL, format('grant %s', grant_id));
 END
 $$;
 COMMENT ON FUNCTION stormops.close_break_glass(uuid) IS 'Ends a grant, whoever opened it, from the next statement of a transaction that uses it. For operators. Error: P0002 no such open grant.';
 
-CREATE FUNCTION stormops.list_break_glass_grants(
+CREATE FUNCTION stormops.break_glass_grants(
     OUT grant_id uuid, OUT tenant_id uuid, OUT org_name text, OUT opened_by text, OUT reason text, OUT ticket text,
     OUT open boolean, OUT opened_at timestamptz, OUT expires_at timestamptz, OUT closed_at timestamptz
 ) RETURNS SETOF record
@@ -74,4 +74,4 @@ BEGIN
         ORDER BY g.grant_id DESC;
 END
 $$;
-COMMENT ON FUNCTION stormops.list_break_glass_grants() IS 'Every break-glass grant, newest first, and whether it is open. For operators.';
+COMMENT ON FUNCTION stormops.break_glass_grants() IS 'Every break-glass grant, newest first, and whether it is open. For operators.';

@@ -36,7 +36,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.open_break_glass(uuid,text,text,interval)', '{operator}'),
     ('stormops.break_glass(uuid)', '{operator}'),
     ('stormops.close_break_glass(uuid)', '{operator}'),
-    ('stormops.list_break_glass_grants()', '{operator}'),
+    ('stormops.break_glass_grants()', '{operator}'),
     ('stormops.new_id()', '{app,trusted_app}'),
     ('stormops_internal.installation_tables()', '{operator,monitor}'),
     ('stormops.role_matrix()', '{app,trusted_app,operator,monitor}'),

@@ -124,7 +124,7 @@ fn pg_cron_runs_what_is_scheduled() {
         );
         std::thread::sleep(Duration::from_millis(500)); // between looks, not instead of one
     }
-    let found = "SELECT issue FROM stormops.list_alerts() WHERE issue = 'missing_values'";
+    let found = "SELECT issue FROM stormops.alerts() WHERE issue = 'missing_values'";
     assert_eq!(one(&mut operator, found), "missing_values", "the job did its work");
     assert_eq!(one(&mut operator, "SELECT stormops.unschedule_all()::text"), "7");
     assert_eq!(one(&mut superuser, "SELECT count(*)::text FROM cron.job"), "0");

@@ -59,7 +59,7 @@ fn tenants_readers(storm: Uuid) -> Vec<String> {
         "SELECT array_agg(m)::text FROM stormops.get_tenant_metrics() AS m".into(),
         "SELECT array_agg(u)::text FROM stormops.get_tenant_usage() AS u".into(),
         "SELECT array_agg(q)::text FROM stormops.check_quota('model_call') AS q".into(),
-        "SELECT array_agg(a ORDER BY a.alert_id)::text FROM stormops.list_alerts() AS a".into(),
+        "SELECT array_agg(a ORDER BY a.alert_id)::text FROM stormops.alerts() AS a".into(),
         "SELECT array_agg(i)::text FROM stormops.preview_invoice(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')) AS i".into(),
         "SELECT array_agg(v)::text FROM stormops.verify_log() AS v".into(),
         "SELECT array_agg(r)::text FROM stormops.runbook() AS r".into(),
@@ -98,7 +98,7 @@ fn every_reader_answers_on_a_standby_as_on_the_primary() {
         let (mut here, mut there) = (cluster().connect(role, &db.name), standby().connect(role, &db.name));
         for query in [
             "SELECT array_agg(s.job || s.expected_by)::text FROM stormops.schedules() AS s",
-            "SELECT array_agg(a ORDER BY a.alert_id)::text FROM stormops.list_alerts() AS a",
+            "SELECT array_agg(a ORDER BY a.alert_id)::text FROM stormops.alerts() AS a",
             "SELECT array_agg(t)::text FROM stormops.list_tenants() AS t",
             "SELECT array_agg(o)::text FROM stormops.usage_overview(to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')) AS o",
             "SELECT stormops.usage_watermark()::text",
@@ -194,7 +194,7 @@ fn what_writes_is_quiet_or_refused() {
         (TENANT, "stormops.expect('properties', 'not_null', '{address}')".to_owned()),
         (TENANT, format!("stormops.apply_policy('{storm}', supersede => true)")),
         (TENANT, format!("stormops.set_baseline('{storm}', 'other')")),
-        (TENANT, "stormops.acknowledge_alert((SELECT alert_id FROM stormops.list_alerts() LIMIT 1))".to_owned()),
+        (TENANT, "stormops.acknowledge_alert((SELECT alert_id FROM stormops.alerts() LIMIT 1))".to_owned()),
         (TENANT, "stormops.add_user('x@abc.example', 'viewer')".to_owned()),
     ] {
         let refusal = clients[client].query(&format!("SELECT {refused}"), &[]);

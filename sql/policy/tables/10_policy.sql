@@ -60,7 +60,7 @@ COMMENT ON COLUMN stormops.policy_runs.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN stormops.policy_runs.run_id IS 'UUID version 7: in the order of time.';
 COMMENT ON COLUMN stormops.policy_runs.storm_id IS 'The storm, of the same tenant.';
 COMMENT ON COLUMN stormops.policy_runs.policy_mode IS 'The mode applied.';
-COMMENT ON COLUMN stormops.policy_runs.parameters IS 'All that the decisions rest on beside the data: the mode''s row as it was, the z of its confidence and the exploration in effect. decide_policy(storm_id, parameters) decides alike again.';
+COMMENT ON COLUMN stormops.policy_runs.parameters IS 'All that the decisions rest on beside the data: the mode''s row as it was, the z of its confidence and the exploration in effect. policy_decisions(storm_id, parameters) decides alike again.';
 COMMENT ON COLUMN stormops.policy_runs.decided_at IS 'Server time of the decision.';
 COMMENT ON COLUMN stormops.policy_runs.decided_by IS 'The database role that called.';
 COMMENT ON COLUMN stormops.policy_runs.acting_user IS 'The tenant''s user on whose behalf it called, if the context named one.';

@@ -18,7 +18,7 @@ fn check(db: &Db, session: &mut Client) -> (i64, i64) {
 
 fn open(session: &mut Client) -> Vec<(String, String)> {
     let rows = session
-        .query("SELECT issue, state FROM stormops.list_alerts() WHERE issue <> 'data_quality' ORDER BY 1", &[])
+        .query("SELECT issue, state FROM stormops.alerts() WHERE issue <> 'data_quality' ORDER BY 1", &[])
         .expect("alerts");
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
@@ -46,7 +46,7 @@ const MEND: &str = "UPDATE properties SET address = '2 Main St' WHERE external_i
 fn a_condition_is_one_alert_until_it_was_away_twice_and_comes_back_as_another() {
     let db = Db::new("once");
     let mut session = complaining(&db).1;
-    let first_id = "SELECT alert_id FROM stormops.list_alerts() WHERE issue = 'missing_values'";
+    let first_id = "SELECT alert_id FROM stormops.alerts() WHERE issue = 'missing_values'";
     assert_eq!(check(&db, &mut session), (2, 0), "this, and the platform's objective");
     let first: Uuid = get(&mut session, first_id, &[]);
     for _ in 0..2 {
@@ -61,8 +61,7 @@ fn a_condition_is_one_alert_until_it_was_away_twice_and_comes_back_as_another() 
     session.batch_execute(BREAK).expect("a change");
     check(&db, &mut session);
     assert_ne!(get::<Uuid>(&mut session, first_id, &[]), first);
-    let all =
-        "SELECT array_agg(state ORDER BY raised_at) FROM stormops.list_alerts(true) WHERE issue = 'missing_values'";
+    let all = "SELECT array_agg(state ORDER BY raised_at) FROM stormops.alerts(true) WHERE issue = 'missing_values'";
     assert_eq!(get::<Vec<String>>(&mut session, all, &[]), ["resolved", "open"]);
     // Nobody minds any more.
     session.batch_execute("DELETE FROM expectations").expect("taken back");
@@ -75,7 +74,7 @@ fn alerts_are_acknowledged_and_silenced_by_those_who_may() {
     let db = Db::new("answers");
     let (abc, mut session) = complaining(&db);
     check(&db, &mut session);
-    let id: Uuid = get(&mut session, "SELECT alert_id FROM stormops.list_alerts() WHERE issue = 'missing_values'", &[]);
+    let id: Uuid = get(&mut session, "SELECT alert_id FROM stormops.alerts() WHERE issue = 'missing_values'", &[]);
     for role in ["viewer", "field_user"] {
         let mut user = acting_as(&db, abc, role);
         assert_eq!(open(&mut user), said("missing_values", "open"), "{role} sees it");
@@ -85,7 +84,7 @@ fn alerts_are_acknowledged_and_silenced_by_those_who_may() {
     let mut chief = acting_as(&db, abc, "crew_chief");
     chief.execute("SELECT stormops.acknowledge_alert($1, 'on it')", &[&id]).expect("an answer");
     session.execute("SELECT stormops.acknowledge_alert($1)", &[&id]).expect("again");
-    let by = "SELECT acknowledged_by = (SELECT user_id::text FROM users WHERE role = 'crew_chief'), note FROM stormops.list_alerts() WHERE alert_id = $1";
+    let by = "SELECT acknowledged_by = (SELECT user_id::text FROM users WHERE role = 'crew_chief'), note FROM stormops.alerts() WHERE alert_id = $1";
     let by = session.query_one(by, &[&id]).expect("an alert");
     assert_eq!((by.get(0), by.get(1)), (true, "on it"), "the first stays named");
     assert_eq!(open(&mut session), said("missing_values", "acknowledged"));
@@ -113,14 +112,14 @@ fn alerts_are_acknowledged_and_silenced_by_those_who_may() {
     fails_with(other.execute("SELECT stormops.acknowledge_alert($1)", &[&id]), "P0002");
     let mut operator = db.as_role("op");
     assert_eq!(open(&mut operator), said("missing_values", "acknowledged"));
-    let names = "SELECT count(*) FROM stormops.list_alerts() WHERE evidence ? 'expectation'";
+    let names = "SELECT count(*) FROM stormops.alerts() WHERE evidence ? 'expectation'";
     assert_eq!(get::<i64>(&mut operator, names, &[]), 0, "names that a tenant gave are its own");
     operator.execute("SELECT stormops.silence_alert($1, now() + interval '1 hour')", &[&id]).expect("any");
     for (role, code) in [("tapp", "0B000"), ("nobody", "42501")] {
-        fails_with(db.as_role(role).query("SELECT * FROM stormops.list_alerts()", &[]), code);
+        fails_with(db.as_role(role).query("SELECT * FROM stormops.alerts()", &[]), code);
     }
     fails_with(db.as_role("mon").execute("SELECT stormops.acknowledge_alert($1)", &[&id]), "42501");
-    db.as_role("mon").query("SELECT * FROM stormops.list_alerts()", &[]).expect("a monitor sees them");
+    db.as_role("mon").query("SELECT * FROM stormops.alerts()", &[]).expect("a monitor sees them");
     for table in ["platform_alerts", "scheduled_jobs"] {
         for role in ["tapp", "op", "mon"] {
             assert_eq!(sqlstate(&db.as_role(role).query(&format!("TABLE stormops_internal.{table}"), &[])), "42501");
@@ -147,14 +146,15 @@ fn a_tenants_run_looks_at_its_storms_and_the_operators_at_the_platform() {
         .execute("UPDATE stormops_internal.scheduled_jobs SET scheduled_at = now() - interval '2 days'", &[])
         .expect("time");
     assert_eq!(check(&db, &mut db.as_role("watch")).0, 1);
-    let missed = "SELECT tenant_id IS NULL AND severity = 'critical' FROM stormops.list_alerts() WHERE issue = 'schedule_missed'";
+    let missed =
+        "SELECT tenant_id IS NULL AND severity = 'critical' FROM stormops.alerts() WHERE issue = 'schedule_missed'";
     assert!(get::<bool>(&mut operator, missed, &[]), "a job that never ran is an alert");
     operator.execute("SELECT stormops.unschedule_all()", &[]).expect("no job");
     check(&db, &mut operator);
     check(&db, &mut operator);
     db.superuser().batch_execute("ALTER TABLE stormops.storms ALTER COLUMN name DROP NOT NULL").expect("drift");
     assert_eq!(check(&db, &mut operator).0, 1);
-    let drift = "SELECT tenant_id IS NULL AND evidence ->> 'table' = 'storms' FROM stormops.list_alerts() WHERE issue = 'schema_drift'";
+    let drift = "SELECT tenant_id IS NULL AND evidence ->> 'table' = 'storms' FROM stormops.alerts() WHERE issue = 'schema_drift'";
     assert!(get::<bool>(&mut operator, drift, &[]));
     assert_eq!(open(&mut session), [], "its storm is over, and the platform's are not the tenant's");
     db.superuser().batch_execute("ALTER TABLE stormops.storms ALTER COLUMN name SET NOT NULL").expect("mended");
@@ -231,7 +231,7 @@ fn a_quota_that_is_nearly_used_up_is_an_alert_until_it_is_raised() {
         operator
             .batch_execute("SELECT stormops.rollup_usage(); SELECT stormops.run_health_checks()")
             .expect("a schedule");
-        let alert = "SELECT severity, evidence ->> 'percent' FROM stormops.list_alerts() WHERE issue = 'quota_used' AND tenant_id = $1";
+        let alert = "SELECT severity, evidence ->> 'percent' FROM stormops.alerts() WHERE issue = 'quota_used' AND tenant_id = $1";
         operator.query_opt(alert, &[&abc]).expect("at most one").map(|row| (row.get(0), row.get(1)))
     };
     let said = |severity: &str, percent: &str| Some((severity.to_owned(), percent.to_owned()));
@@ -242,7 +242,7 @@ fn a_quota_that_is_nearly_used_up_is_an_alert_until_it_is_raised() {
         session.execute("SELECT record_usage('api_call', $1::int)", &[&used]).expect("within the quota");
         assert_eq!(told(&mut operator), expected, "{used} more");
     }
-    assert_eq!(get::<i64>(&mut session, "SELECT count(*) FROM list_alerts() WHERE cardinality(steps) > 0", &[]), 1);
+    assert_eq!(get::<i64>(&mut session, "SELECT count(*) FROM alerts() WHERE cardinality(steps) > 0", &[]), 1);
     set(&mut operator, 1000);
     assert_eq!(told(&mut operator), said("critical", "100.0"), "once away may be chance");
     assert_eq!(told(&mut operator), None);
@@ -255,7 +255,7 @@ fn what_nobody_judges_any_more_is_no_alert() {
     let mut operator = db.as_role("op");
     let mut open = || {
         operator.batch_execute("SELECT stormops.run_health_checks()").expect("a run");
-        let open = "SELECT coalesce(string_agg(issue, ' ' ORDER BY issue), '') FROM stormops.list_alerts() WHERE tenant_id IS NOT NULL";
+        let open = "SELECT coalesce(string_agg(issue, ' ' ORDER BY issue), '') FROM stormops.alerts() WHERE tenant_id IS NOT NULL";
         operator.query_one(open, &[]).expect("alerts").get::<_, String>(0)
     };
     assert_eq!(open(), "data_quality missing_values");

@@ -136,7 +136,7 @@ fn readers_assign_no_transaction_id_and_are_for_those_in_the_tenant() {
         format!("stormops.get_health_dashboard('{good}')"),
         format!("stormops.health_summary('{good}')"),
         "stormops.check_table_health('lead_uplift')".into(),
-        "stormops.list_alerts()".into(),
+        "stormops.alerts()".into(),
         "stormops.runbook('low_lift')".into(),
         "stormops.get_tenant_metrics()".into(),
     ];
@@ -144,7 +144,7 @@ fn readers_assign_no_transaction_id_and_are_for_those_in_the_tenant() {
         "stormops.get_system_health()",
         "stormops.schedules()",
         "stormops.check_table_health('storms')",
-        "stormops.list_alerts()",
+        "stormops.alerts()",
     ];
     let mut operator = db.as_role("op");
     let all = calls.iter().map(|call| (true, &**call)).chain(system.iter().map(|call| (false, *call)));

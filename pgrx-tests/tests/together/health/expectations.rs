@@ -277,7 +277,7 @@ fn a_clock_that_was_ahead_and_is_put_back_silences_nothing() {
     let named = "SELECT count(*) FROM stormops.get_system_health(), jsonb_array_elements(issues) AS i WHERE i ->> 'issue' = 'clock_put_back'";
     assert_eq!(get::<i64>(&mut operator, named, &[]), 1);
     assert_eq!(run(&mut operator), [2, 1, 3, 3], "due, and judged from the last time that was not ahead");
-    let open = "SELECT string_agg(issue, ' ' ORDER BY issue) FROM stormops.list_alerts()";
+    let open = "SELECT string_agg(issue, ' ' ORDER BY issue) FROM stormops.alerts()";
     assert_eq!(
         get::<String>(&mut operator, open, &[]),
         "clock_put_back data_quality missing_values uplift_drift uplift_drift"

@@ -93,7 +93,7 @@ fn deliveries_tell_when_the_checks_do_not_run() {
     for _ in 0..3 {
         operator.batch_execute("SELECT stormops.run_job('health_checks')").expect("a run");
     }
-    let open = "SELECT count(*) FROM stormops.list_alerts() WHERE issue = 'schedule_missed'";
+    let open = "SELECT count(*) FROM stormops.alerts() WHERE issue = 'schedule_missed'";
     assert_eq!(operator.query_one(open, &[]).expect("a count").get::<_, i64>(0), 0);
     world.set("UPDATE stormops_internal.scheduled_jobs SET outcome = 'failed', detail = 'XX000: no'");
     world.deliver();

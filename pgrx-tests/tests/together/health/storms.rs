@@ -13,7 +13,7 @@ fn operator_runs(db: &Db) {
 
 /// The open alerts about storms that a session sees.
 fn open(session: &mut Client) -> Vec<(String, String)> {
-    let alerts = "SELECT issue, severity FROM stormops.list_alerts() WHERE evidence ? 'storm_id' ORDER BY 1";
+    let alerts = "SELECT issue, severity FROM stormops.alerts() WHERE evidence ? 'storm_id' ORDER BY 1";
     session.query(alerts, &[]).expect("alerts").iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
@@ -49,7 +49,7 @@ fn scores_out_of_the_band_are_an_alert_until_they_are_back() {
     operator_runs(&db);
     assert_eq!(open(&mut session), only("uplift_drift", "warning"));
     assert_eq!(open(&mut good), [], "the latest scores count");
-    let id = "SELECT alert_id::text || evidence FROM stormops.list_alerts() WHERE issue = 'uplift_drift'";
+    let id = "SELECT alert_id::text || evidence FROM stormops.alerts() WHERE issue = 'uplift_drift'";
     let raised: String = get(&mut session, id, &[]);
     session.execute("SELECT stormops.run_health_checks()", &[]).expect("its own run");
     assert_eq!(get::<String>(&mut session, id, &[]), raised, "the same alert, and the same evidence");

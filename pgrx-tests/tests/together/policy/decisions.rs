@@ -126,7 +126,7 @@ fn the_latest_score_counts_and_one_below_zero_never_wins() {
         );
         session.execute(&write, &[&storm, &property]).expect("scores");
         let decided =
-            "SELECT d.decision, d.model_version FROM stormops.decide_policy($1, stormops.policy_parameters($2)) AS d
+            "SELECT d.decision, d.model_version FROM stormops.policy_decisions($1, stormops.policy_parameters($2)) AS d
             WHERE d.property_id = $3";
         for (i, mode) in ["moderate", "reckless"].into_iter().enumerate() {
             let found = session.query_opt(decided, &[&storm, &mode, &property]).expect("decisions");
@@ -150,7 +150,7 @@ fn the_log_is_what_was_previewed_and_can_be_decided_alike_again() {
         )
     };
     let logged = digest("policy_decisions_log WHERE run_id = $1");
-    let again = digest("policy_runs AS r, stormops.decide_policy(r.storm_id, r.parameters) WHERE r.run_id = $1");
+    let again = digest("policy_runs AS r, stormops.policy_decisions(r.storm_id, r.parameters) WHERE r.run_id = $1");
     let told = "ROW (treat, treat_pct, hold, excluded, reasons, expected_value)::text";
     let modes = [
         ("conservative", "margin = NULL"),

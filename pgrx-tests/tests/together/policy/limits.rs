@@ -81,7 +81,7 @@ fn a_budget_is_spent_on_the_best_and_never_exceeded() {
     });
 }
 
-/// The swaps that the comment on `decide_policy()` promises: a fixed number of the chosen against as many others.
+/// The swaps that the comment on `policy_decisions()` promises: a fixed number of the chosen against as many others.
 /// Without money no two scores are equal, so who is chosen is certain.
 const SWAPS: &str = "
     WITH ranked AS (

@@ -219,7 +219,7 @@ fn the_tenants_admins_see_who_looked_and_why() {
         "SELECT opened_by, reason, ticket, closed_at IS NOT NULL FROM stormops.break_glass_grants WHERE grant_id = $1";
     let row = tenant.query_one(grants, &[&grant]).expect("an admin");
     assert_eq!((row.get(0), row.get(1), row.get(2), row.get(3)), ("op", "no scores", "SUP-1", true));
-    let listed = "SELECT org_name, open FROM stormops.list_break_glass_grants() WHERE grant_id = $1";
+    let listed = "SELECT org_name, open FROM stormops.break_glass_grants() WHERE grant_id = $1";
     let row = twins.db.as_role("op").query_one(listed, &[&grant]).expect("an operator");
     assert_eq!((row.get(0), row.get(1)), ("Alpha Roofing", false));
     assert_eq!(uses(grant), 1);
@@ -247,7 +247,7 @@ fn a_grant_has_a_reason_a_ticket_and_an_end() {
         assert_eq!(sqlstate(&op.batch_execute(&call)), expected, "{call}");
     }
     for role in ["app", "tapp", "mon", NOBODY] {
-        for call in ["open_break_glass($a, 'r', 't')", "close_break_glass($a)", "list_break_glass_grants()"] {
+        for call in ["open_break_glass($a, 'r', 't')", "close_break_glass($a)", "break_glass_grants()"] {
             fails_with(twins.run(role, &format!("SELECT stormops.{call}")), "42501");
         }
     }

@@ -147,18 +147,6 @@ rules! {
     what_makes_tables_says_where:
         "SELECT name FROM function WHERE prosrc ~ 'format\\(''CREATE TABLE'
             AND NOT coalesce(proconfig, '{}') @> '{default_tablespace=,default_table_access_method=heap}'"
-    /// jOOQ and others make one class of both.
-    no_function_has_the_name_of_a_table:
-        "SELECT name FROM function AS f WHERE EXISTS (
-            SELECT FROM pg_class AS c WHERE c.relnamespace = f.pronamespace AND c.relname = f.proname AND c.relkind <> 'c')"
-    /// What drivers know by no name of their own: it is text where users look. An argument may be one, and is cast to.
-    users_see_no_type_of_the_catalogue:
-        "SELECT c.oid::regclass || '.' || a.attname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
-        WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND a.attnum > 0 AND NOT a.attisdropped
-            AND trim(a.atttypid::regtype::text, '[]') = ANY ('{oid,name,xid,xid8,cid,tid,pg_lsn,pg_snapshot,aclitem,\"char\",regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regrole,regtype}')
-        UNION ALL SELECT f.name || ' ' || u.name FROM function AS f,
-            unnest(coalesce(f.proallargtypes, ARRAY[f.prorettype]), f.proargnames, coalesce(f.proargmodes, '{t}')) AS u (type, name, mode)
-        WHERE f.pronamespace = 'stormops'::regnamespace AND u.mode IN ('o', 'b', 't') AND trim(u.type::regtype::text, '[]') = ANY ('{oid,name,xid,xid8,cid,tid,pg_lsn,pg_snapshot,aclitem,\"char\",regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regrole,regtype}')"
     /// A leak-proof function is tried on rows that row security then hides.
     no_function_is_leak_proof:
         "SELECT name FROM function WHERE proleakproof"
