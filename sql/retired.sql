@@ -4,3 +4,10 @@
 -- 0.2.0
 DROP FUNCTION IF EXISTS stormops_internal.protected();
 DROP FUNCTION IF EXISTS stormops_internal.has_use(text[]); -- no longer VARIADIC
+DROP FUNCTION IF EXISTS stormops_internal.platform_counts(); -- says when the clock was ahead
+DROP FUNCTION IF EXISTS stormops.check_table_health(text, interval); -- says how many values are blank
+DROP FUNCTION IF EXISTS stormops_internal.row_quality(text, timestamptz);
+DROP FUNCTION IF EXISTS stormops_internal.rules_at_places(stormops_internal.due_expectation[]);
+DROP FUNCTION IF EXISTS stormops_internal.count_repeats(stormops_internal.due_expectation[], stormops_internal.judgement[]);
+DROP FUNCTION IF EXISTS stormops.known_jobs(); -- text
+DROP FUNCTION IF EXISTS stormops_internal.known_job(text);

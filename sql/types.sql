@@ -40,12 +40,18 @@ DO $$
 BEGIN
     IF pg_catalog.to_regtype('stormops_internal.judgement') IS NULL THEN
         CREATE TYPE stormops_internal.judgement AS (
-            tenant_id uuid, expectation_id uuid, judged bigint, failing bigint, scores bytea, repeats bigint[], groups uuid[]
+            tenant_id uuid, expectation_id uuid, judged bigint, failing bigint, scores bytea, repeats bigint[], groups uuid[], by_blanks bigint
         );
+    ELSIF NOT EXISTS (
+        -- 0.2.0
+        SELECT FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.typrelid OPERATOR(pg_catalog.=) a.attrelid
+        WHERE t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype('stormops_internal.judgement') AND a.attname OPERATOR(pg_catalog.=) 'by_blanks'
+    ) THEN
+        ALTER TYPE stormops_internal.judgement ADD ATTRIBUTE by_blanks bigint;
     END IF;
 END
 $$;
-COMMENT ON TYPE stormops_internal.judgement IS 'What an expectation about rows came to: how many were judged, how many fail; for drift their scores (a state of score_agg()), for unique the hashes that several rows have; for band the groups whose mean lies outside.';
+COMMENT ON TYPE stormops_internal.judgement IS 'What an expectation about rows came to: how many were judged, how many fail; for drift their scores (a state of score_agg()), for unique the hashes that several rows have; for band the groups whose mean lies outside. by_blanks: how many fail only because what they hold shows nothing, or nothing else than another.';
 
 DO $$
 BEGIN

@@ -6,6 +6,7 @@ mod context;
 pub mod digest;
 mod entry;
 mod guard;
+mod kind;
 mod login;
 mod names;
 mod owner;
@@ -15,6 +16,8 @@ mod settings;
 mod sql;
 mod standing;
 mod token;
+
+pub use names::is_invisible;
 
 /// Defines the settings and the hooks. Called once, when the library loads.
 pub fn init() {

@@ -11,9 +11,9 @@ ALTER TABLE stormops.:table DISABLE ROW LEVEL SECURITY;
 \undo
 ALTER TABLE stormops.:table ENABLE ROW LEVEL SECURITY;
 --# row security of partitions | 105 app 1, 204b superuser 1
-ALTER TABLE stormops.:partition DISABLE ROW LEVEL SECURITY;
+ALTER TABLE stormops_internal.:partition DISABLE ROW LEVEL SECURITY;
 \undo
-ALTER TABLE stormops.:partition ENABLE ROW LEVEL SECURITY;
+ALTER TABLE stormops_internal.:partition ENABLE ROW LEVEL SECURITY;
 --# the policy | 0 tapp 16
 DROP POLICY tenant ON stormops.:table;
 \undo
@@ -130,9 +130,9 @@ GRANT UPDATE ON stormops.:table TO tapp;
 REVOKE UPDATE ON stormops.:table FROM tapp;
 SELECT stormops.renew_grants();
 --# no grant on partitions | 204 superuser 1
-GRANT SELECT ON stormops.:partition TO app;
+GRANT SELECT ON stormops_internal.:partition TO app;
 \undo
-REVOKE SELECT ON stormops.:partition FROM app;
+REVOKE SELECT ON stormops_internal.:partition FROM app;
 --# no grant on the installation's own table | 56 app 1, 56b superuser 1
 GRANT SELECT ON stormops_internal.usage_grants TO app;
 \undo

@@ -17,7 +17,7 @@ CREATE FUNCTION stormops.compare_clusters(
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'compare_clusters_wrapper';
-COMMENT ON FUNCTION stormops.compare_clusters(double precision[], double precision[], double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means from n and sum by cluster, in one row: cluster-robust standard error CR2, and t with Satterthwaite''s degrees of freedom. clusters: those with leads. few_clusters: below 30, or an arm whose leads are worth fewer than 15 clusters of one size: what leads of a cluster share may outweigh what the error allows for, and nothing always-valid is claimed; nor where most of an arm''s sum is in few clusters. No error where an arm is in one cluster only. Errors: 22023.';
+COMMENT ON FUNCTION stormops.compare_clusters(double precision[], double precision[], double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means from n and sum by cluster, in one row: cluster-robust standard error CR2, t with Satterthwaite''s degrees of freedom. clusters: those with leads. few_clusters: below 30, or leads of an arm in effect in fewer than 15: nothing always-valid is claimed. No error where an arm is in one cluster only. Errors: 22023.';
 
 CREATE FUNCTION stormops.compare_means(
     treated double precision[], control double precision[], alpha double precision DEFAULT 0.05, planned_n bigint DEFAULT NULL
@@ -31,7 +31,7 @@ CREATE FUNCTION stormops.compare_means(
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'compare_means_wrapper';
-COMMENT ON FUNCTION stormops.compare_means(double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means, states of arm_agg(), in one row: Welch''s interval and p_value; always-valid interval and p-value where each arm''s values are worth fifty that are equal and not zero, (sum y)^2 / sum y^2; adjusted_...: less slope times the covariate (CUPED, the slope within the arms), with variance_left of the plain one. status: ok, no_treatment, no_control, no_outcomes. Errors: 22023.';
+COMMENT ON FUNCTION stormops.compare_means(double precision[], double precision[], double precision, bigint) IS 'The difference of two arms'' means, states of arm_agg(), in one row: Welch''s interval and p_value; always-valid interval and p-value where amounts are many enough in each arm; adjusted_...: less slope times the covariate (CUPED), with variance_left of the plain one. status: ok, no_treatment, no_control, no_outcomes. Errors: 22023.';
 
 CREATE FUNCTION stormops.compare_proportions(
     treated_converted bigint, treated_n bigint, control_converted bigint, control_n bigint, min_lift double precision DEFAULT 0.05,

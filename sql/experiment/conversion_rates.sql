@@ -44,7 +44,7 @@ CREATE FUNCTION stormops.compared_decisions(
     AS $$
     SELECT d.property_id, d.reason, d.treated, d.compared, d.has_outcome, d.converted FROM stormops_internal.decisions_of(stormops.current_tenant(), $1) AS d
 $$;
-COMMENT ON FUNCTION stormops.compared_decisions(uuid) IS 'The decided properties of a storm''s current run. compared: it was the rule''s choice to treat, as the logged propensity tells, so that chance alone (holdout, exploration) held some (with exploration 0.5 all have that propensity, and all are compared); converted: it did, within outcome_days of the decision.';
+COMMENT ON FUNCTION stormops.compared_decisions(uuid) IS 'The decided properties of a storm''s current run. compared: it was the rule''s choice to treat, as the logged propensity tells, so that chance alone (holdout, exploration) held some; with exploration 0.5 all are. converted: it did, within outcome_days of the decision.';
 
 CREATE FUNCTION stormops_internal.conversion_rates_of(
     tenant_id uuid, storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05,

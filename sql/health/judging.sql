@@ -39,11 +39,12 @@ BEGIN
             stormops_internal.judging_columns(pass.these), pass.table_name, stormops_internal.judging_limits(pass.these), pass.time_column, whose);
         EXECUTE format($query$
             SELECT array_agg(ROW(d.tenant_id, d.expectation_id, coalesce(c.judged[d.place], 0), coalesce(c.failing[d.place], 0),
-                c.scores[d.place], c.repeats[d.place]::bigint[], c.groups[d.place]::uuid[])::stormops_internal.judgement)
+                c.scores[d.place], c.repeats[d.place]::bigint[], c.groups[d.place]::uuid[], coalesce(c.by_blanks[d.place], 0))::stormops_internal.judgement)
             FROM unnest($1) AS d LEFT JOIN (%s) AS c ON c.tenant_id = d.tenant_id
             $query$, by_tenant)
         INTO found_rows USING pass.these, pass.since;
-        RETURN QUERY SELECT f.tenant_id, f.expectation_id, f.judged, coalesce(x.failing, f.failing), f.scores, NULL::bigint[], f.groups
+        RETURN QUERY SELECT f.tenant_id, f.expectation_id, f.judged, coalesce(x.failing, f.failing), f.scores, NULL::bigint[], f.groups,
+                coalesce(x.by_blanks, f.by_blanks)
             FROM unnest(found_rows) AS f
             LEFT JOIN stormops_internal.count_repeats(pass.these, found_rows) AS x ON x.tenant_id = f.tenant_id AND x.expectation_id = f.expectation_id;
     END LOOP;
@@ -52,7 +53,7 @@ $$;
 COMMENT ON FUNCTION stormops_internal.judge_rows(stormops_internal.due_expectation[]) IS 'Of each expectation about rows in due: how many rows came since then, and how many of them fail; for drift their scores. Reads each table''s new rows once, and once more for a set of columns that should be unique where rows have the same hash of them.';
 
 CREATE FUNCTION stormops_internal.count_repeats(these stormops_internal.due_expectation[], found_rows stormops_internal.judgement[]) RETURNS TABLE (
-    tenant_id uuid, expectation_id uuid, failing bigint
+    tenant_id uuid, expectation_id uuid, failing bigint, by_blanks bigint
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -62,7 +63,8 @@ DECLARE
 BEGIN
     FOR key IN
         SELECT t.table_name, t.time_column, d.columns, stormops_internal.key_hash(t.table_name, d.columns) AS hash,
-            (SELECT string_agg(format('r.%I', c), ', ' ORDER BY o) FROM unnest(d.columns) WITH ORDINALITY AS k (c, o)) AS names
+            (SELECT string_agg(stormops_internal.shown(t.table_name, c), ', ' ORDER BY o) FROM unnest(d.columns) WITH ORDINALITY AS k (c, o)) AS shown,
+            (SELECT string_agg(format('r.%I', c), ', ' ORDER BY o) FROM unnest(d.columns) WITH ORDINALITY AS k (c, o)) AS written
         FROM unnest(found_rows) AS f JOIN unnest(these) AS d ON d.tenant_id = f.tenant_id AND d.expectation_id = f.expectation_id
         JOIN stormops.counted_tables() AS t ON t.table_name = d.table_name
         WHERE cardinality(f.repeats) > 0
@@ -74,18 +76,18 @@ BEGIN
                 FROM unnest($2) AS f JOIN unnest($1) AS d ON d.tenant_id = f.tenant_id AND d.expectation_id = f.expectation_id AND d.columns = $3
                 CROSS JOIN unnest(f.repeats) AS h (hash)
             ), groups AS (
-                SELECT s.tenant_id, s.expectation_id, count(*) AS n
+                SELECT s.tenant_id, s.expectation_id, count(*) AS n, count(DISTINCT ROW(%s)) AS ways
                 FROM stormops.%I AS r JOIN suspects AS s ON s.tenant_id = r.tenant_id AND s.hash = %s AND r.%I >= s.since
                 WHERE r.%I >= $4
                 GROUP BY s.tenant_id, s.expectation_id, %s
             )
-            SELECT g.tenant_id, g.expectation_id, sum(g.n - 1)::bigint FROM groups AS g GROUP BY g.tenant_id, g.expectation_id
-            $query$, key.table_name, key.hash, key.time_column, key.time_column, key.names)
+            SELECT g.tenant_id, g.expectation_id, sum(g.n - 1)::bigint, sum(g.ways - 1)::bigint FROM groups AS g GROUP BY g.tenant_id, g.expectation_id
+            $query$, key.written, key.table_name, key.hash, key.time_column, key.time_column, key.shown)
         USING these, found_rows, key.columns, (SELECT min(d.since) FROM unnest(these) AS d);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.count_repeats(stormops_internal.due_expectation[], stormops_internal.judgement[]) IS 'Of judge_rows(): where rows of a table have the same hash, how many of them really share the columns'' values with another.';
+COMMENT ON FUNCTION stormops_internal.count_repeats(stormops_internal.due_expectation[], stormops_internal.judgement[]) IS 'Of judge_rows(): where rows of a table have the same hash, how many of them really share the columns'' values with another, and how many of those are written otherwise and show alike.';
 
 CREATE FUNCTION stormops_internal.judge_counts(due stormops_internal.due_expectation[]) RETURNS TABLE (
     tenant_id uuid, expectation_id uuid, failed boolean, value double precision, evidence jsonb

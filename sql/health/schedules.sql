@@ -7,7 +7,7 @@ CREATE FUNCTION stormops_internal.next_run(schedule text, after timestamptz) RET
     AS 'MODULE_PATHNAME', 'next_run_wrapper';
 COMMENT ON FUNCTION stormops_internal.next_run(text, timestamptz) IS 'When a cron expression of five fields (or @hourly, @daily, ...) is due next, in UTC; NULL if pg_cron would not take it or it is never due.';
 
-CREATE FUNCTION stormops_internal.known_job(name text, OUT job text, OUT schedule text, OUT function name, OUT purpose text)
+CREATE FUNCTION stormops_internal.known_job(name text, OUT job text, OUT schedule text, OUT function text, OUT purpose text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -187,6 +187,7 @@ CREATE FUNCTION stormops.forget_health(older_than interval DEFAULT '90 days') RE
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
+    oldest timestamptz;
     gone bigint;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
@@ -194,17 +195,22 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN older_than IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             MESSAGE = 'measurements of the last seven days are kept', HINT = 'SELECT stormops.forget_health(''90 days'');';
     END IF;
+    BEGIN
+        oldest := now() - older_than;
+    EXCEPTION WHEN datetime_field_overflow THEN
+        oldest := '-infinity'; -- nothing is as old as that
+    END;
     -- Whoever was told of an alert is told of its end for a week: see queue_alerts().
-    DELETE FROM stormops_internal.alert_deliveries AS d WHERE d.created_at < now() - older_than AND NOT EXISTS (
-        SELECT FROM stormops.alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE
+    DELETE FROM stormops_internal.alert_deliveries AS d WHERE d.created_at < oldest AND NOT EXISTS (
+        SELECT FROM stormops.alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= oldest) IS NOT FALSE
         UNION ALL
-        SELECT FROM stormops_internal.platform_alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= now() - older_than) IS NOT FALSE);
+        SELECT FROM stormops_internal.platform_alerts AS a WHERE a.alert_id = d.alert_id AND (a.resolved_at >= oldest) IS NOT FALSE);
     WITH metrics AS (
-        DELETE FROM stormops.data_quality_metrics AS m WHERE m.measured_at < now() - older_than RETURNING 1
+        DELETE FROM stormops.data_quality_metrics AS m WHERE m.measured_at < oldest RETURNING 1
     ), told AS (
-        DELETE FROM stormops.alerts AS a WHERE a.resolved_at < now() - older_than RETURNING 1
+        DELETE FROM stormops.alerts AS a WHERE a.resolved_at < oldest RETURNING 1
     ), platform AS (
-        DELETE FROM stormops_internal.platform_alerts AS a WHERE a.resolved_at < now() - older_than RETURNING 1
+        DELETE FROM stormops_internal.platform_alerts AS a WHERE a.resolved_at < oldest RETURNING 1
     )
     SELECT (SELECT count(*) FROM metrics) + (SELECT count(*) FROM told) + (SELECT count(*) FROM platform) INTO gone;
     RETURN gone;

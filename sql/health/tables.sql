@@ -5,10 +5,22 @@ CREATE FUNCTION stormops_internal.null_rates_query(relation regclass) RETURNS te
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT format('jsonb_build_object(%s)', string_agg(
-        format('%L, round(count(*) FILTER (WHERE r.%I IS NULL)::numeric / nullif(count(*), 0), 6)', a.attname, a.attname), ', ' ORDER BY a.attnum))
-    FROM pg_attribute AS a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attnotnull
+        format('%L, round(count(*) FILTER (WHERE r.%I IS NULL OR %s)::numeric / nullif(count(*), 0), 6)',
+            a.attname, a.attname, stormops_internal.blank_condition(c.relname, a.attname)), ', ' ORDER BY a.attnum))
+    FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attnotnull
 $$;
-COMMENT ON FUNCTION stormops_internal.null_rates_query(regclass) IS 'An expression over rows r of a table: the share of NULL by column, of those that may be NULL.';
+COMMENT ON FUNCTION stormops_internal.null_rates_query(regclass) IS 'An expression over rows r of a table: the share of NULL, or of nothing that shows, by column, of those that may be NULL.';
+
+CREATE FUNCTION stormops_internal.blank_values_query(relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT format('jsonb_strip_nulls(jsonb_build_object(%s))', string_agg(
+        format('%L, nullif(count(*) FILTER (WHERE stormops_internal.shows_nothing(r.%I)), 0)', a.attname, a.attname), ', ' ORDER BY a.attnum))
+    FROM pg_attribute AS a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = 'text'::regtype
+$$;
+COMMENT ON FUNCTION stormops_internal.blank_values_query(regclass) IS 'An expression over rows r of a table: how many values are there and show nothing, by column, where there are any.';
 
 CREATE FUNCTION stormops_internal.orphan_condition(parents jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -30,7 +42,7 @@ COMMENT ON FUNCTION stormops_internal.check_failing_condition(regclass) IS 'What
 
 CREATE FUNCTION stormops_internal.row_quality(
     table_name text, since timestamptz,
-    OUT judged bigint, OUT null_rates jsonb, OUT duplicates bigint, OUT orphans bigint, OUT out_of_range bigint
+    OUT judged bigint, OUT null_rates jsonb, OUT duplicates bigint, OUT orphans bigint, OUT out_of_range bigint, OUT blank_values jsonb
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -40,15 +52,15 @@ CREATE FUNCTION stormops_internal.row_quality(
 DECLARE
     this record := stormops_internal.counted_table(table_name);
     relation regclass := format('stormops.%I', this.table_name)::regclass;
-    key_columns text := (SELECT string_agg(format('r.%I', k), ', ') FROM unnest(this.natural_key) AS k);
+    key_columns text := (SELECT string_agg(stormops_internal.shown(this.table_name, k), ', ') FROM unnest(this.natural_key) AS k);
 BEGIN
     -- All names are the catalogue's or this extension's own.
     EXECUTE format($query$
-        SELECT count(*), %s, count(*) FILTER (WHERE %s), count(*) FILTER (WHERE r.%I > now() + interval '5 minutes' OR %s)
+        SELECT count(*), %s, %s, count(*) FILTER (WHERE %s), count(*) FILTER (WHERE r.%I > now() + interval '5 minutes' OR %s)
         FROM stormops.%I AS r WHERE r.tenant_id = stormops.current_tenant() AND r.%I >= $1
-        $query$, stormops_internal.null_rates_query(relation), stormops_internal.orphan_condition(this.parents),
+        $query$, stormops_internal.null_rates_query(relation), stormops_internal.blank_values_query(relation), stormops_internal.orphan_condition(this.parents),
         this.time_column, stormops_internal.check_failing_condition(relation), this.table_name, this.time_column)
-    INTO judged, null_rates, orphans, out_of_range USING since;
+    INTO judged, null_rates, blank_values, orphans, out_of_range USING since;
     EXECUTE format($query$
         SELECT coalesce(sum(g.n - 1), 0)::bigint FROM (
             SELECT count(*) AS n FROM stormops.%I AS r
@@ -62,7 +74,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.row_quality(text, timestamptz) IS 'What the rows that came since then are worth, one pass over them: share of NULL by column, rows whose natural key another one has, whose parent is missing, that break a CHECK or lie in the future. Errors: 0B000; 22004; 42704.';
+COMMENT ON FUNCTION stormops_internal.row_quality(text, timestamptz) IS 'What the rows that came since then are worth, one pass over them: share of NULL by column, values that show nothing, rows whose natural key another one has, whose parent is missing, that break a CHECK or lie in the future. Errors: 0B000; 22004; 42704.';
 
 CREATE FUNCTION stormops.check_table_health(
     table_name text, look_back interval DEFAULT '24 hours',
@@ -70,7 +82,7 @@ CREATE FUNCTION stormops.check_table_health(
     OUT last_row_at timestamptz, OUT age interval,
     OUT judged_rows bigint, OUT null_rates jsonb, OUT duplicate_rows bigint, OUT duplicate_rate numeric,
     OUT orphan_rows bigint, OUT out_of_range_rows bigint, OUT schema_drift jsonb,
-    OUT size_bytes bigint, OUT dead_rows bigint, OUT last_vacuum timestamptz, OUT last_analyze timestamptz
+    OUT size_bytes bigint, OUT dead_rows bigint, OUT last_vacuum timestamptz, OUT last_analyze timestamptz, OUT blank_values jsonb
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -98,6 +110,7 @@ BEGIN
         duplicate_rate := round(quality.duplicates::numeric / nullif(quality.judged, 0), 6);
         orphan_rows := quality.orphans;
         out_of_range_rows := quality.out_of_range;
+        blank_values := quality.blank_values;
     ELSE
         SELECT u.* INTO total_rows, recent_rows_24h, last_row_at, size_bytes, dead_rows, last_vacuum, last_analyze
         FROM stormops_internal.table_upkeep(table_name) AS u;
@@ -114,7 +127,7 @@ BEGIN
     END;
 END
 $$;
-COMMENT ON FUNCTION stormops.check_table_health(text, interval) IS 'Health of a table of counted_tables(), in one row: of the tenant in context its row counts, age, and null, duplicate, orphan and out-of-range rows of the last look_back; without a tenant (operator, monitor) counts over all tenants, size_bytes and vacuum only. status: ok, warning, empty, critical. Errors: 0B000 no tenant; 22004; 22023 look_back; 42501 not allowed; 42704 not a watched table.';
+COMMENT ON FUNCTION stormops.check_table_health(text, interval) IS 'Health of a table of counted_tables(), in one row: of the tenant in context its row counts, age, and null, blank, duplicate, orphan and out-of-range rows of the last look_back; without a tenant (operator, monitor) counts over all tenants, size_bytes and vacuum only. status: ok, warning, empty, critical. Errors: 0B000 no tenant; 22004; 22023 look_back; 42501 not allowed; 42704 not a watched table.';
 
 CREATE FUNCTION stormops_internal.table_upkeep(
     table_name text, OUT total_rows bigint, OUT recent_rows_24h bigint, OUT last_at timestamptz,

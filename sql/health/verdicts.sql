@@ -37,8 +37,8 @@ CREATE FUNCTION stormops_internal.verdicts(due stormops_internal.due_expectation
     SET search_path = pg_catalog, pg_temp
     AS $$
     WITH judged AS (
-        SELECT r.tenant_id, r.expectation_id, r.judged, r.failing, NULL::boolean AS failed, NULL::double precision AS value, '{}'::jsonb AS evidence,
-            r.scores
+        SELECT r.tenant_id, r.expectation_id, r.judged, r.failing, NULL::boolean AS failed, NULL::double precision AS value,
+            jsonb_strip_nulls(jsonb_build_object('rows_failing_by_blanks', nullif(r.by_blanks, 0))) AS evidence, r.scores
         FROM unnest($2) AS r WHERE r.expectation_id IS NOT NULL
         UNION ALL
         SELECT c.tenant_id, c.expectation_id, NULL, NULL, c.failed, c.value, c.evidence, NULL FROM stormops_internal.judge_counts($1) AS c

@@ -32,12 +32,13 @@ CREATE FUNCTION stormops_internal.adjustments(
         FROM stormops.invoices AS i
         LEFT JOIN stormops_internal.counted_events((
             SELECT array_agg(DISTINCT i.tenant_id) FROM stormops.invoices AS i
-            WHERE $3 IS NULL AND i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2 AND i.status = 'finalized'
+            WHERE ($3 IS NULL OR $3 = stormops_internal.every_usage_seq()) AND i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2 AND i.status = 'finalized'
         ), NULL) AS c ON c.tenant_id = i.tenant_id AND c.period = i.period
         WHERE i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2
             AND i.finalized_at < $4 AND coalesce(i.voided_at, 'infinity') >= $4
             AND CASE
                 WHEN $3 IS NULL THEN coalesce(c.event_count, 0) <> i.event_count
+                WHEN $3 = stormops_internal.every_usage_seq() AND coalesce(c.event_count, 0) <> i.event_count THEN true
                 ELSE EXISTS (
                     SELECT FROM stormops.metrics AS m
                     JOIN stormops.tenant_usage AS u ON u.tenant_id = m.tenant_id AND u.metric_name = m.metric_name

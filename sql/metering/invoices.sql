@@ -134,11 +134,11 @@ BEGIN
     WHERE b.price_book = (SELECT a.price_book FROM stormops_internal.assigned_books(target) AS a);
     RETURN QUERY
         SELECT d.line, d.kind, d.metric_name, d.unit, d.from_time, d.to_time, d.tier, d.rule, d.quantity, d.unit_price, d.amount, book.currency
-        FROM stormops_internal.due_lines(ARRAY[target], ARRAY[book.price_book], month, NULL, clock_timestamp()) AS d
+        FROM stormops_internal.due_lines(ARRAY[target], ARRAY[book.price_book], month, stormops_internal.every_usage_seq(), clock_timestamp()) AS d
         ORDER BY d.line;
 END
 $$;
-COMMENT ON FUNCTION stormops.preview_invoice(uuid, text) IS 'The lines that a month''s invoice would have now, by the rollups; writes nothing, and the month need not have ended. For operators any tenant, else the one in context (NULL), for its admins. Errors: 22023 not a month; 42501; P0002 no such tenant.';
+COMMENT ON FUNCTION stormops.preview_invoice(uuid, text) IS 'The lines that a month''s invoice would have now, by the rollups and what is not rolled up yet; writes nothing, and the month need not have ended. For operators any tenant, else the one in context (NULL), for its admins. Errors: 22023 not a month; 42501; P0002 no such tenant.';
 
 CREATE FUNCTION stormops_internal.require_tenant(tenant_id uuid) RETURNS void
     LANGUAGE plpgsql STABLE

@@ -18,6 +18,11 @@ CREATE FUNCTION stormops_internal.measured_quantity(
 $$;
 COMMENT ON FUNCTION stormops_internal.measured_quantity(uuid, text, text, text, timestamptz, timestamptz, bigint) IS 'A metric''s quantity from the raw events of [from_time, to_time) with usage_seq up to the watermark.';
 
+CREATE FUNCTION stormops_internal.every_usage_seq() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$ SELECT 9223372036854775807 $$;
+COMMENT ON FUNCTION stormops_internal.every_usage_seq() IS 'For rate(): a usage_seq above every other, so all events as of now, rolled up or not.';
+
 CREATE FUNCTION stormops_internal.rated_quantities(
     tenants uuid[], periods date[], books text[], usage_seq bigint,
     OUT tenant_id uuid, OUT period date, OUT metric_name text, OUT price_id uuid, OUT from_time timestamptz, OUT to_time timestamptz,
@@ -58,6 +63,11 @@ CREATE FUNCTION stormops_internal.rated_quantities(
     SELECT a.tenant_id, a.period, a.metric_name, a.price_id, a.from_time, a.to_time, a.unit,
         CASE
             WHEN a.aggregation IS NULL THEN NULL
+            -- What all events come to is in the rollups already, but for the last.
+            WHEN $4 = stormops_internal.every_usage_seq() THEN (
+                SELECT CASE WHEN a.aggregation IN ('SUM', 'COUNT') THEN sum(u.quantity) ELSE min(u.quantity) END
+                FROM stormops_internal.current_usage(a.tenant_id, a.metric_name,
+                    CASE WHEN a.from_time = a.month AND a.to_time = a.next_month THEN 'month' ELSE 'hour' END, a.from_time, a.to_time) AS u)
             WHEN $4 IS NOT NULL
                 THEN stormops_internal.measured_quantity(a.tenant_id, a.metric_name, a.aggregation, a.unique_dimension, a.from_time, a.to_time, $4)
             WHEN a.from_time = a.month AND a.to_time = a.next_month THEN (

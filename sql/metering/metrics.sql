@@ -49,7 +49,8 @@ BEGIN
             HINT = 'A declaration never changes: give the new metric another name.';
     END IF;
 EXCEPTION
-    WHEN check_violation THEN
+    -- Of an array of arrays the check cannot even ask.
+    WHEN check_violation OR feature_not_supported THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'declaration of the metric is not valid',
             DETAIL = 'A name is a small letter, then small letters, digits, _ and ., at most 63; a unit has 1 to 30 characters; there are up to four rollup dimensions.',
             HINT = 'An aggregation is SUM, COUNT, MAX, LATEST, or UNIQUE with its unique_dimension.';

@@ -133,8 +133,8 @@ DECLARE
     days_left integer;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    IF as_of IS NULL OR NOT isfinite(as_of) OR confidence IS NULL OR NOT (confidence > 0 AND confidence < 1) THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a forecast takes a moment and a confidence between 0 and 1',
+    IF as_of IS NULL OR NOT as_of BETWEEN '2000-01-01 00:00Z' AND '9999-12-31 00:00Z' OR confidence IS NULL OR NOT (confidence > 0 AND confidence < 1) THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a forecast takes a moment of the years 2000 to 9999 and a confidence between 0 and 1',
             HINT = 'SELECT * FROM stormops.forecast_usage(now(), 0.9);';
     END IF;
     today := (as_of AT TIME ZONE 'UTC')::date;

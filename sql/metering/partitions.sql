@@ -27,6 +27,8 @@ COMMENT ON FUNCTION stormops_internal.hold_usage_writers() IS 'Keeps usage from 
 CREATE FUNCTION stormops_internal.maintain_usage_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     AS $$
 DECLARE
     month date;
@@ -126,17 +128,22 @@ BEGIN
     FOR partition IN
         SELECT c.relname
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND c.relname ~ '^tenant_usage_\d{4}_\d{2}$'
+        WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND c.relname ~ '^tenant_usage_[0-9]{4}_[0-9]{2}$'
             AND to_date(right(c.relname, 7), 'YYYY_MM')::timestamp AT TIME ZONE 'UTC' < limits
         ORDER BY c.relname
     LOOP
         EXECUTE format('DROP TABLE stormops_internal.%I', partition.relname);
         dropped := dropped || partition.relname::text;
     END LOOP;
+    -- Of the one partition for all that is old, what is meant.
+    DELETE FROM stormops_internal.tenant_usage_old AS o WHERE o.recorded_at < limits;
+    IF FOUND THEN
+        dropped := 'tenant_usage_old'::text || dropped;
+    END IF;
     DELETE FROM stormops.usage_keys AS k WHERE k.recorded_at < limits;
     DELETE FROM stormops.quota_counters AS c WHERE c.period_start < limits;
     UPDATE stormops_internal.metering_progress AS p SET kept_from = greatest(p.kept_from, limits);
     RETURN dropped;
 END
 $$;
-COMMENT ON FUNCTION stormops.drop_usage_before(date) IS 'Drops the raw events of the months before the one of a date, of all tenants, with their idempotency keys; rollups and invoices stay. From then on an event of that time is refused. Returns the names of the partitions. Errors: 22023 for the last two months; 55000 some of it is not rolled up or invoiced.';
+COMMENT ON FUNCTION stormops.drop_usage_before(date) IS 'Drops the raw events of the months before the one of a date, of all tenants, with their idempotency keys; rollups and invoices stay. From then on an event of that time is refused. Returns the names of the partitions; of tenant_usage_old, which holds all from before 2024, only those events are deleted. Errors: 22023 for the last two months; 55000 some of it is not rolled up or invoiced.';

@@ -50,11 +50,16 @@ BEGIN
     -- A whole hour, since usage is kept by the hour.
     valid_from := coalesce(valid_from, date_trunc('hour', now(), 'UTC') + interval '1 hour');
     IF bands IS NOT NULL AND unit_price IS NULL AND jsonb_typeof(bands) = 'array' THEN
-        SELECT array_agg(b.unit_price ORDER BY b.place), coalesce(array_agg(b.up_to ORDER BY b.place) FILTER (WHERE b.up_to IS NOT NULL), '{}')
-        INTO unit_prices, up_to
-        FROM ROWS FROM (jsonb_to_recordset(bands) AS (up_to numeric, unit_price numeric)) WITH ORDINALITY AS b (up_to, unit_price, place);
+        BEGIN
+            SELECT array_agg(b.unit_price ORDER BY b.place), coalesce(array_agg(b.up_to ORDER BY b.place) FILTER (WHERE b.up_to IS NOT NULL), '{}')
+            INTO unit_prices, up_to
+            FROM ROWS FROM (jsonb_to_recordset(bands) AS (up_to numeric, unit_price numeric)) WITH ORDINALITY AS b (up_to, unit_price, place);
+        EXCEPTION WHEN data_exception THEN
+            fault := left(SQLERRM, 200); -- what is no band at all, in the server's words
+        END;
     END IF;
     fault := CASE
+        WHEN fault IS NOT NULL THEN fault
         WHEN metric_name IS NULL OR char_length(metric_name) NOT BETWEEN 1 AND 100 THEN 'metric_name has not 1 to 100 characters'
         WHEN model IS NULL OR model NOT IN ('per_unit', 'graduated', 'volume', 'package', 'flat', 'minimum')
             THEN format('unknown model "%s"', left(model, 50))

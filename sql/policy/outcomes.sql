@@ -67,9 +67,15 @@ BEGIN
             MESSAGE = 'storm and outcomes must be given, outcomes as a JSON array',
             HINT = 'Each element: {"property_id": ..., "converted": true, "value": 12500, "occurred_at": ..., "idempotency_key": ...}.';
     END IF;
-    SELECT j.place, j.property_id, j.fault INTO wrong
-    FROM stormops_internal.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
-    IF NOT FOUND THEN
+    BEGIN
+        SELECT j.place, j.property_id, j.fault INTO wrong
+        FROM stormops_internal.judge_outcomes(storm_id, outcomes) AS j WHERE j.fault IS NOT NULL ORDER BY j.place LIMIT 1;
+    EXCEPTION WHEN data_exception THEN
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE, -- what is no outcome at all, in the server's words
+            MESSAGE = 'outcome is not valid: ' || left(SQLERRM, 200), DETAIL = 'Nothing was recorded.',
+            HINT = 'Each element: {"property_id": ..., "converted": true, "value": 12500, "occurred_at": ..., "idempotency_key": ...}.';
+    END;
+    IF wrong.place IS NULL THEN
         WITH written AS (
             INSERT INTO stormops.policy_outcomes AS o
                 (storm_id, property_id, run_id, converted, value, occurred_at, late, idempotency_key)
@@ -117,6 +123,8 @@ COMMENT ON FUNCTION stormops.record_outcome(uuid, uuid, boolean, numeric, timest
 CREATE FUNCTION stormops.maintain_partitions(months_ahead integer DEFAULT 3) RETURNS integer
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     AS $$
 DECLARE
     month date;
@@ -187,7 +195,7 @@ BEGIN
         SELECT c.relname
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'stormops.policy_decisions_log'::regclass
-            AND c.relname ~ '^policy_decisions_log_\d{4}_\d{2}$'
+            AND c.relname ~ '^policy_decisions_log_[0-9]{4}_[0-9]{2}$'
             AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month
         ORDER BY c.relname
     LOOP

@@ -4,6 +4,8 @@ CREATE FUNCTION stormops.install() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET quote_all_identifiers = off -- a function's SET keeps what it is given as it would be quoted
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     SET client_min_messages = warning -- it skips what is there
     SET standard_conforming_strings = on
     SET jit = off -- compiling takes longer than looking
@@ -158,10 +160,9 @@ DECLARE
 BEGIN
     -- Called immutable so that it is answered when a query is planned, and costs no row anything.
     -- Safe: the extension's going takes policies from every table, and so ends every plan.
-    CREATE OR REPLACE FUNCTION stormops.installed() RETURNS boolean
-        LANGUAGE sql IMMUTABLE PARALLEL SAFE
-        SET search_path = pg_catalog, pg_temp
-        AS 'SELECT to_regprocedure(''stormops.current_tenant()'') IS NOT NULL';
+    EXECUTE 'CREATE OR REPLACE FUNCTION stormops.installed() RETURNS boolean'
+        ' LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp'
+        ' AS ''SELECT to_regprocedure(''''stormops.current_tenant()'''') IS NOT NULL''';
     COMMENT ON FUNCTION stormops.installed() IS 'True while the extension is there. Belongs to the database, as the tables do, and outlives the extension.';
     ALTER FUNCTION stormops.installed() OWNER TO stormops_owner;
     REVOKE ALL ON FUNCTION stormops.installed() FROM PUBLIC;
@@ -203,6 +204,7 @@ BEGIN
         SELECT i.type AS kind, i.identity AS name
         FROM pg_depend AS d, pg_extension AS e, pg_identify_object(d.classid, d.objid, 0) AS i
         WHERE e.extname = 'stormops' AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+            -- Looked up at each call: as a constant of the plan it would be the one that a rolled back call made.
             AND (d.classid = 'pg_class'::regclass OR d.objid = to_regprocedure('stormops.installed()'))
     LOOP
         EXECUTE format('ALTER EXTENSION stormops DROP %s %s', member.kind, member.name);

@@ -22,7 +22,7 @@ BEGIN
     END IF;
     IF EXISTS (
         SELECT FROM stormops.users AS u
-        WHERE u.tenant_id = insert_user.tenant_id AND lower(u.email) = lower(address) AND u.removed_at IS NULL
+        WHERE u.tenant_id = insert_user.tenant_id AND lower(u.email COLLATE "C") = lower(address COLLATE "C") AND u.removed_at IS NULL
     ) THEN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = format('user "%s" already exists', address),
             HINT = 'set_user_role() changes the role of a user who is there.';
@@ -92,6 +92,10 @@ CREATE FUNCTION stormops_internal.change_user(tenant_id uuid, user_id uuid, new_
 DECLARE
     old_role text;
 BEGIN
+    IF char_length(reason) > 500 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a reason has at most 500 characters',
+            HINT = 'It is kept in tenant_events.';
+    END IF;
     PERFORM stormops_internal.open_for_change(tenant_id);
     SELECT u.role INTO old_role FROM stormops.users AS u
     WHERE u.tenant_id = change_user.tenant_id AND u.user_id = change_user.user_id AND u.removed_at IS NULL;
@@ -139,4 +143,4 @@ BEGIN
     PERFORM stormops_internal.change_user(target, user_id, NULL, 'remove_user', reason);
 END
 $$;
-COMMENT ON FUNCTION stormops.remove_user(uuid, text, uuid) IS 'Removes a user; the row stays, without a role. Errors: P0002 no such user; 55000 the last admin stays; 42501.';
+COMMENT ON FUNCTION stormops.remove_user(uuid, text, uuid) IS 'Removes a user; the row stays, without a role. Errors: 22023 reason; P0002 no such user; 55000 the last admin stays; 42501.';

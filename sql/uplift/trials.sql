@@ -53,7 +53,7 @@ COMMENT ON FUNCTION stormops.n(stormops.uplift_sketch) IS 'How many cases.';
 
 CREATE FUNCTION stormops.qini(sketch stormops.uplift_sketch) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'trial_qini_wrapper';
-COMMENT ON FUNCTION stormops.qini(stormops.uplift_sketch) IS 'Area of the Qini curve above the random line, as a share of that of the order that puts treated cases with an event first and controls with one last (0: says nothing; with few events or weights it may exceed 1). NULL without events, without an arm, and of amounts.';
+COMMENT ON FUNCTION stormops.qini(stormops.uplift_sketch) IS 'Area of the Qini curve above the random line, as a share of that of the order with treated events first and control''s last (0: says nothing; may exceed 1). NULL without events, without an arm, and of amounts.';
 
 CREATE FUNCTION stormops.auuc(sketch stormops.uplift_sketch) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'trial_auuc_wrapper';
@@ -81,7 +81,7 @@ CREATE FUNCTION stormops.uplift_metrics(sketch stormops.uplift_sketch) RETURNS T
     calibration_error double precision, calibration_by_chance double precision, n_invalid bigint
 )
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'trial_metrics_wrapper';
-COMMENT ON FUNCTION stormops.uplift_metrics(stormops.uplift_sketch) IS 'What the scores were worth, in one row: status (ok, equal_scores, no_rows, no_treatment, no_control, no_events, all_events), n, uplift (all cases), uplift_at_10, 20, 30 (the best), qini_area, autoc, rate_qini, slope, intercept, calibration_error. *_se: standard errors; where few of a weighted arm carry the estimate, no less than the chances of treatment lead one to expect. small_sample: do not trust them. n_invalid: cases left out.';
+COMMENT ON FUNCTION stormops.uplift_metrics(stormops.uplift_sketch) IS 'What the scores were worth, in one row: status (ok, equal_scores, no_rows, no_treatment, no_control, no_events, all_events), n, uplift (all cases), uplift_at_10, 20, 30 (the best), qini_area, autoc, rate_qini, slope, intercept, calibration_error. *_se: standard errors. small_sample: do not trust them. n_invalid: cases left out.';
 
 CREATE FUNCTION stormops.curve(sketch stormops.uplift_sketch, points integer DEFAULT 100) RETURNS TABLE (
     share double precision, n bigint, qini double precision, qini_random double precision,

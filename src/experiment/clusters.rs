@@ -1,6 +1,7 @@
 //! The standard error of a difference when neighbours share hail, crews and roofs.
 
 use super::moments::{Difference, ENOUGH_VALUES, Moments};
+use crate::statistics::sum::effective_number;
 
 /// What one cluster has of both arms: leads and the sum of their measure.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +29,8 @@ impl Groups {
     pub fn of(clusters: &[Cluster]) -> Self {
         let count = |has: fn(&Cluster) -> bool| clusters.iter().filter(|c| has(c)).count();
         let effective = |leads: fn(&Cluster) -> f64| {
-            let (sum, squares) =
-                clusters.iter().map(leads).fold((0.0, 0.0), |(sum, squares), n| (sum + n, squares + n * n));
-            if squares > 0.0 { sum * sum / squares } else { 0.0 }
+            let leads = clusters.iter().map(leads);
+            effective_number(leads.clone().sum(), leads.map(|n| n * n).sum())
         };
         Self {
             all: count(|c| c.treated_n + c.control_n > 0.0),

@@ -109,9 +109,7 @@ impl Difference {
     /// Welch's difference of means; None below two values in an arm or without any variation.
     fn welch(estimate: f64, parts: [(f64, f64); 2]) -> Option<Self> {
         let [v1, v0] = parts.map(|(variance, n)| variance / n);
-        // By the share of each, or the squares of very large and very small measures leave the range.
-        let share = v1 / (v1 + v0);
-        let df = 1.0 / (share * share / (parts[0].1 - 1.0) + (1.0 - share).powi(2) / (parts[1].1 - 1.0));
+        let df = student::degrees_of_sum([(v1, parts[0].1 - 1.0), (v0, parts[1].1 - 1.0)]);
         (v1 + v0 > 0.0 && df.is_finite()).then(|| Self::new(estimate, (v1 + v0).sqrt(), df))
     }
 

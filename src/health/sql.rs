@@ -6,7 +6,7 @@ mod reports;
 
 pub use alerts::init;
 
-use super::{schedule, shipped};
+use super::{blanks, schedule, shipped};
 use crate::postgres::memory::need;
 use crate::postgres::time;
 use pgrx::datum::TimestampWithTimeZone;
@@ -31,4 +31,21 @@ fn read_columns(
 fn next_run(schedule: &str, after: TimestampWithTimeZone) -> Option<TimestampWithTimeZone> {
     let next = schedule::next_run(schedule, time::to_unix(i64::from(after)))?;
     TimestampWithTimeZone::try_from(time::from_unix(next)).ok()
+}
+
+/// More than this is asked for before it is taken.
+const SMALL: usize = 1 << 16;
+
+/// A text as it shows; NULL if it shows nothing.
+#[pg_extern(sql = false)]
+fn fold_blanks(value: &str) -> Option<String> {
+    if value.len() > SMALL {
+        need(value.len() * 2);
+    }
+    blanks::fold(value).map(Into::into)
+}
+
+#[pg_extern(sql = false)]
+fn shows_nothing(value: &str) -> bool {
+    blanks::shows_nothing(value)
 }

@@ -34,6 +34,13 @@ pub fn upper(tail: f64, df: f64) -> f64 {
     edge(low, high, beyond).1
 }
 
+/// Satterthwaite's degrees of freedom of a sum of two variances, each with its own. By the share of each: the squares of
+/// very large and very small ones leave the range.
+pub fn degrees_of_sum([(a, df_a), (b, df_b)]: [(f64, f64); 2]) -> f64 {
+    let share = a / (a + b);
+    1.0 / (share * share / df_a + (1.0 - share).powi(2) / df_b)
+}
+
 /// The normal deviate with the tail of t (Hill 1970).
 fn as_normal(t: f64, df: f64) -> f64 {
     let a = df - 0.5;

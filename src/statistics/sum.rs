@@ -44,6 +44,11 @@ impl Sum {
     }
 }
 
+/// Of how many equal parts a sum would be that has these squares (Kish 1965); 0 of nothing.
+pub fn effective_number(sum: f64, squares: f64) -> f64 {
+    if squares > 0.0 { sum / squares * sum } else { 0.0 }
+}
+
 /// The mean of `n` values; None without any.
 pub fn mean(values: impl Iterator<Item = f64>, n: usize) -> Option<f64> {
     (n > 0).then(|| Sum::of(values) / n as f64)

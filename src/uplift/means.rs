@@ -1,5 +1,7 @@
 //! Whether two samples have one mean.
 
+use crate::statistics::student::degrees_of_sum;
+
 /// The first two moments of some scores.
 #[derive(Clone, Copy)]
 pub struct Moments {
@@ -44,9 +46,7 @@ pub fn welch(current: Moments, reference: Moments, sizes: Sizes) -> Option<(f64,
     let Sizes { n, m } = sizes;
     let shift = current.mean - reference.mean;
     let (a, b) = (current.variance()? / n, reference.variance()? / m);
-    // By the share of each: the squares of large scores leave the range.
-    let share = a / (a + b);
-    let df = 1.0 / (share * share / (n - 1.0) + (1.0 - share).powi(2) / (m - 1.0));
+    let df = degrees_of_sum([(a, n - 1.0), (b, m - 1.0)]);
     (a + b > 0.0 && n > 1.0 && m > 1.0).then(|| (shift / (a + b).sqrt(), df))
 }
 

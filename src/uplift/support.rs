@@ -6,7 +6,7 @@
 //! arm's outcomes as a whole lead one to expect.
 
 use super::trial::Case;
-use crate::statistics::sum::Sum;
+use crate::statistics::sum::{Sum, effective_number};
 
 #[derive(Clone, Copy, Default)]
 pub struct Support {
@@ -40,8 +40,7 @@ impl Support {
             spread[arm].add(weight(case) * (case.outcome() - mean[arm]).powi(2));
         }
         let worth = |arm: usize| {
-            let effective = weights[arm].value().powi(2) / squares[arm].value();
-            effective * events[arm].min(1.0 - events[arm])
+            effective_number(weights[arm].value(), squares[arm].value()) * events[arm].min(1.0 - events[arm])
         };
         Self { events: worth(0).min(worth(1)), variance: over_weight(spread) }
     }

@@ -129,7 +129,7 @@ fn calls(superuser: &mut Client) -> Vec<String> {
         return vec![];
     }
     let calls = format!(
-        "SELECT DISTINCT format('stormops.%I(%s)', p.proname, (
+        "SELECT DISTINCT format('%s(%s)', p.oid::regproc, (
             SELECT string_agg(CASE
                 WHEN format_type(a.type, NULL) = 'uuid' AND p.proargnames[a.place] LIKE '%tenant%' THEN '''{B}'''
                 WHEN format_type(a.type, NULL) = 'uuid' THEN '''{}'''
@@ -141,7 +141,7 @@ fn calls(superuser: &mut Client) -> Vec<String> {
             END, ', ' ORDER BY a.place)
             FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, place) JOIN pg_type AS t ON t.oid = a.type
             WHERE a.place <= p.pronargs - k * p.pronargdefaults))
-        FROM stormops_internal.granted_functions() AS f JOIN pg_proc AS p ON p.oid = ('stormops.' || f.signature)::regprocedure
+        FROM stormops_internal.granted_functions() AS f JOIN pg_proc AS p ON p.oid = f.signature::regprocedure
         CROSS JOIN generate_series(0, 1) AS k
         WHERE f.kinds && '{{app,trusted_app}}' AND p.prokind = 'f' ORDER BY 1",
         id(2)

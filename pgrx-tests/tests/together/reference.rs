@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use stormops_script::Sources;
 use stormops_tests::{Db, ROLES, get};
 
 /// Only read, and so shared.
@@ -42,13 +43,12 @@ fn sql_files(folder: &Path) -> Vec<PathBuf> {
 /// The functions and aggregates that each domain's files make.
 fn made_by_domain() -> BTreeMap<String, BTreeSet<String>> {
     let mut made = BTreeMap::<String, BTreeSet<String>>::new();
-    for file in sql_files(&root().join("sql")) {
-        let domain = file.strip_prefix(root().join("sql")).expect("below sql/").iter().next().expect("a name");
-        let text = fs::read_to_string(&file).expect("a file");
-        for line in text.lines().map(str::trim_start).filter(|line| line.starts_with("CREATE ")) {
+    let sources = Sources::read(&root().join("sql")).expect("sql/");
+    for file in sources.code.iter().chain(&sources.tables) {
+        let (domain, _) = file.name.split_once('/').expect("a folder");
+        for line in file.text.lines().map(str::trim_start).filter(|line| line.starts_with("CREATE ")) {
             let made_here = line.split(['(', ' ']).filter_map(|word| word.strip_prefix("stormops."));
-            let domain = domain.to_string_lossy().into_owned();
-            made.entry(domain).or_default().extend(made_here.map(str::to_owned));
+            made.entry(domain.to_owned()).or_default().extend(made_here.map(str::to_owned));
         }
     }
     made

@@ -37,6 +37,12 @@ CREATE FUNCTION stormops_internal.present_grants(OUT kind text, OUT object text,
     FROM pg_parameter_acl AS p, stormops_internal.privileges(p.paracl) AS a
     WHERE (p.parname LIKE 'app.current%' OR p.parname LIKE 'stormops.%' OR p.parname IN ('session_replication_role', 'row_security'))
         AND a.grantee <> 10 -- the bootstrap superuser, who is the grantor
+        -- The cluster's right to name a tenant, which is of use only to a role of that kind in the database: it may be one in another.
+        AND NOT (p.parname LIKE 'app.current%' AND a.privilege = 'SET' AND a.grantee <> 0 AND EXISTS (
+            SELECT FROM pg_shdepend AS s
+            WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = a.grantee AND s.deptype = 'a'
+                AND s.dbid <> 0 AND s.dbid <> (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+        ) AND NOT EXISTS (SELECT FROM stormops_internal.granted_roles() AS u WHERE u.grantee = a.grantee AND u.kind = 'trusted_app'))
     UNION ALL
     SELECT 'default privileges', format('of %s%s', d.defaclrole::regrole, CASE WHEN d.defaclnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) THEN ' in ' || d.defaclnamespace::regnamespace ELSE '' END),
         a.grantee, a.privilege

@@ -4,10 +4,10 @@ CREATE FUNCTION stormops_internal.shipped_triggers(OUT relation text, OUT trigge
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT substring(d.definition FROM ' ON ([a-z_.]+)'), substring(d.definition FROM ' TRIGGER (\w+)')::name, d.definition
+    SELECT substring(d.definition FROM ' ON ([a-z_.]+)'), substring(d.definition FROM ' TRIGGER ([a-z_0-9]+)')::name, d.definition
     FROM stormops_internal.shipped_tables() AS s,
         regexp_matches(s.statements, 'CREATE (?:OR REPLACE )?((?:CONSTRAINT )?TRIGGER [^;]+);', 'g') AS m,
-        LATERAL (SELECT 'CREATE ' || regexp_replace(m[1], '\s+', ' ', 'g')) AS d (definition)
+        LATERAL (SELECT 'CREATE ' || regexp_replace(m[1], '[[:space:]]+', ' ', 'g')) AS d (definition)
     UNION ALL
     SELECT 'stormops.' || c.table_name, c.trigger, c.definition FROM stormops_internal.counting_triggers() AS c
 $$;

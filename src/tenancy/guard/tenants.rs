@@ -4,14 +4,19 @@
 
 use super::switches::Guard;
 use crate::postgres::raise::raise;
-use crate::tenancy::{owner, settings};
-use pgrx::direct_function_call;
+use crate::tenancy::{kind, owner, settings};
 use pgrx::prelude::*;
+use std::borrow::Cow;
 
 /// Raises an error in a tenants' session, unless a superuser switched this guard off.
 pub fn refuse_tenants(guard: Guard) {
+    refuse_tenants_with(guard, guard.message());
+}
+
+/// The same, in other words.
+pub fn refuse_tenants_with(guard: Guard, message: impl Into<Cow<'static, str>>) {
     if guard.is_on() && serves_tenants() {
-        let (message, hint) = guard.refusal();
+        let hint = guard.hint();
         let hint = format!("{hint} A superuser may switch this off: {}.", guard.setting());
         raise(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, &hint);
     }
@@ -37,35 +42,8 @@ pub fn serves_tenants() -> bool {
 }
 
 /// True for a role that sees tenants' rows through the policies: not their owner, not a superuser.
-/// By the catalogue caches, since some commands run without a snapshot.
 fn works_in_tenants(role: pg_sys::Oid) -> bool {
-    // SAFETY: functions of the server that read its caches.
-    unsafe {
-        if pg_sys::superuser_arg(role) || role == owner::owner() {
-            return false;
-        }
-        let function = may_write();
-        let question = [role.into_datum(), function.into_datum(), "EXECUTE".into_datum()];
-        function != pg_sys::InvalidOid
-            && direct_function_call::<bool>(pg_sys::has_function_privilege_id_id, &question).unwrap_or(false)
-    }
-}
-
-/// `may_write(text)`, which only roles that work in tenants may call: an operator under break-glass
-/// reads. Invalid in a database without the extension. Found by its key, since a lookup as SQL's
-/// would ask whether this role may look into the schema.
-fn may_write() -> pg_sys::Oid {
-    let arguments = [pg_sys::TEXTOID];
-    // SAFETY: a lookup in a catalogue cache.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"stormops".as_ptr(), true);
-        pg_sys::GetSysCacheOid(
-            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
-            pg_sys::Anum_pg_proc_oid as i16,
-            c"may_write".as_ptr().into(),
-            pg_sys::buildoidvector(arguments.as_ptr(), arguments.len() as i32).into(),
-            schema.into(),
-            pg_sys::Datum::null(),
-        )
-    }
+    // SAFETY: a function of the server that reads its caches.
+    let superuser = unsafe { pg_sys::superuser_arg(role) };
+    !superuser && role != owner::owner() && kind::works_in_tenants(role)
 }

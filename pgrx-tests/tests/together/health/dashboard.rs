@@ -176,3 +176,10 @@ fn readers_assign_no_transaction_id_and_are_for_those_in_the_tenant() {
         fails_with(db.as_role(role).query("SELECT stormops.get_health_dashboard($1)", &[&good]), code);
     }
 }
+
+#[test]
+fn a_line_of_blocks_has_a_place_for_each_number_whatever_it_is() {
+    let db = Db::new("sparkline");
+    let line = "SELECT stormops_internal.sparkline('{0,7,NULL,NaN,3.5,Infinity,-Infinity,-2}')";
+    assert_eq!(get::<String>(&mut db.as_role("mon"), line, &[]), "\u{2581}\u{2588}  \u{2584}  \u{2581}");
+}

@@ -145,3 +145,23 @@ fn only_watched_tables_and_each_only_its_own() {
         fails_with(db.as_role(role).query("SELECT * FROM stormops.check_table_health('storms')", &[]), code);
     }
 }
+
+#[test]
+fn what_does_not_show_is_missing_and_makes_no_difference() {
+    let db = Db::new("blanks");
+    let (_, mut session) = tenant(&db, "Abc");
+    let rows = "INSERT INTO properties (external_id, address) VALUES ('1001', '1 Elm'), (' 1001', ' '), (U&'\\FEFF1001', U&'\\00A01 Elm'),
+            ('1002', '2 Elm'), ('elm', 'x'), ('Elm', NULL);
+        SELECT stormops.expect('properties', 'not_null', '{address}', name => 'address');
+        SELECT stormops.expect('properties', 'not_null', '{longitude}', name => 'place');
+        SELECT stormops.expect('properties', 'unique', '{external_id}', name => 'ids');
+        SELECT stormops.run_health_checks()";
+    session.batch_execute(rows).expect("rows");
+    let row = health(&mut session, "properties");
+    assert_eq!(row.get::<_, serde_json::Value>("blank_values"), serde_json::json!({"address": 1}));
+    assert_eq!(row.get::<_, serde_json::Value>("null_rates")["address"], serde_json::json!(0.333333));
+    assert_eq!(row.get::<_, i64>("duplicate_rows"), 1, "1 Elm");
+    let told = "SELECT string_agg(concat_ws(' ', metric_name, rows_failing, details ->> 'rows_failing_by_blanks'), '; ' ORDER BY metric_name)
+        FROM data_quality_metrics";
+    assert_eq!(get::<String>(&mut session, told, &[]), "address 2 1; ids 2 2; place 6");
+}

@@ -222,3 +222,59 @@ fn documents_show_every_value_and_escape_it() {
         FROM stormops.invoice_json($1) AS j";
     assert_eq!(b.op.query_one(json, &[&invoice]).expect("a document").get::<_, String>(0), "1 10.00 1000.5 string");
 }
+
+#[test]
+fn a_preview_holds_what_is_not_rolled_up_yet() {
+    let mut b = billed("preview");
+    let declare = "SELECT stormops.declare_metric('crews', 'crew', 'LATEST', tenant_id => $1)";
+    b.op.execute(declare, &[&b.tenant]).expect("a latest value");
+    let declare = "SELECT stormops.declare_metric('devices', 'device', 'UNIQUE', 'device', tenant_id => $1)";
+    b.op.execute(declare, &[&b.tenant]).expect("a number of different ones");
+    b.price("'crews', 'per_unit', 5, valid_from => '2024-01-01 00:00Z'");
+    b.price("'devices', 'per_unit', 2, valid_from => '2024-01-01 00:00Z'");
+    // The price changes within the month, so that its parts are counted by the hour.
+    b.price("'model_call', 'per_unit', 0.02, valid_from => '2024-02-10 00:00Z'");
+    let use_some = |b: &Billed, value: &str, device: &str| {
+        for (metric, at) in [
+            ("model_call", "2024-01-31Z"),
+            ("model_call", "2024-02-09Z"),
+            ("model_call", "2024-02-10 00:30Z"),
+            ("storage_mb", "2024-02-11Z"),
+            ("crews", "2024-02-12Z"),
+        ] {
+            b.meter(metric, value, at);
+        }
+        let mut app = b.db.as_role("tapp");
+        enter(&mut app, b.tenant);
+        let event = "INSERT INTO stormops.tenant_usage (metric_name, metric_value, recorded_at, dimensions)
+            SELECT 'devices', 1, '2024-02-13Z', jsonb_build_object('device', d) FROM unnest($1::text::text[]) AS d";
+        app.execute(event, &[&device]).expect("devices");
+    };
+    let preview = |b: &mut Billed| -> Vec<String> {
+        let lines = "SELECT concat_ws(' ', kind, metric_name, trim_scale(quantity), amount) FROM stormops.preview_invoice($1, '2024-02') ORDER BY line";
+        b.op.query(lines, &[&b.tenant]).expect("a preview").iter().map(|row| row.get(0)).collect()
+    };
+    use_some(&b, "100", "{a,b}");
+    let fresh = [
+        "usage crews 100 500.00",
+        "usage devices 2 4.00",
+        "usage model_call 100 1.00",
+        "usage model_call 100 2.00",
+        "usage storage_mb 100 10.00",
+    ];
+    assert_eq!(preview(&mut b), fresh, "nothing is rolled up");
+    assert_eq!(b.lines("2024-02"), fresh, "all is");
+    let january = b.draft("2024-01");
+    b.finalize(january);
+    use_some(&b, "50", "{b,c}");
+    let both = [
+        "usage crews 50 250.00",
+        "usage devices 3 6.00",
+        "usage model_call 150 1.50",
+        "usage model_call 150 3.00",
+        "usage storage_mb 100 10.00",
+        "adjustment model_call 50 0.50",
+    ];
+    assert_eq!(preview(&mut b), both, "some of it is, and some came late for a month that is closed");
+    assert_eq!(b.lines("2024-02"), both);
+}

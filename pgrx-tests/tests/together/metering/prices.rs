@@ -165,6 +165,8 @@ fn bad_prices_are_refused_and_write_nothing() {
         (bands(r#"[{"unit_price": 1}, {"unit_price": 2}]"#), "22023"),
         (bands(r#"[{"up_to": 10, "unit_price": 1}, {"up_to": 5, "unit_price": 1}, {"unit_price": 2}]"#), "22023"),
         (bands(r#"[{"up_to": 10}, {"unit_price": 2}]"#), "22023"),
+        (bands(r#"[1, "a"]"#), "22023"),
+        (bands(r#"[{"up_to": "ten", "unit_price": 1}, {"unit_price": 2}]"#), "22023"),
     ] {
         let error = fails_with(b.op.batch_execute(&format!("SELECT stormops.set_price({arguments})")), expected);
         assert!(error.hint().is_some(), "{arguments}");

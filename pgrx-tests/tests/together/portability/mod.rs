@@ -1,5 +1,7 @@
-//! Dump and restore, and upgrades.
+//! Dump and restore, upgrades, and the scripts of both.
 
 mod dump;
 mod life;
+mod script;
+mod settings;
 mod upgrade;

@@ -1,5 +1,6 @@
 //! Every function with arguments that nobody should give: NULL, not a number, infinite, empty, nested, enormous. Each
-//! is answered or refused with a SQLSTATE that says why; none ends in an internal error, and no session dies of one.
+//! is answered or refused with a SQLSTATE that says why; none ends in an internal error, and no session dies of one. What
+//! users call says what to do instead, where they may call it at all.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,11 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("date", "'2024-01-01'", &["'infinity'", "'-infinity'", "'4713-01-01 BC'", "'5874897-12-31'"]),
     ("timestamp with time zone", "'2024-01-01'", &["'infinity'", "'-infinity'", "'4713-01-01 BC'", "'294276-12-31'"]),
     ("interval", "'1 day'", &["'0'", "'-1 day'", "'178000000 years'", "'-178000000 years'"]),
-    ("jsonb", "'{}'", &["'null'", "'[]'", "'[null]'", "'[{}]'", "'\"x\"'", "'1e300'", "'{\"x\": {\"y\": null}}'"]),
+    (
+        "jsonb",
+        "'{}'",
+        &["'null'", "'[]'", "'[null]'", "'[{}]'", "'[1, \"a\"]'", "'\"x\"'", "'1e300'", "'{\"x\": {\"y\": null}}'"],
+    ),
     ("bytea", "'\\x00'", &["''", "'\\xffffffffffffffffffffffffffffffffffffffffffffffffff'"]),
     ("regclass", "'stormops.storms'", &["0::oid"]),
     ("oid", "'pg_class'::regclass", &["0"]),
@@ -29,6 +34,11 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("bytea[]", "ARRAY['\\x00']", &["'{}'", "'{NULL}'"]),
     ("aclitem[]", "'{=r/postgres}'", &["'{}'", "'{NULL}'"]),
     ("date[]", "'{2024-01-01}'", &["'{}'", "'{NULL}'", "'{infinity,-infinity}'"]),
+    (
+        "stormops_internal.experiment_cell",
+        "ROW('x', 'y', 10, 5, 1, 1, 0, NULL, 10, '{}')",
+        &["ROW('x', 'y', -1, 5, 'NaN', 1, 0, '{1}', 10, '[]')"],
+    ),
     ("stormops_internal.due_expectation[]", "'{}'", &["'{NULL}'"]),
     ("stormops_internal.judgement[]", "'{}'", &["'{NULL}'"]),
     (
@@ -57,6 +67,10 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
+/// Errors that say by themselves what to do: the server's own of a missing right, a timeout, a number that overflows.
+const UNHINTED: &[SqlState] =
+    &[SqlState::INSUFFICIENT_PRIVILEGE, SqlState::QUERY_CANCELED, SqlState::NUMERIC_VALUE_OUT_OF_RANGE];
+
 /// Each function with each of its arguments in turn given badly, the others well or not at all: what is called, and the
 /// type for which a value is lacking, if one is.
 fn calls(superuser: &mut Client) -> Vec<(String, Option<String>)> {
@@ -80,7 +94,7 @@ fn calls(superuser: &mut Client) -> Vec<(String, Option<String>)> {
                     SELECT name, row_number() OVER (ORDER BY i) AS i
                     FROM unnest(p.proargnames, p.proargmodes::text[]) WITH ORDINALITY AS n (name, mode, i)
                     WHERE coalesce(mode, 'i') IN ('i', 'b', 'v')) AS n
-                WHERE n.i = a.place) AS name
+                WHERE n.i = a.place AND p.prokind <> 'a') AS name -- aggregates take no names
             FROM pg_proc AS p, unnest(p.proargtypes) WITH ORDINALITY AS a (type, place)
             WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
                 AND 'internal'::regtype <> ALL (p.proargtypes)
@@ -127,6 +141,14 @@ fn no_internal_error(role: &str, way: Way) {
     client.batch_execute(&format!("BEGIN; {} ROLLBACK", enter())).expect("a way in");
     for (call, _) in &calls {
         let answer = client.simple_query(&format!("BEGIN; SET LOCAL statement_timeout = '2s'; {} {call}", enter()));
+        if let Err(error) = &answer {
+            let said = error.as_db_error();
+            let raw = said.is_some_and(|said| said.hint().is_none());
+            let theirs = call.starts_with("SELECT stormops.") && role != "postgres";
+            if raw && theirs && !UNHINTED.iter().any(|code| error.code() == Some(code)) {
+                wrong.push(format!("{role}: {call}: no hint: {said:?}"));
+            }
+        }
         match answer.map_err(|error| error.code().cloned()) {
             Ok(_) => {}
             // An answer may be long in coming, but can be cancelled: that is no internal error.

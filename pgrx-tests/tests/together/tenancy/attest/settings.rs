@@ -97,16 +97,8 @@ fn no_setting_of_the_one_who_installs_raises_a_false_alarm() {
     let set: Vec<_> = SETTINGS
         .iter()
         .filter(|(name, _)| {
-            [
-                "quote_all_identifiers",
-                "datestyle",
-                "intervalstyle",
-                "timezone",
-                "extra_float_digits",
-                "bytea_output",
-                "xmloption",
-            ]
-            .contains(name)
+            ["quote_all_identifiers", "datestyle", "intervalstyle", "timezone", "extra_float_digits", "bytea_output"]
+                .contains(name)
         })
         .map(|(name, value)| format!("SET {name} = '{value}';"))
         .collect();
