@@ -78,6 +78,12 @@ BEGIN
             EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
         END LOOP;
         CONTINUE WHEN g.kind = 'monitor';
+        -- By which the library knows a session of the role in the cluster's other databases too.
+        IF g.kind <> 'operator' AND NOT EXISTS (
+            SELECT FROM pg_db_role_setting AS s WHERE s.setrole = g.oid AND s.setdatabase = 0 AND 'stormops.works_in_tenants=on' = ANY (s.setconfig)
+        ) THEN
+            EXECUTE format('ALTER ROLE %I SET stormops.works_in_tenants = on', g.role_name);
+        END IF;
         -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
         FOR p IN
             SELECT m.command, m.relation::regclass AS name,
@@ -145,10 +151,11 @@ BEGIN
     -- open to it in any case, since it asks for the kind that the role has here.
     IF NOT EXISTS (
         SELECT FROM pg_shdepend AS s JOIN pg_roles AS r ON r.oid = s.refobjid AND r.rolname = revoke_usage.role_name
-        WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'a'
+        WHERE s.classid = 'pg_proc'::regclass AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'a'
             AND s.dbid <> 0 AND s.dbid <> (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
     ) THEN
         EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);
+        EXECUTE format('ALTER ROLE %I RESET stormops.works_in_tenants', role_name);
     END IF;
 END
 $$;

@@ -203,7 +203,8 @@ fn waits_for_a_lock(twins: &Twins, pid: i32) {
 #[test]
 fn what_is_one_address_in_one_locale_is_one_in_every() {
     let mut server = cluster().connect(SUPERUSER, "postgres");
-    let create = "CREATE DATABASE turkish TEMPLATE template0 ENCODING UTF8 LOCALE_PROVIDER icu ICU_LOCALE 'tr' LOCALE 'C'";
+    let create =
+        "CREATE DATABASE turkish TEMPLATE template0 ENCODING UTF8 LOCALE_PROVIDER icu ICU_LOCALE 'tr' LOCALE 'C'";
     if let Err(error) = server.batch_execute(create) {
         assert_eq!(sqlstate::<()>(&Err(error)), "0A000", "only a server without ICU is excused");
         return;
