@@ -101,7 +101,8 @@ BEGIN
         SELECT i.type AS kind, i.identity AS name
         FROM pg_depend AS d, pg_extension AS e, pg_identify_object(d.classid, d.objid, 0) AS i
         WHERE e.extname = 'stormops' AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-            AND (d.classid = 'pg_class'::regclass OR d.objid = 'stormops.installed()'::regprocedure)
+            -- Looked up at each call: as a constant of the plan it would be the one that a rolled back call made.
+            AND (d.classid = 'pg_class'::regclass OR d.objid = to_regprocedure('stormops.installed()'))
     LOOP
         EXECUTE format('ALTER EXTENSION stormops DROP %s %s', member.kind, member.name);
     END LOOP;
