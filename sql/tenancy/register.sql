@@ -74,6 +74,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.shipped_definitions()', '{operator,monitor}'),
     ('stormops_internal.present_definitions()', '{operator,monitor}'),
     ('stormops_internal.partition_bound(text)', '{operator,monitor}'),
+    ('stormops_internal.first_id_at(bigint)', '{operator,monitor}'),
     ('stormops_internal.distributed_relations()', '{operator,monitor}'),
     ('stormops_internal.lasting_settings()', '{operator,monitor}'),
     ('stormops_internal.is_off(text)', '{operator,monitor}'),

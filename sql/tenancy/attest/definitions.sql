@@ -42,7 +42,7 @@ CREATE FUNCTION stormops_internal.present_definitions(OUT object text, OUT kind 
     FROM relation AS r JOIN pg_constraint AS k ON k.conrelid = r.oid
     WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND k.conparentid = 0
     UNION ALL
-    SELECT r.object, 'index', regexp_replace(regexp_replace(pg_get_indexdef(i.indexrelid), 'INDEX \S+ ON', 'INDEX ON'), ' WITH \([^)]*\)', ''),
+    SELECT r.object, 'index', regexp_replace(regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE (UNIQUE )?INDEX \S+ ON', '\1INDEX ON'), ' WITH \([^)]*\)', ''),
         CASE WHEN i.indisvalid AND i.indisready AND i.indislive THEN '' ELSE 'not valid' END
     FROM relation AS r JOIN pg_index AS i ON i.indrelid = r.oid
     WHERE NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = r.oid AND k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
@@ -60,6 +60,7 @@ CREATE FUNCTION stormops_internal.made_definitions(OUT objects text[], OUT kinds
     SET search_path = pg_catalog, pg_temp
     SET row_security = on
     SET quote_all_identifiers = off
+    SET standard_conforming_strings = on
     SET extra_float_digits = 1
     SET datestyle = 'ISO, MDY'
     SET intervalstyle = postgres
@@ -159,7 +160,8 @@ CREATE FUNCTION stormops_internal.attest_definitions(OUT property text, OUT evid
         WHERE n.nspname IN ('stormops', 'stormops_internal') AND t.typcategory <> 'A' AND (c.relkind IS NULL OR c.relkind = 'c')
     )
     SELECT 'definitions_as_shipped', CASE WHEN p.object IS NULL THEN format('%s lacks %s', s.object, concat_ws(' ', CASE s.kind WHEN 'column' THEN 'column' END, s.name, nullif(s.definition, '')))
-        ELSE format('%s is %s, and was %s', concat_ws(' ', CASE s.kind WHEN 'relation' THEN NULL ELSE s.kind END, s.object, CASE s.kind WHEN 'column' THEN s.name END),
+        ELSE format('%s%s%s is %s, and was %s', CASE s.kind WHEN 'relation' THEN '' ELSE s.kind || ' ' END, s.object,
+            CASE s.kind WHEN 'column' THEN '.' || s.name WHEN 'index' THEN ' ' || s.name ELSE '' END,
             coalesce(nullif(p.definition, ''), 'valid'), coalesce(nullif(s.definition, ''), 'valid')) END
     FROM shipped AS s LEFT JOIN present AS p ON (p.object, p.kind, p.name) = (s.object, s.kind, s.name)
     WHERE p.definition IS DISTINCT FROM s.definition AND EXISTS (SELECT FROM present AS t WHERE t.object = s.object AND t.kind = 'relation')
