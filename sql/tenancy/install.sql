@@ -101,7 +101,7 @@ BEGIN
         SELECT i.type AS kind, i.identity AS name
         FROM pg_depend AS d, pg_extension AS e, pg_identify_object(d.classid, d.objid, 0) AS i
         WHERE e.extname = 'stormops' AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-            AND (d.classid = 'pg_class'::regclass OR d.objid = 'stormops.installed()'::regprocedure)
+            AND (d.classid = 'pg_class'::regclass OR d.objid = to_regprocedure('stormops.installed()')) -- a literal would keep the one that record_definitions() has undone
     LOOP
         EXECUTE format('ALTER EXTENSION stormops DROP %s %s', member.kind, member.name);
     END LOOP;
