@@ -2,6 +2,7 @@
 
 mod breaks;
 mod catalogues;
+mod remedies;
 mod sabotage;
 mod settings;
 
