@@ -13,6 +13,7 @@ mod guard_locks;
 mod isolation;
 mod lifecycle;
 mod login;
+mod open_transactions;
 mod poison;
 mod privileges;
 mod protect;
