@@ -11,6 +11,7 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
 -- Tables that hold no tenant's rows.
 INSERT INTO pg_temp.installation_tables (table_name) VALUES
     ('usage_grants'),
+    ('user_changes'),
     ('protected_tables'),
     ('token_issuers'),
     ('token_keys'),
