@@ -15,6 +15,7 @@ FROM stormops.storms AS s JOIN stormops.properties AS p USING (tenant_id)
 WHERE s.tenant_id IN (:'short', :'long') ORDER BY s.tenant_id, s.created_at, p.property_id;
 RESET session_replication_role;
 ANALYZE;
+SET stormops.session_tenant = on;
 SET app.current_tenant = :'short';
 SELECT count(stormops.apply_policy(storm_id)) FROM stormops.storms WHERE tenant_id = stormops.current_tenant();
 RESET app.current_tenant;

@@ -6,6 +6,7 @@ CREATE EXTENSION stormops;
 CREATE ROLE bench_operator LOGIN;
 CREATE ROLE bench_app LOGIN;
 ALTER ROLE bench_app SET stormops.guard_explain = off; -- the bench compares plans
+ALTER ROLE bench_app SET stormops.session_tenant = on; -- and times statements, not transactions
 CREATE ROLE bench_bypass LOGIN BYPASSRLS;
 SELECT stormops.grant_usage('bench_operator', 'operator');
 SELECT stormops.grant_usage('bench_app', 'trusted_app');

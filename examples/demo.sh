@@ -13,8 +13,10 @@ To go on, work as the roofing companies' application does:
 
     psql -h $(.ci/cluster socket target/demo) -U demo_app demo
 
-    SELECT set_config('app.current_tenant', '$(.ci/cluster psql target/demo -XAtq -U demo_operator -d demo \
-  -c 'SELECT tenant_id FROM stormops.list_tenants() LIMIT 1')', false);
+    BEGIN;
+    SELECT enter_tenant('$(.ci/cluster psql target/demo -XAtq -U demo_operator -d demo \
+  -c 'SELECT tenant_id FROM stormops.list_tenants() LIMIT 1')');
     SELECT * FROM storm_results;
+    COMMIT;
     \\df+ stormops.*
 END

@@ -79,11 +79,13 @@ SELECT org_name, tier, status, users, trial_ends_at::date AS trial_ends FROM sto
 \echo
 \echo '   Without a tenant, for another tenant, into another tenant: an error that says why.'
 \set ON_ERROR_STOP off
-RESET app.current_tenant;
 SELECT count(*) FROM properties;
-SET app.current_tenant = :'north_tenant_id';
-INSERT INTO properties (tenant_id, address) VALUES (:'west_tenant_id', 'A roof in the west');
 BEGIN;
+SET LOCAL app.current_tenant = :'north_tenant_id';
+INSERT INTO properties (tenant_id, address) VALUES (:'west_tenant_id', 'A roof in the west');
+ROLLBACK;
+BEGIN;
+SET LOCAL app.current_tenant = :'north_tenant_id';
 SELECT count(*) AS own_storms FROM storms;
 SET LOCAL app.current_tenant = :'west_tenant_id';
 SELECT count(*) FROM storms;

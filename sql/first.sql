@@ -1,3 +1,29 @@
+-- What a session set that changes how this script writes down what it made; it is set back when the script ends.
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL default_tablespace = '';
+SET LOCAL default_table_access_method = heap;
+
+-- Names and addresses of people come in every script, and messages and webhooks carry them on: in another encoding a character
+-- that it lacks fails where nobody expects it, long after CREATE EXTENSION. Who has tables already learns of it and goes on.
+DO $$
+DECLARE
+    encoding text := pg_catalog.getdatabaseencoding();
+BEGIN
+    IF encoding OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        IF pg_catalog.to_regclass('stormops.tenants') IS NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'feature_not_supported',
+                MESSAGE = pg_catalog.format('StormOps needs a database in UTF8; "%s" is in %s', pg_catalog.current_database(), encoding),
+                HINT = 'CREATE DATABASE ... TEMPLATE template0 ENCODING ''UTF8''; and install it there.';
+        END IF;
+        RAISE WARNING USING
+            MESSAGE = pg_catalog.format('StormOps needs a database in UTF8; "%s" is in %s', pg_catalog.current_database(), encoding),
+            HINT = 'Dump it, and restore it into a database made with TEMPLATE template0 ENCODING ''UTF8''.';
+    END IF;
+END
+$$;
+
 -- The one cluster-wide role: owner of the tables and of every SECURITY DEFINER function, so that
 -- a fault in one of them is never a superuser's. Nobody logs in as it and nobody is its member.
 DO $$
@@ -60,7 +86,7 @@ $$;
 
 -- What each domain's register.sql says of it, until last.sql makes of each of these the function of that name.
 CREATE TEMPORARY TABLE pg_temp.role_matrix (table_name text, command text, least_role text, columns text[], through text);
-COMMENT ON TABLE pg_temp.role_matrix IS 'Who may do what: table x command -> the least role. columns: those that the command may name, NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
+COMMENT ON TABLE pg_temp.role_matrix IS 'Who may do what: table x command -> the least role. columns: those that the command may name (UPDATE: change), NULL for all; through: the functions that do it, NULL for plain SQL. What is not listed nobody may do. Policies and grants are made from these rows.';
 CREATE TEMPORARY TABLE pg_temp.installation_tables (table_name text);
 COMMENT ON TABLE pg_temp.installation_tables IS 'The tables that hold no tenant''s rows. Nobody is granted a right to them; their owner''s functions read and write them.';
 CREATE TEMPORARY TABLE pg_temp.granted_views (view_name text, kinds text[]);
@@ -69,7 +95,7 @@ CREATE TEMPORARY TABLE pg_temp.granted_functions (domain text, signature text, k
 COMMENT ON TABLE pg_temp.granted_functions IS 'Which kind of use may execute which function; {} means superusers only. Grants and the view stormops.reference are made from these rows. domain: that of the register that has the row.';
 CREATE TEMPORARY TABLE pg_temp.counted_tables (table_name text, time_column text, natural_key text[], parents jsonb, call text);
 COMMENT ON TABLE pg_temp.counted_tables IS 'The tables whose health is watched, all there are: time_column says when a row came, natural_key what makes two rows the same, parents (a JSON object) which column refers to which table, call which function writes it.';
-CREATE TEMPORARY TABLE pg_temp.known_jobs (job text, schedule text, function name, purpose text);
+CREATE TEMPORARY TABLE pg_temp.known_jobs (job text, schedule text, function text, purpose text);
 COMMENT ON TABLE pg_temp.known_jobs IS 'The jobs there are, each with its usual schedule (cron, UTC) and purpose.';
 CREATE TEMPORARY TABLE pg_temp.shipped_issues (issue text, actions text[]);
 COMMENT ON TABLE pg_temp.shipped_issues IS 'Every issue that the platform or its monitoring can raise, with what to do about it, in order. See shipped_runbook().';

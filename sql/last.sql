@@ -19,10 +19,20 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO stormops_owner', f.signature);
     END LOOP;
     REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
+    PERFORM stormops_internal.record_definitions();
     PERFORM stormops_internal.record_shipped();
-    -- A restore sets row_security off and brings the tables with their rows; they come after this.
-    IF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
+    -- A restore brings the tables with their rows; they come after this. pg_dump begins what it writes with settings, of which
+    -- nobody else needs this one; row_security is off there, or on with --enable-row-security.
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'xmloption' AND s.source OPERATOR(pg_catalog.=) 'session'
+    ) THEN
+        NULL;
+    ELSIF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
         PERFORM stormops.install();
+    ELSE
+        RAISE WARNING USING
+            MESSAGE = 'the tables of StormOps were not made, since row_security is off',
+            HINT = 'A restore brings them with their rows. Otherwise: SELECT stormops.install();';
     END IF;
     PERFORM stormops_internal.drop_stale();
     PERFORM stormops_internal.disown_grants();

@@ -9,6 +9,8 @@ DROP FUNCTION IF EXISTS stormops.check_table_health(text, interval); -- says how
 DROP FUNCTION IF EXISTS stormops_internal.row_quality(text, timestamptz);
 DROP FUNCTION IF EXISTS stormops_internal.rules_at_places(stormops_internal.due_expectation[]);
 DROP FUNCTION IF EXISTS stormops_internal.count_repeats(stormops_internal.due_expectation[], stormops_internal.judgement[]);
+DROP FUNCTION IF EXISTS stormops.known_jobs(); -- text
+DROP FUNCTION IF EXISTS stormops_internal.known_job(text);
 DROP FUNCTION IF EXISTS stormops.rollup_usage(); -- no watermark, and usage_mark for usage_seq, from here to rate()
 DROP FUNCTION IF EXISTS stormops.generate_invoice(uuid, text);
 DROP FUNCTION IF EXISTS stormops_internal.measured_quantity(uuid, text, text, text, timestamptz, timestamptz, bigint);

@@ -13,5 +13,6 @@ pub mod memory;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 pub mod raise;
+pub mod settings;
 pub mod stored;
 pub mod time;

@@ -6,6 +6,7 @@ mod context;
 pub mod digest;
 mod entry;
 mod guard;
+mod kind;
 mod login;
 mod names;
 mod owner;

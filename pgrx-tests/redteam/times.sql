@@ -16,7 +16,6 @@ BEGIN
     END LOOP;
     -- So do ids that come from the server, and what the writing took.
     IF to_regclass('stormops.row_count_deltas') IS NOT NULL THEN
-        UPDATE stormops.break_glass_grants SET opened_in = '1';
         DELETE FROM stormops.row_count_deltas WHERE table_name <> 'twins';
     END IF;
 END

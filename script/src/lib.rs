@@ -71,7 +71,7 @@ impl Sources {
 
     /// The parts of the script of `CREATE EXTENSION`, in their order.
     pub fn parts(&self) -> Vec<File> {
-        let shipped = File { name: "shipped_tables".to_owned(), text: self.shipped_tables() };
+        let shipped = File { name: "shipped_tables".to_owned(), text: self.shipped_tables() + &self.shipped_types() };
         let files = [&self.first, &self.types].into_iter().chain(&self.code).cloned();
         files.chain([shipped, self.last.clone()]).collect()
     }
@@ -127,6 +127,22 @@ impl Sources {
              SET standard_conforming_strings = on\n    \
              AS {QUOTE}\n    SELECT t.* FROM (VALUES{rows}\n    ) AS t (place, file, statements)\n{QUOTE};\n\
              COMMENT ON FUNCTION stormops_internal.shipped_tables() IS 'The statements that make the tables of this version, in the order in which install() runs them. Each may run again at any time.';\n"
+        )
+    }
+
+    /// A function that gives the types of `types.sql`, for `attest()` to compare: an upgrade does not make them anew.
+    fn shipped_types(&self) -> String {
+        let made =
+            self.types.text.split("CREATE ").filter(|made| made.starts_with("TYPE ") || made.starts_with("DOMAIN "));
+        let statements: Vec<_> = made.filter_map(|made| Some(format!("CREATE {};", made.split_once(';')?.0))).collect();
+        format!(
+            "CREATE FUNCTION stormops_internal.shipped_types() RETURNS text\n    \
+             LANGUAGE sql IMMUTABLE PARALLEL SAFE\n    \
+             SET search_path = pg_catalog, pg_temp\n    \
+             SET standard_conforming_strings = on\n    \
+             AS {QUOTE}SELECT '{}'{QUOTE};\n\
+             COMMENT ON FUNCTION stormops_internal.shipped_types() IS 'The statements that make the types of this version.';\n",
+            statements.join("\n").replace('\'', "''")
         )
     }
 }

@@ -101,7 +101,7 @@ BEGIN
     END;
     IF fault IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'experiment is not valid: ' || fault,
-            HINT = '\d+ stormops.experiments says what each setting may be.';
+            HINT = 'The comments on the columns of stormops.experiments say what each setting may be.';
     END IF;
     IF EXISTS (SELECT FROM stormops.experiments AS e
                WHERE e.tenant_id = tenant AND e.storm_id = create_experiment.storm_id AND e.name = create_experiment.name) THEN

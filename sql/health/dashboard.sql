@@ -104,18 +104,19 @@ CREATE FUNCTION stormops.get_health_dashboard(storm_id uuid) RETURNS jsonb
 COMMENT ON FUNCTION stormops.get_health_dashboard(uuid) IS 'How a storm is doing, as a JSON object: health_status (healthy, degraded, critical), issues (the worst first; each with issue, severity, since, evidence, steps), funnel, uplift, conversion, tables, data_quality, expectations. Errors: 0B000 no tenant; 22004; P0002 no such storm in this tenant.';
 
 CREATE FUNCTION stormops_internal.sparkline(counts numeric[]) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT string_agg(CASE WHEN v.n IS NULL THEN ' '
-        ELSE substr('▁▂▃▄▅▆▇█', 1 + CASE WHEN v.top > 0 THEN floor(7 * greatest(v.n, 0) / v.top) ELSE 0 END::integer, 1) END, '' ORDER BY v.place)
+        ELSE substr(CASE WHEN pg_client_encoding() = 'UTF8' THEN '▁▂▃▄▅▆▇█' ELSE '_.:-=+*#' END,
+            1 + CASE WHEN v.top > 0 THEN floor(7 * greatest(v.n, 0) / v.top) ELSE 0 END::integer, 1) END, '' ORDER BY v.place)
     FROM (
         SELECT f.n, u.place, max(f.n) OVER () AS top
         FROM unnest($1) WITH ORDINALITY AS u (n, place)
         CROSS JOIN LATERAL (SELECT CASE WHEN u.n NOT IN ('NaN', 'Infinity', '-Infinity') THEN u.n END AS n) AS f
     ) AS v
 $$;
-COMMENT ON FUNCTION stormops_internal.sparkline(numeric[]) IS 'A line of blocks, one for each number, the highest for the greatest; a blank for NULL.';
+COMMENT ON FUNCTION stormops_internal.sparkline(numeric[]) IS 'A line of blocks, one for each number, the highest for the greatest; a blank for NULL. A client that asks for another encoding than UTF8 gets signs of ASCII.';
 
 CREATE FUNCTION stormops.health_summary(
     storm_id uuid, OUT what text, OUT value text, OUT status text, OUT trend text, OUT next_step text

@@ -49,7 +49,15 @@ CREATE FUNCTION stormops_internal.guard_expectation() RETURNS trigger
     AS $$
 DECLARE
     wrong record;
+    judged text := CASE WHEN NEW.judged_at IS NOT NULL THEN 'judged_at' WHEN NEW.judged_status IS NOT NULL THEN 'judged_status'
+        WHEN NEW.reference IS NOT NULL THEN 'reference' END;
 BEGIN
+    -- A row may be written whole, but its judgement is nobody's to write.
+    IF TG_OP = 'INSERT' AND judged IS NOT NULL AND NOT (SELECT r.rolsuper OR r.rolname = 'stormops_owner' FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('column "%s" of table "expectations" is written by run_health_checks()', judged),
+            HINT = 'Leave it out of the INSERT, or send NULL.', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = judged;
+    END IF;
     -- The operator's run judges all tenants' in one statement: none has so many that the others wait for it.
     IF TG_OP = 'INSERT' AND (SELECT count(*) FROM stormops.expectations AS e WHERE e.tenant_id = NEW.tenant_id) >= 500 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'a tenant has at most 500 expectations',
@@ -62,7 +70,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.guard_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 54000 more than 500 of a tenant; 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
+COMMENT ON FUNCTION stormops_internal.guard_expectation() IS 'Trigger: refuses an expectation about what is not there. Errors: 42501 its judgement is given; 54000 more than 500 of a tenant; 42704 not a watched table; 42703 no such column; 22023 the rule is not about such a column.';
 
 CREATE FUNCTION stormops.expect(
     table_name text, rule text, columns text[] DEFAULT '{}', lowest numeric DEFAULT NULL, highest numeric DEFAULT NULL,

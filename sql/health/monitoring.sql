@@ -6,7 +6,7 @@ CREATE FUNCTION stormops.metric_families(OUT place integer, OUT source text, OUT
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT row_number() OVER ()::integer, f.source, f.measure, concat_ws('_', 'stormops', f.source, f.measure),
-        CASE WHEN f.measure LIKE '%\_total' THEN 'counter' ELSE 'gauge' END, f.help
+        CASE WHEN f.measure ~ '_total$' THEN 'counter' ELSE 'gauge' END, f.help
     FROM (VALUES
         ('installation', 'info', 'Version of StormOps and of the server; always 1.'),
         ('installation', 'in_recovery', 'Whether the server is a standby: 1 or 0.'),

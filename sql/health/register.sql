@@ -8,7 +8,7 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('row_counts', 'SELECT', 'viewer', NULL, NULL),
     ('call_durations', 'SELECT', 'viewer', NULL, NULL),
     ('expectations', 'SELECT', 'viewer', NULL, NULL),
-    ('expectations', 'INSERT', 'admin', '{tenant_id,expectation_id,name,table_name,rule,columns,lowest,highest,max_age,threshold,severity,every,active}', NULL),
+    ('expectations', 'INSERT', 'admin', NULL, NULL),
     ('expectations', 'UPDATE', 'admin', '{lowest,highest,max_age,threshold,severity,every,active}', NULL),
     ('expectations', 'DELETE', 'admin', NULL, NULL),
     ('alerts', 'SELECT', 'viewer', NULL, NULL),

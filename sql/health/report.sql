@@ -146,7 +146,7 @@ CREATE FUNCTION stormops.health_report_html(storm_id uuid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT stormops_internal.draw_health_report(stormops_internal.health_report_data($1)) $$;
-COMMENT ON FUNCTION stormops.health_report_html(uuid) IS 'A storm in one HTML page that needs nothing else: open issues with their runbook, treatment funnel, lift over time with its always-valid interval, score distribution against its reference, Qini curve, usage and bill. Light and dark, any width, every value escaped. psql: \o page.html, \pset format unaligned, \t. Errors: 0B000 no tenant, P0002 no such storm.';
+COMMENT ON FUNCTION stormops.health_report_html(uuid) IS E'A storm in one HTML page that needs nothing else: open issues with their runbook, treatment funnel, lift over time with its always-valid interval, score distribution against its reference, Qini curve, usage and bill. Light and dark, any width, every value escaped. psql: \\o page.html, \\pset format unaligned, \\t. Errors: 0B000 no tenant, P0002 no such storm.';
 
 CREATE FUNCTION stormops_internal.platform_report_data() RETURNS jsonb
     LANGUAGE plpgsql STABLE

@@ -35,7 +35,7 @@ BEGIN
         WHEN stormops_internal.severity_rank(min_severity) IS NULL THEN 'min_severity is info, warning or critical'
         WHEN octet_length(secret) > 1000 THEN 'the secret is longer than 1000 bytes'
         WHEN kind <> 'slack' AND secret = '' THEN format('a route of kind %s needs a secret', kind)
-        WHEN kind = 'webhook' AND secret LIKE 'whsec\_%' AND substr(secret, 7) !~ '^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
+        WHEN kind = 'webhook' AND starts_with(secret, 'whsec_') AND substr(secret, 7) !~ '^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
             THEN 'what follows whsec_ is base64'
         WHEN kind = 'webhook' AND octet_length(secret) < 24 THEN 'the secret of a signature has at least 24 characters'
         WHEN kind <> 'pagerduty' OR address <> '' THEN stormops_internal.egress_refusal(address)

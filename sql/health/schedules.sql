@@ -7,7 +7,7 @@ CREATE FUNCTION stormops_internal.next_run(schedule text, after timestamptz) RET
     AS 'MODULE_PATHNAME', 'next_run_wrapper';
 COMMENT ON FUNCTION stormops_internal.next_run(text, timestamptz) IS 'When a cron expression of five fields (or @hourly, @daily, ...) is due next, in UTC; NULL if pg_cron would not take it or it is never due.';
 
-CREATE FUNCTION stormops_internal.known_job(name text, OUT job text, OUT schedule text, OUT function name, OUT purpose text)
+CREATE FUNCTION stormops_internal.known_job(name text, OUT job text, OUT schedule text, OUT function text, OUT purpose text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$

@@ -81,7 +81,7 @@ CREATE FUNCTION stormops.invoice_text(invoice_id uuid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT stormops_internal.print_invoice(stormops.invoice_json($1)) $$;
-COMMENT ON FUNCTION stormops.invoice_text(uuid) IS 'An invoice for psql (\pset format unaligned, \t on): columns of fixed width. Errors as invoice_json().';
+COMMENT ON FUNCTION stormops.invoice_text(uuid) IS E'An invoice for psql (\\pset format unaligned, \\t on): columns of fixed width. Errors as invoice_json().';
 
 CREATE FUNCTION stormops.invoice_html(invoice_id uuid) RETURNS text
     LANGUAGE sql STABLE

@@ -123,6 +123,8 @@ COMMENT ON FUNCTION stormops.record_outcome(uuid, uuid, boolean, numeric, timest
 CREATE FUNCTION stormops_internal.make_decisions_partitions(months date[]) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     AS $$
 DECLARE
     month date;
@@ -141,6 +143,8 @@ COMMENT ON FUNCTION stormops_internal.make_decisions_partitions(date[]) IS 'Make
 CREATE FUNCTION stormops_internal.attach_decisions_partitions(months date[]) RETURNS integer
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     AS $$
 DECLARE
     month date;
@@ -266,7 +270,7 @@ BEGIN
         SELECT c.relname
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'stormops.policy_decisions_log'::regclass
-            AND c.relname ~ '^policy_decisions_log_\d{4}_\d{2}$'
+            AND c.relname ~ '^policy_decisions_log_[0-9]{4}_[0-9]{2}$'
             AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month
         ORDER BY c.relname
     LOOP

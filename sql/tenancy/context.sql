@@ -1,5 +1,9 @@
 -- The tenant that a transaction works in, and whom a call may concern.
 
+CREATE FUNCTION stormops.enter_tenant(tenant_id uuid, user_id uuid DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'enter_tenant_wrapper';
+COMMENT ON FUNCTION stormops.enter_tenant(uuid, uuid) IS 'Works in a tenant for the rest of the transaction, on behalf of a user of it; user_id NULL: as app.current_user_id says. For roles of kind trusted_app; its arguments can be bound, those of SET cannot. Errors: 22004; 25001 the transaction works in another tenant already; 28000 the user is not a member; 55000 the tenant is closed or does not exist.';
+
 CREATE FUNCTION stormops.current_user_id() RETURNS uuid
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_user_id_wrapper';
 COMMENT ON FUNCTION stormops.current_user_id() IS 'The user on whose behalf this session works (app.current_user_id). NULL: the application itself. Errors as current_tenant(); 28000 if the user is not a member of the tenant.';

@@ -155,6 +155,7 @@ BEGIN
     LOOP
         EXECUTE format('DROP POLICY %I ON %s', p.polname, relation);
     END LOOP;
+    EXECUTE format('DROP TRIGGER IF EXISTS given_once ON %s', relation);
     EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id DROP DEFAULT', relation);
     FOR p IN
         SELECT i.relid AS name, r.rolname FROM pg_partition_tree(relation) AS i, pg_roles AS r WHERE r.rolname = owner_before

@@ -3,6 +3,7 @@
 CREATE FUNCTION stormops_internal.write_registers() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $write$
 DECLARE
     r record;

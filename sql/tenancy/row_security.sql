@@ -23,26 +23,20 @@ CREATE FUNCTION stormops_internal.table_matrix(of_relation oid DEFAULT NULL, OUT
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT c.oid, true, k.command, m.least_role, m.columns, m.through
+    SELECT c.oid, true, k.command, m.least_role, CASE WHEN k.command <> 'UPDATE' THEN m.columns END, m.through
     FROM pg_class AS c
     CROSS JOIN unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS k (command)
     LEFT JOIN stormops.role_matrix() AS m ON m.table_name = c.relname AND m.command = k.command
     WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p') AND ($1 IS NULL OR c.oid = $1)
         AND c.relname IN (SELECT r.table_name FROM stormops.role_matrix() AS r)
     UNION ALL
-    -- Of the database's own: what identifies a row is not updated.
-    SELECT c.oid, false, k.command, p.least_roles ->> k.command,
-        CASE k.command WHEN 'UPDATE' THEN (
-            SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute AS a
-            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> 'tenant_id'
-                AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey))
-        ) END, NULL
+    SELECT c.oid, false, k.command, p.least_roles ->> k.command, NULL, NULL
     FROM stormops_internal.protected() AS p
     JOIN pg_class AS c ON c.oid = p.relation
     CROSS JOIN unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS k (command)
     WHERE $1 IS NULL OR c.oid = $1
 $$;
-COMMENT ON FUNCTION stormops_internal.table_matrix(oid) IS 'role_matrix() and the same of protected tables: for each of the four commands of a table (NULL: of each table) the least role, NULL for nobody, the columns that UPDATE may change, and the functions that do it.';
+COMMENT ON FUNCTION stormops_internal.table_matrix(oid) IS 'role_matrix() and the same of protected tables: for each of the four commands of a table (NULL: of each table) the least role, NULL for nobody, the columns that it may name, NULL for all, and the functions that do it. What an UPDATE may name and not change, the trigger given_once of the table says.';
 
 CREATE FUNCTION stormops_internal.tenant_relations(OUT relation oid, OUT ours boolean, OUT root boolean) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -76,7 +70,7 @@ CREATE FUNCTION stormops_internal.shipped_policies(
         ('installed', false, 'stormops.installed()', 'true', 'Without the extension nobody sees a row.')
     ) AS p (policy, permissive, using_text, check_text, says)
     UNION ALL
-    SELECT m.relation, ('role_' || lower(m.command))::name, false, m.command,
+    SELECT m.relation, ('role_' || lower(m.command COLLATE "C"))::name, false, m.command,
         CASE WHEN m.command <> 'INSERT' THEN e.condition END, CASE WHEN m.command = 'INSERT' THEN e.condition END,
         CASE WHEN m.least_role IS NULL THEN 'Nobody does this; see role_matrix().'
             ELSE format('At least %s, in a tenant that is not suspended for writing; see role_matrix().', m.least_role) END
@@ -90,13 +84,42 @@ CREATE FUNCTION stormops_internal.shipped_policies(
 $$;
 COMMENT ON FUNCTION stormops_internal.shipped_policies(oid) IS 'The policies that a table (NULL: each table) must have, their expressions as pg_get_expr() writes them.';
 
+CREATE FUNCTION stormops_internal.given_once() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    was jsonb;
+    becomes jsonb;
+    given text;
+BEGIN
+    IF current_user = 'stormops_owner' THEN
+        RETURN NEW;
+    END IF;
+    was := to_jsonb(OLD);
+    becomes := to_jsonb(NEW);
+    FOREACH given IN ARRAY TG_ARGV LOOP
+        CONTINUE WHEN was -> given IS NOT DISTINCT FROM becomes -> given;
+        EXIT WHEN (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user);
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('column "%s" of table "%s" is given once and does not change', given, TG_TABLE_NAME),
+            HINT = 'Leave it out of the UPDATE, or send the value that the row has.',
+            SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = given;
+    END LOOP;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.given_once() IS 'Trigger: refuses to change its arguments'' columns. What writes whole rows, as mappers of objects do, names every column with the value that is there. Error: 42501.';
+
 CREATE FUNCTION stormops_internal.secure_table(relation regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning -- it drops what may not be there
     AS $$
 #variable_conflict use_variable
 DECLARE
     p record;
+    given text[];
 BEGIN
     FOR p IN
         SELECT i.relid AS name FROM pg_partition_tree(relation) AS i
@@ -119,9 +142,20 @@ BEGIN
     LOOP
         EXECUTE format('DROP POLICY %I ON %s', p.polname, relation);
     END LOOP;
+    -- Of the database's own tables what identifies a row is given once; StormOps' own say it in their files.
+    IF relation IN (SELECT t.relation FROM stormops_internal.protected() AS t) THEN
+        given := ARRAY(
+            SELECT a.attname FROM pg_attribute AS a
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.attname = 'tenant_id'
+                OR EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey)))
+            ORDER BY a.attnum);
+        EXECUTE format('CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF %s ON %s FOR EACH ROW EXECUTE FUNCTION stormops_internal.given_once(%s)',
+            (SELECT string_agg(quote_ident(g.name), ', ') FROM unnest(given) AS g (name)), relation,
+            (SELECT string_agg(quote_literal(g.name), ', ') FROM unnest(given) AS g (name)));
+    END IF;
     IF relation <> 'stormops.tenants'::regclass THEN
         EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id SET DEFAULT stormops.current_tenant()', relation);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.secure_table(regclass) IS 'Forces row security on a table and its partitions, gives it its policies and tenant_id its default.';
+COMMENT ON FUNCTION stormops_internal.secure_table(regclass) IS 'Forces row security on a table and its partitions, gives it its policies, tenant_id its default, and a table of the database''s own the trigger that keeps its key.';

@@ -22,7 +22,7 @@ BEGIN
     END IF;
     IF EXISTS (
         SELECT FROM stormops.users AS u
-        WHERE u.tenant_id = insert_user.tenant_id AND lower(u.email) = lower(address) AND u.removed_at IS NULL
+        WHERE u.tenant_id = insert_user.tenant_id AND lower(u.email COLLATE "C") = lower(address COLLATE "C") AND u.removed_at IS NULL
     ) THEN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = format('user "%s" already exists', address),
             HINT = 'set_user_role() changes the role of a user who is there.';

@@ -45,6 +45,16 @@ impl Row {
             T::from_datum(datum, is_null)
         }
     }
+
+    /// Whether this transaction wrote the row, which nobody else sees yet.
+    pub fn is_of_this_transaction(&self) -> bool {
+        // SAFETY: as above.
+        unsafe {
+            let header = (*self.tuple).t_data;
+            let frozen = u32::from((*header).t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
+            !frozen && pg_sys::TransactionIdIsCurrentTransactionId((*header).t_choice.t_heap.t_xmin)
+        }
+    }
 }
 
 /// Where a table of StormOps stands.

@@ -9,7 +9,7 @@ use super::checked;
 use super::entry::Entry;
 use super::role::Id;
 use super::standing::{self, Standing};
-use super::{challenge, refusals, settings};
+use super::{challenge, guard, refusals, settings};
 use pgrx::prelude::*;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -35,11 +35,26 @@ pub fn init() {
 unsafe extern "C-unwind" fn at_transaction_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::XACT_EVENT_PARALLEL_PRE_COMMIT;
     use pg_sys::XactEvent::{XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
+    // SAFETY: a plain read of the backend's own state, and a guarded function. A parallel worker commits once before it
+    // begins to work, and keeps what it took over.
+    unsafe {
+        if [XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE].contains(&event) && pg_sys::ParallelWorkerNumber < 0 {
+            leave();
+        }
+    }
     if ![XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE, XACT_EVENT_PARALLEL_PRE_COMMIT].contains(&event) {
         PIN.set(None);
         ADMITTED.set(None);
         challenge::forget();
         checked::forget();
+    }
+}
+
+/// What was set for the session ends with the transaction too.
+#[pg_guard]
+unsafe extern "C-unwind" fn leave() {
+    if settings::forget_session() && PIN.get().is_none() {
+        refusals::warn_of_no_use();
     }
 }
 
@@ -79,7 +94,10 @@ pub fn standing() -> Standing {
         refusals::second_tenant();
     }
     let (user, entry) = (settings::user(), settings::entry());
-    still_holds(entry, now);
+    still_holds(entry);
+    if user.is_none() && entry == Entry::Setting && settings::forgot_user() {
+        refusals::no_user();
+    }
     let kept = STANDING.get().filter(|kept| (kept.tenant, kept.user, kept.entry) == (tenant, user, entry));
     let standing = kept.unwrap_or_else(|| match standing::read(tenant, user, entry) {
         Ok(standing) => standing,
@@ -91,11 +109,25 @@ pub fn standing() -> Standing {
     standing
 }
 
+/// Lets a statement that begins now ask again if the token or the grant has ended: statements that came in one message,
+/// or stand in one function, all have the moment at which that began.
+pub fn notice_an_end() {
+    if has_ended(settings::entry()) {
+        checked::forget();
+    }
+}
+
+fn has_ended(entry: Entry) -> bool {
+    // SAFETY: reads the clock.
+    entry.expires().is_some_and(|end| unsafe { pg_sys::GetCurrentTimestamp() } >= end)
+}
+
 /// For a cursor that goes on: an error if this transaction has left its tenant, if that was closed since, or if its
 /// acting user was removed. One that has left is refused here, before the policies of the rows to come would do it:
 /// that they do only if there is a row says whether any tenant has one.
 pub fn recheck() {
     let Some(pinned) = PIN.get() else { return };
+    notice_an_end();
     if is_checked() {
         return;
     }
@@ -112,8 +144,8 @@ pub fn recheck() {
 }
 
 /// An error if a token or a grant has ended, or another role than the grant's acts.
-fn still_holds(entry: Entry, now: i64) {
-    if entry.expires().is_some_and(|end| now >= end) {
+fn still_holds(entry: Entry) {
+    if has_ended(entry) {
         refusals::ended(entry);
     }
     if let Entry::BreakGlass { role, .. } = entry
@@ -122,6 +154,13 @@ fn still_holds(entry: Entry, now: i64) {
     {
         refusals::other_role();
     }
+}
+
+/// Names the tenant of this transaction, and perhaps the acting user: for a role that is trusted to. An error if the
+/// tenant is not open, or the transaction has another.
+pub fn name(tenant: Id, user: Option<Id>) {
+    settings::name(tenant, user);
+    standing();
 }
 
 #[repr(u8)]
@@ -148,6 +187,7 @@ pub fn admit(tenant: Id, user: Option<Id>, entry: Entry) -> Admission {
     ADMITTED.set(Some((tenant, who)));
     PIN.set(Some(tenant));
     settings::set(tenant, user, entry);
+    guard::look_again();
     STANDING.set(Some(standing));
     Admission::Admitted
 }

@@ -1,25 +1,35 @@
 //! The guard of tenants' sessions: what SQL privileges cannot refuse.
 //!
-//! It watches commands (`commands`), the server's own functions (`functions`), `MERGE` (`merge`) and cursors that go
-//! on (`resumption`). Settings it never watches: their own check hooks keep them (`ceilings`).
+//! It watches commands (`commands`), the server's own functions (`functions`), `MERGE` (`merge`), cursors that go on
+//! (`resumption`), and what a transaction comes to (`transaction`). Settings it never watches: their own check hooks
+//! keep them (`ceilings`).
 
+mod age;
 mod ceilings;
 mod commands;
 mod functions;
-mod locks;
 mod merge;
+mod plans;
 mod resumption;
 mod switches;
+mod temporary;
 mod tenants;
+mod transaction;
+
+pub use transaction::look_again;
 
 /// Defines the settings and sets the hooks. Called once, when the library loads, and before the
 /// settings' prefix is reserved.
 pub fn init() {
     switches::init();
+    tenants::init();
     ceilings::init();
+    age::define();
+    transaction::init();
     commands::init();
     functions::read_builtins();
     functions::init();
+    plans::init();
     resumption::init();
     merge::init();
 }

@@ -155,7 +155,7 @@ SELECT relname FROM pg_class AS c WHERE relnamespace IN ('stormops'::regnamespac
 \superuser
 GRANT ALL ON ALL TABLES IN SCHEMA stormops TO app, tapp;
 \attacker
-SELECT count(*) FROM stormops.:partition;
+SELECT count(*) FROM :partition;
 \cleanup
 REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM app, tapp;
 SELECT stormops.renew_grants();

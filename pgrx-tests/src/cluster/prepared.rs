@@ -102,7 +102,9 @@ fn database(cluster: &Cluster, name: &str, template: &str, fill: impl FnOnce()) 
 
 fn extension() -> String {
     let role = |(role, kind)| format!("CREATE ROLE {role} LOGIN; SELECT stormops.grant_usage('{role}', '{kind}');");
-    format!("CREATE EXTENSION stormops; CREATE ROLE {NOBODY} LOGIN; {}", ROLES.map(role).concat())
+    // Most tests stay in one tenant; what becomes of one that is left over is tested with the switch off.
+    let stay = "ALTER ROLE tapp SET stormops.session_tenant = on";
+    format!("CREATE EXTENSION stormops; CREATE ROLE {NOBODY} LOGIN; {}; {stay}", ROLES.map(role).concat())
 }
 
 /// What was prepared from something else, and what another process left half-made: it holds no lock any more.

@@ -33,6 +33,8 @@ fn no_row_is_ever_under_another_pin() {
     let db = Db::new("schedules");
     let mut superuser = db.superuser();
     superuser.batch_execute("SELECT stormops.create_signing_key()").expect("a key");
+    let default = format!("ALTER ROLE tapp IN DATABASE \"{}\" SET stormops.session_tenant = off", db.name);
+    superuser.batch_execute(&default).expect("as it is unless somebody switches it on");
     let tenants: Vec<Tenant> = (0..TENANTS).map(|n| tenant(&db, n)).collect();
     let pool = Pool::start(CONNECTIONS);
     let done = AtomicUsize::new(0);

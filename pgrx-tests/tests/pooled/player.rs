@@ -106,7 +106,11 @@ impl<'a> Player<'a> {
         self.pin = self.rng.usize(..TENANTS);
         let Tenant { id, token } = &self.tenants[self.pin];
         let enter = if self.trusted {
-            format!("SET LOCAL app.current_tenant = '{id}'")
+            match self.rng.u8(..3) {
+                0 => format!("SET LOCAL app.current_tenant = '{id}'"),
+                1 => format!("SET app.current_tenant = '{id}'"),
+                _ => format!("DO $$ BEGIN PERFORM stormops.enter_tenant('{id}'); END $$"),
+            }
         } else {
             // login() returns no row of a tenant's.
             format!("DO $$ BEGIN PERFORM stormops.login('{token}'); END $$")
@@ -268,8 +272,14 @@ impl<'a> Player<'a> {
         while self.done.load(Ordering::Relaxed) < OPERATIONS {
             match self.rng.u8(..40) {
                 0 => drop(self.send(1, "DISCARD ALL")),
-                1 => self.refused("SELECT tenant_id FROM stormops.storms", &["0B000"]),
-                2..=20 => self.short(),
+                1 | 2 => self.refused("SELECT tenant_id FROM stormops.storms", &["0B000"]),
+                // What the next client of the connection must not find.
+                3 => {
+                    let other = self.other();
+                    let left = format!("SET app.current_tenant = '{other}'");
+                    drop(self.send(1, &left));
+                }
+                4..=20 => self.short(),
                 _ => self.long(),
             }
         }

@@ -11,7 +11,7 @@ fn roles_that_come_and_go_are_given_and_lose_it() {
     let Protected { db, a, .. } = protected("comers");
     let role = format!("late_{}", std::process::id());
     let mut superuser = db.superuser();
-    db.in_turn(&format!("CREATE ROLE {role} LOGIN; SELECT stormops.grant_usage('{role}', 'trusted_app')"));
+    db.in_turn(&format!("CREATE ROLE {role} LOGIN; SELECT stormops.grant_usage('{role}', 'trusted_app'); ALTER ROLE {role} SET stormops.session_tenant = on"));
     let mut session = cluster().connect(&role, &db.name);
     enter(&mut session, a);
     assert_eq!(count(&mut session, "work.jobs"), 1);

@@ -21,6 +21,9 @@ CREATE TABLE IF NOT EXISTS stormops.storms (
     CHECK (num_nulls(west, south, east, north) IN (0, 4))
 );
 ALTER TABLE stormops.storms ALTER COLUMN storm_id SET DEFAULT stormops.new_id();
+-- 0.2.0: a whole row may be written, as mappers of objects do; what role_matrix() does not name keeps its value.
+CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF tenant_id, storm_id, created_at ON stormops.storms
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.given_once('tenant_id', 'storm_id', 'created_at');
 COMMENT ON TABLE stormops.storms IS 'Storm events, each tenant its own.';
 COMMENT ON COLUMN stormops.storms.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.storms.storm_id IS 'UUID; version 7 by default.';
@@ -63,6 +66,9 @@ CREATE TABLE IF NOT EXISTS stormops.properties (
 -- nothing, and lets a check read only what is new.
 CREATE INDEX IF NOT EXISTS properties_arrival ON stormops.properties USING brin (tenant_id, created_at) WITH (pages_per_range = 32, autosummarize = on);
 ALTER TABLE stormops.properties ALTER COLUMN property_id SET DEFAULT stormops.new_id();
+-- 0.2.0: a whole row may be written, as mappers of objects do; what role_matrix() does not name keeps its value.
+CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF tenant_id, property_id, created_at ON stormops.properties
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.given_once('tenant_id', 'property_id', 'created_at');
 COMMENT ON TABLE stormops.properties IS 'Buildings with their roofs. Archived, never deleted: decisions and outcomes refer to them.';
 COMMENT ON COLUMN stormops.properties.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.properties.property_id IS 'UUID; version 7 by default.';
@@ -101,6 +107,9 @@ CREATE INDEX IF NOT EXISTS customer_journeys_storm ON stormops.customer_journeys
 -- nothing, and lets a check read only what is new.
 CREATE INDEX IF NOT EXISTS customer_journeys_arrival ON stormops.customer_journeys USING brin (tenant_id, occurred_at) WITH (pages_per_range = 32, autosummarize = on);
 ALTER TABLE stormops.customer_journeys ALTER COLUMN journey_id SET DEFAULT stormops.new_id();
+-- 0.2.0: a whole row may be written, as mappers of objects do; what role_matrix() does not name keeps its value.
+CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF tenant_id, journey_id, property_id, storm_id ON stormops.customer_journeys
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.given_once('tenant_id', 'journey_id', 'property_id', 'storm_id');
 COMMENT ON TABLE stormops.customer_journeys IS 'Touches between a tenant and the people of a property, one row a touch.';
 COMMENT ON COLUMN stormops.customer_journeys.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.customer_journeys.journey_id IS 'UUID of the touch; version 7 by default.';

@@ -60,6 +60,9 @@ ALTER TABLE stormops.expectations ALTER COLUMN reference SET STORAGE EXTERNAL;
 ALTER TABLE stormops.expectations ALTER COLUMN expectation_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER guard_expectation BEFORE INSERT OR UPDATE OF table_name, rule, columns ON stormops.expectations
     FOR EACH ROW EXECUTE FUNCTION stormops_internal.guard_expectation();
+-- 0.2.0: a whole row may be written, as mappers of objects do; what role_matrix() does not name keeps its value.
+CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF tenant_id, expectation_id, name, table_name, rule, columns, created_at, judged_at, judged_status, reference ON stormops.expectations
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.given_once('tenant_id', 'expectation_id', 'name', 'table_name', 'rule', 'columns', 'created_at', 'judged_at', 'judged_status', 'reference');
 COMMENT ON TABLE stormops.expectations IS 'What a tenant expects of its rows. run_health_checks() judges those that are due; a trigger refuses what names no watched table or column.';
 COMMENT ON COLUMN stormops.expectations.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.expectations.expectation_id IS 'UUID; version 7 by default.';

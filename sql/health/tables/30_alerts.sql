@@ -39,6 +39,9 @@ CREATE TABLE IF NOT EXISTS stormops.runbook_steps (
     action    text NOT NULL CHECK (char_length(action) BETWEEN 1 AND 500),
     PRIMARY KEY (tenant_id, issue, step)
 );
+-- 0.2.0: a whole row may be written, as mappers of objects do; what role_matrix() does not name keeps its value.
+CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF tenant_id, issue, step ON stormops.runbook_steps
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.given_once('tenant_id', 'issue', 'step');
 COMMENT ON TABLE stormops.runbook_steps IS 'What a tenant itself wants done about an issue, after the steps that are shipped.';
 COMMENT ON COLUMN stormops.runbook_steps.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.runbook_steps.issue IS 'The issue: one of runbook(), or one of the tenant''s own.';

@@ -37,6 +37,31 @@ CREATE TABLE IF NOT EXISTS stormops.tenant_usage (
     CONSTRAINT not_in_the_future CHECK (recorded_at <= now() + interval '5 minutes')
 ) PARTITION BY RANGE (recorded_at);
 CREATE TABLE IF NOT EXISTS stormops_internal.tenant_usage_default PARTITION OF stormops.tenant_usage DEFAULT;
+-- 0.2.0: what is older than this has one partition. Every partition is locked by whoever reads the table without saying when,
+-- so that one who sent an event for each month of long ago would take the lock table from everybody.
+DO $$
+DECLARE
+    month name;
+BEGIN
+    IF to_regclass('stormops_internal.tenant_usage_old') IS NULL THEN
+        CREATE TABLE stormops_internal.tenant_usage_old (LIKE stormops.tenant_usage INCLUDING ALL EXCLUDING IDENTITY);
+        FOR month IN
+            SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+            WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND c.relname ~ '^tenant_usage_\d{4}_\d{2}$' AND c.relname < 'tenant_usage_2024_01'
+        LOOP
+            EXECUTE format('ALTER TABLE stormops.tenant_usage DETACH PARTITION stormops_internal.%I', month);
+            EXECUTE format('INSERT INTO stormops_internal.tenant_usage_old SELECT * FROM stormops_internal.%I', month);
+            EXECUTE format('DROP TABLE stormops_internal.%I', month);
+        END LOOP;
+        WITH moved AS (
+            DELETE FROM stormops_internal.tenant_usage_default AS d WHERE d.recorded_at < '2024-01-01 00:00:00+00' RETURNING d.*
+        )
+        INSERT INTO stormops_internal.tenant_usage_old SELECT * FROM moved;
+        ALTER TABLE stormops.tenant_usage ATTACH PARTITION stormops_internal.tenant_usage_old FOR VALUES FROM (MINVALUE) TO ('2024-01-01 00:00:00+00');
+    END IF;
+END
+$$;
+COMMENT ON TABLE stormops_internal.tenant_usage_old IS 'Events from before 2024.';
 -- 0.2.0: batches instead of a number, usage_seq, which 60_batches.sql takes away. A number told one tenant how much others
 -- use, and what it meant was kept in a sequence, which no logical copy has.
 ALTER TABLE stormops.tenant_usage ADD COLUMN IF NOT EXISTS batch_id uuid;

@@ -15,6 +15,9 @@ CREATE TABLE IF NOT EXISTS stormops.policy_modes (
     CHECK (margin IS NULL OR contact_cost IS NOT NULL),
     CHECK (budget IS NULL OR coalesce(contact_cost, 0) > 0)
 );
+-- 0.2.0: a whole row may be written, as mappers of objects do; what role_matrix() does not name keeps its value.
+CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF tenant_id, policy_mode ON stormops.policy_modes
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.given_once('tenant_id', 'policy_mode');
 COMMENT ON TABLE stormops.policy_modes IS 'The risk attitudes of a tenant. Provisioning copies default_policy_modes(); the tenant changes its own rows and adds modes.';
 COMMENT ON COLUMN stormops.policy_modes.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.policy_modes.policy_mode IS 'Name of the mode: conservative, moderate, aggressive, or the tenant''s own.';

@@ -4,18 +4,16 @@ CREATE FUNCTION stormops_internal.function_digest(function oid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT encode(stormops.log_digest(
-        convert_to(p.prosrc, 'UTF8'), convert_to(p.probin, 'UTF8'), convert_to(l.lanname, 'UTF8'), convert_to(p.prokind::text, 'UTF8'),
-        convert_to(p.provolatile::text, 'UTF8'), convert_to(p.proparallel::text, 'UTF8'), boolsend(p.prosecdef), boolsend(p.proleakproof),
-        boolsend(p.proisstrict), convert_to(array_to_string(p.proconfig, E'\n'), 'UTF8'), boolsend(p.prosqlbody IS NULL),
-        convert_to(pg_get_function_result(p.oid), 'UTF8'), int2send(p.pronargdefaults),
-        -- Of an aggregate the functions that it consists of.
-        convert_to((SELECT concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggtranstype::regtype, a.agginitval)
-            FROM pg_aggregate AS a WHERE a.aggfnoid = p.oid), 'UTF8')), 'hex')
-    FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+    -- By the server's own function, which asks nobody else.
+    SELECT encode(sha256(convert_to(CASE p.prokind
+        WHEN 'a' THEN concat_ws(' ', pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), p.provolatile, p.proparallel, p.proisstrict, p.prosecdef,
+            p.proleakproof, p.procost, p.proconfig, to_jsonb(a) - '{aggfnoid,aggtransspace,aggmtransspace,aggsortop,aggtranstype,aggmtranstype}'::text[],
+            a.aggtranstype::regtype, a.aggmtranstype::regtype, a.aggsortop::regoperator)
+        ELSE pg_get_functiondef(p.oid) END, 'UTF8')), 'hex')
+    FROM pg_proc AS p LEFT JOIN pg_aggregate AS a ON a.aggfnoid = p.oid
     WHERE p.oid = $1
 $$;
-COMMENT ON FUNCTION stormops_internal.function_digest(oid) IS 'SHA-256 of all that decides what a function does and as whom.';
+COMMENT ON FUNCTION stormops_internal.function_digest(oid) IS 'SHA-256 of the whole definition of a function, the defaults of its arguments included; whose it is and who may execute it, attest() asks apart.';
 
 CREATE FUNCTION stormops_internal.drop_stale() RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -40,6 +38,13 @@ COMMENT ON FUNCTION stormops_internal.drop_stale() IS 'Of an upgrade script: dro
 CREATE FUNCTION stormops_internal.record_shipped() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET quote_all_identifiers = off
+    SET standard_conforming_strings = on
+    SET extra_float_digits = 1
+    SET datestyle = 'ISO, MDY'
+    SET intervalstyle = postgres
+    SET timezone = 'UTC'
+    SET bytea_output = hex
     AS $record$
 BEGIN
     EXECUTE format($shipped$
@@ -63,17 +68,17 @@ CREATE FUNCTION stormops_internal.attest_functions(OUT property text, OUT eviden
     SET search_path = pg_catalog, pg_temp
     AS $$
     WITH present AS MATERIALIZED (
-        SELECT p.oid, p.oid::regprocedure::text AS signature, p.proowner, o.rolsuper,
-            EXISTS (SELECT FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
-                WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'stormops') AS member
+        SELECT p.oid, p.oid::regprocedure::text AS signature, p.proowner, o.rolsuper, stormops_internal.function_digest(p.oid) AS digest,
+            p.oid IN (SELECT d.objid FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
+                WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'stormops') AS member
         FROM pg_proc AS p JOIN pg_roles AS o ON o.oid = p.proowner
         WHERE p.pronamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)
     )
     SELECT 'functions_as_shipped', format('%s is %s', s.signature, CASE WHEN p.oid IS NULL THEN 'missing'
-        WHEN stormops_internal.function_digest(p.oid) <> s.digest THEN 'changed' WHEN NOT p.member THEN 'no member of the extension'
+        WHEN p.digest <> s.digest THEN 'changed' WHEN NOT p.member THEN 'no member of the extension'
         ELSE format('%s''s', p.proowner::regrole) END)
     FROM stormops_internal.shipped_functions() AS s LEFT JOIN present AS p ON p.signature = s.signature
-    WHERE p.oid IS NULL OR NOT p.member OR stormops_internal.function_digest(p.oid) <> s.digest
+    WHERE p.oid IS NULL OR NOT p.member OR p.digest <> s.digest
         OR CASE WHEN s.definer THEN p.proowner <> 'stormops_owner'::regrole ELSE NOT p.rolsuper END
     UNION ALL
     SELECT 'functions_as_shipped', format('%s was added', p.signature)
@@ -91,15 +96,41 @@ CREATE FUNCTION stormops_internal.attest_functions(OUT property text, OUT eviden
         WHERE p.oid = to_regprocedure('stormops.installed()') AND p.proowner = 'stormops_owner'::regrole AND NOT p.prosecdef AND p.provolatile = 'i'
             AND p.prosrc = 'SELECT to_regprocedure(''stormops.current_tenant()'') IS NOT NULL' AND p.proconfig = '{"search_path=pg_catalog, pg_temp"}')
     UNION ALL
-    SELECT 'no_foreign_definer', format('%s runs as %s and %s (%s) may execute it', p.oid::regprocedure, p.proowner::regrole, u.grantee::regrole, u.kind)
-    FROM pg_proc AS p JOIN pg_roles AS o ON o.oid = p.proowner
-    CROSS JOIN stormops_internal.granted_roles() AS u
-    WHERE p.prosecdef AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
-        AND p.pronamespace NOT IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace, 'pg_catalog'::regnamespace)
-        AND (o.rolsuper OR o.rolbypassrls OR o.rolname = 'stormops_owner')
-        AND has_function_privilege(u.grantee, p.oid, 'EXECUTE') AND has_schema_privilege(u.grantee, p.pronamespace, 'USAGE')
-    UNION ALL
     SELECT 'nothing_leakproof', format('%s is LEAKPROOF', p.oid::regprocedure)
     FROM pg_proc AS p WHERE p.proleakproof AND p.oid >= 16384
 $$;
-COMMENT ON FUNCTION stormops_internal.attest_functions() IS 'Of attest(): functions that are not as this version ships them, and others that go past row security.';
+COMMENT ON FUNCTION stormops_internal.attest_functions() IS 'Of attest(): functions that are not as this version ships them.';
+
+CREATE FUNCTION stormops_internal.attest_definers(OUT property text, OUT evidence text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH usage AS MATERIALIZED (
+        SELECT u.grantee, u.kind FROM stormops_internal.granted_roles() AS u
+    ), definer AS MATERIALIZED (
+        SELECT p.oid, p.proowner, p.pronamespace, p.prorettype = 'trigger'::regtype AS triggered
+        FROM pg_proc AS p
+        WHERE p.prosecdef AND p.prorettype <> 'event_trigger'::regtype AND p.pronamespace NOT IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)
+    ), power AS (
+        -- What whoever runs as that owner has beyond a tenant's role. Of two with the same kind of use neither has more.
+        SELECT o.proowner, NULL AS kind
+        FROM (SELECT DISTINCT d.proowner FROM definer AS d) AS o
+        WHERE EXISTS (SELECT FROM pg_roles AS b WHERE (b.rolsuper OR b.rolbypassrls OR b.rolname = 'stormops_owner') AND pg_has_role(o.proowner, b.oid, 'MEMBER'))
+        UNION ALL
+        SELECT o.proowner, u.kind
+        FROM (SELECT DISTINCT d.proowner FROM definer AS d) AS o JOIN usage AS u ON u.kind <> 'app' AND pg_has_role(o.proowner, u.grantee, 'MEMBER')
+    )
+    SELECT DISTINCT 'no_foreign_definer', format('%s runs as %s and %s (%s) may execute it', d.oid::regprocedure, d.proowner::regrole, u.grantee::regrole, u.kind)
+    FROM definer AS d JOIN power AS w ON w.proowner = d.proowner JOIN usage AS u ON w.kind IS DISTINCT FROM u.kind
+    WHERE NOT d.triggered AND has_function_privilege(u.grantee, d.oid, 'EXECUTE')
+        AND (has_schema_privilege(u.grantee, d.pronamespace, 'USAGE')
+            -- An operator, a cast or an aggregate of another schema names it too.
+            OR EXISTS (SELECT FROM pg_depend AS r WHERE r.refclassid = 'pg_proc'::regclass AND r.refobjid = d.oid AND r.deptype = 'n'))
+    UNION ALL
+    -- Nobody asks who may execute a trigger's function when the trigger fires.
+    SELECT DISTINCT 'no_foreign_definer', format('%s runs as %s when %s (%s) writes %s', d.oid::regprocedure, d.proowner::regrole, u.grantee::regrole, u.kind, g.tgrelid::regclass)
+    FROM definer AS d JOIN power AS w ON w.proowner = d.proowner JOIN usage AS u ON w.kind IS DISTINCT FROM u.kind
+    JOIN pg_trigger AS g ON g.tgfoid = d.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'
+    WHERE has_table_privilege(u.grantee, g.tgrelid, 'INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(u.grantee, g.tgrelid, 'INSERT, UPDATE')
+$$;
+COMMENT ON FUNCTION stormops_internal.attest_definers() IS 'Of attest(): functions of others that a role with use runs with rights that it does not have itself.';

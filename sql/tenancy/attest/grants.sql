@@ -37,6 +37,12 @@ CREATE FUNCTION stormops_internal.present_grants(OUT kind text, OUT object text,
     FROM pg_parameter_acl AS p, stormops_internal.privileges(p.paracl) AS a
     WHERE (p.parname LIKE 'app.current%' OR p.parname LIKE 'stormops.%' OR p.parname IN ('session_replication_role', 'row_security'))
         AND a.grantee <> 10 -- the bootstrap superuser, who is the grantor
+        -- The cluster's right to name a tenant, which is of use only to a role of that kind in the database: it may be one in another.
+        AND NOT (p.parname LIKE 'app.current%' AND a.privilege = 'SET' AND a.grantee <> 0 AND EXISTS (
+            SELECT FROM pg_shdepend AS s
+            WHERE s.classid = 'pg_proc'::regclass AND s.refclassid = 'pg_authid'::regclass AND s.refobjid = a.grantee AND s.deptype = 'a'
+                AND s.dbid <> 0 AND s.dbid <> (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+        ) AND NOT EXISTS (SELECT FROM stormops_internal.granted_roles() AS u WHERE u.grantee = a.grantee AND u.kind = 'trusted_app'))
     UNION ALL
     SELECT 'default privileges', format('of %s%s', d.defaclrole::regrole, CASE WHEN d.defaclnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) THEN ' in ' || d.defaclnamespace::regnamespace ELSE '' END),
         a.grantee, a.privilege
@@ -115,7 +121,9 @@ CREATE FUNCTION stormops_internal.attest_grants(OUT property text, OUT evidence 
     FROM tenants_role AS t
     WHERE has_database_privilege(t.oid, current_database(), 'TEMPORARY')
         -- The library refuses what would outlive its transaction, if it is there from the session's first statement on.
-        AND NOT (stormops_internal.library_is_preloaded() AND current_setting('stormops.guard_temporary_tables')::boolean)
+        AND NOT (stormops_internal.library_is_preloaded() AND current_setting('stormops.guard_temporary_tables')::boolean
+            AND NOT EXISTS (SELECT FROM stormops_internal.lasting_settings() AS s
+                WHERE s.name = 'stormops.guard_temporary_tables' AND stormops_internal.is_off(s.setting) AND s.role IN (0, t.oid)))
     UNION ALL
     SELECT 'no_create', format('%s may use %s %s', t.rolname, k.kind, k.name)
     FROM tenants_role AS t, LATERAL (

@@ -39,19 +39,8 @@ CREATE FUNCTION stormops_internal.attest_server(OUT property text, OUT evidence 
     UNION ALL
     SELECT 'server_minor', format('version %s is not one that StormOps is tested on', current_setting('server_version'))
     WHERE current_setting('server_version_num')::integer / 10000 NOT BETWEEN 15 AND 18
-    UNION ALL
-    SELECT 'settings', format('%s for %s%s', c.setting, CASE s.setrole WHEN 0 THEN 'all roles' ELSE s.setrole::regrole::text END,
-        CASE s.setdatabase WHEN 0 THEN '' ELSE ' in this database' END)
-    FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c (setting)
-    WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
-        AND (s.setrole = 0 OR s.setrole IN (SELECT u.grantee FROM stormops_internal.granted_roles() AS u))
-        AND (c.setting ~ '^(row_security=(off|false|no|0)|session_replication_role=(replica|local)|app\.current_)'
-            OR c.setting ~ '^search_path=' AND c.setting ~ 'pg_temp')
-    UNION ALL
-    SELECT 'settings', format('%s is %s in this session', s.name, s.setting)
-    FROM pg_settings AS s WHERE (s.name, s.setting) IN (('row_security', 'off'), ('session_replication_role', 'replica'))
 $$;
-COMMENT ON FUNCTION stormops_internal.attest_server() IS 'Of attest(): what is wrong with library, version and settings.';
+COMMENT ON FUNCTION stormops_internal.attest_server() IS 'Of attest(): what is wrong with library and version.';
 
 CREATE FUNCTION stormops_internal.attest_roles(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -84,5 +73,17 @@ CREATE FUNCTION stormops_internal.attest_roles(OUT property text, OUT evidence t
         OR u.kind IN ('app', 'trusted_app') AND (
             b.rolname IN ('pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_stat_scan_tables', 'pg_signal_backend')
             OR b.oid IN (SELECT o.grantee FROM stormops_internal.granted_roles() AS o WHERE o.kind <> u.kind AND o.kind <> 'app'))
+    UNION ALL
+    SELECT 'no_foreign_member', format('%s is a member of %s (%s) and has no use', m.member::regrole, m.used::regrole, u.kind)
+    FROM (
+        WITH RECURSIVE member AS (
+            SELECT g.member, g.roleid AS used FROM pg_auth_members AS g WHERE g.roleid IN (SELECT u.grantee FROM stormops_internal.granted_roles() AS u)
+            UNION
+            SELECT g.member, m.used FROM member AS m JOIN pg_auth_members AS g ON g.roleid = m.member
+        )
+        SELECT m.* FROM member AS m
+    ) AS m
+    JOIN stormops_internal.granted_roles() AS u ON u.grantee = m.used JOIN pg_roles AS r ON r.oid = m.member AND NOT r.rolsuper
+    WHERE m.member NOT IN (SELECT k.grantee FROM stormops_internal.granted_roles() AS k)
 $$;
 COMMENT ON FUNCTION stormops_internal.attest_roles() IS 'Of attest(): roles that are outside row security, or can become one that is.';

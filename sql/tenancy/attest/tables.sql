@@ -4,14 +4,27 @@ CREATE FUNCTION stormops_internal.shipped_triggers(OUT relation text, OUT trigge
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT substring(d.definition FROM ' ON ([a-z_.]+)'), substring(d.definition FROM ' TRIGGER (\w+)')::name, d.definition
+    SELECT substring(d.definition FROM ' ON ([a-z_.]+)'), substring(d.definition FROM ' TRIGGER ([a-z_0-9]+)')::name, d.definition
     FROM stormops_internal.shipped_tables() AS s,
         regexp_matches(s.statements, 'CREATE (?:OR REPLACE )?((?:CONSTRAINT )?TRIGGER [^;]+);', 'g') AS m,
-        LATERAL (SELECT 'CREATE ' || regexp_replace(m[1], '\s+', ' ', 'g')) AS d (definition)
+        LATERAL (SELECT 'CREATE ' || regexp_replace(m[1], '[[:space:]]+', ' ', 'g')) AS d (definition)
     UNION ALL
     SELECT 'stormops.' || c.table_name, c.trigger, c.definition FROM stormops_internal.counting_triggers() AS c
 $$;
 COMMENT ON FUNCTION stormops_internal.shipped_triggers() IS 'The triggers that must be there: as the statements that make them say, written as pg_get_triggerdef() writes them.';
+
+CREATE FUNCTION stormops_internal.distributed_relations() RETURNS SETOF oid
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    -- A table of the catalogue's schema only: what stands elsewhere anybody may have made.
+    IF EXISTS (SELECT FROM pg_class AS c WHERE c.relname = 'pg_dist_partition' AND c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r') THEN
+        RETURN QUERY EXECUTE 'SELECT p.logicalrelid::oid FROM pg_catalog.pg_dist_partition AS p';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.distributed_relations() IS 'The tables that Citus has taken over, if it is there.';
 
 CREATE FUNCTION stormops_internal.attest_tables(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
@@ -27,6 +40,25 @@ CREATE FUNCTION stormops_internal.attest_tables(OUT property text, OUT evidence 
     FROM pg_class AS c
     WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
         AND c.oid NOT IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t)
+    UNION ALL
+    -- Whoever reads a parent reads the child's rows, and is asked for the parent's policies alone.
+    SELECT 'row_security_forced', format('%s is a child of %s, which shows its rows', i.inhrelid::regclass, i.inhparent::regclass)
+    FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f') JOIN pg_class AS p ON p.oid = i.inhparent
+    WHERE (c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) OR c.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
+        AND p.relnamespace NOT IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND p.oid NOT IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t)
+    UNION ALL
+    SELECT 'row_security_forced', format('%s is distributed by Citus, whose shards make restrictive policies permissive', d.relation::regclass)
+    FROM stormops_internal.distributed_relations() AS d (relation) JOIN pg_class AS c ON c.oid = d.relation
+    WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) OR c.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t)
+    UNION ALL
+    -- A table that was copied, or forgotten: of one whose tenant_id is left out, nothing can be known.
+    SELECT 'tables_registered', format('%s has a tenant_id and no row security, and %s may read it', c.oid::regclass, string_agg(u.grantee::regrole::text, ', ' ORDER BY u.grantee::regrole::text))
+    FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'f') AND NOT c.relrowsecurity AND c.relpersistence <> 't'
+    CROSS JOIN stormops_internal.granted_roles() AS u
+    WHERE a.attname = 'tenant_id' AND a.atttypid = 'uuid'::regtype AND NOT a.attisdropped
+        AND c.relnamespace NOT IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.oid NOT IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t)
+        AND has_schema_privilege(u.grantee, c.relnamespace, 'USAGE') AND has_any_column_privilege(u.grantee, c.oid, 'SELECT')
+    GROUP BY c.oid
     UNION ALL
     SELECT 'tables_registered', format('%s is in no matrix', c.oid::regclass)
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
@@ -70,6 +102,10 @@ CREATE FUNCTION stormops_internal.attest_side_ways(OUT property text, OUT eviden
     WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND NOT g.tgisinternal AND g.tgparentid = 0
         AND NOT EXISTS (SELECT FROM stormops_internal.shipped_triggers() AS s WHERE to_regclass(s.relation) = g.tgrelid AND s.trigger = g.tgname)
     UNION ALL
+    SELECT 'triggers_as_shipped', format('trigger %s on %s is disabled', g.tgname, g.tgrelid::regclass)
+    FROM pg_trigger AS g JOIN pg_class AS c ON c.oid = g.tgrelid
+    WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND NOT g.tgisinternal AND g.tgparentid <> 0 AND g.tgenabled NOT IN ('O', 'A')
+    UNION ALL
     SELECT 'triggers_as_shipped', format('a foreign key of %s is not enforced', g.tgrelid::regclass)
     FROM stormops_internal.tenant_relations() AS t JOIN pg_trigger AS g ON g.tgrelid = t.relation AND g.tgisinternal
     WHERE g.tgenabled NOT IN ('O', 'A')
@@ -80,24 +116,6 @@ CREATE FUNCTION stormops_internal.attest_side_ways(OUT property text, OUT eviden
     WHERE r.rulename <> '_RETURN'
         AND (c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) OR c.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
     UNION ALL
-    SELECT 'views_ask_as_caller', format('%s %s over %s', CASE c.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, c.oid::regclass,
-        string_agg(DISTINCT d.refobjid::regclass::text, ', '))
-    FROM pg_rewrite AS r
-    JOIN pg_class AS c ON c.oid = r.ev_class AND c.relkind IN ('v', 'm')
-    JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid
-    JOIN pg_class AS o ON o.oid = d.refobjid
-    WHERE (o.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) OR o.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
-        AND (c.relkind = 'm' OR NOT EXISTS (
-            SELECT FROM pg_options_to_table(c.reloptions) AS v WHERE v.option_name = 'security_invoker' AND v.option_value IN ('true', 'on', 'yes', '1'))
-            OR c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND NOT EXISTS (
-                SELECT FROM pg_options_to_table(c.reloptions) AS v WHERE v.option_name = 'security_barrier' AND v.option_value IN ('true', 'on', 'yes', '1')))
-    GROUP BY c.relkind, c.oid
-    UNION ALL
-    SELECT 'publications_filtered', format('publication %s publishes %s.%s without a row filter', p.pubname, p.schemaname, p.tablename)
-    FROM pg_publication_tables AS p
-    JOIN pg_class AS c ON c.relname = p.tablename JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = p.schemaname
-    WHERE p.rowfilter IS NULL AND (n.nspname IN ('stormops', 'stormops_internal') OR c.oid IN (SELECT t.relation FROM stormops_internal.tenant_relations() AS t))
-    UNION ALL
     SELECT 'no_foreign_event_trigger', format('event trigger %s runs %s of %s', e.evtname, e.evtfoid::regprocedure, p.proowner::regrole)
     FROM pg_event_trigger AS e
     JOIN pg_proc AS p ON p.oid = e.evtfoid
@@ -105,7 +123,7 @@ CREATE FUNCTION stormops_internal.attest_side_ways(OUT property text, OUT eviden
     JOIN pg_roles AS o ON o.oid = p.proowner
     WHERE e.evtenabled <> 'D' AND NOT (r.rolsuper AND o.rolsuper)
 $$;
-COMMENT ON FUNCTION stormops_internal.attest_side_ways() IS 'Of attest(): triggers, rules, views, publications and event triggers that see rows beside the policies, or do not do what they must.';
+COMMENT ON FUNCTION stormops_internal.attest_side_ways() IS 'Of attest(): triggers, rules and event triggers that see rows beside the policies, or do not do what they must.';
 
 CREATE FUNCTION stormops_internal.attest_policies(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE

@@ -72,7 +72,15 @@ CREATE TABLE IF NOT EXISTS stormops.users (
     PRIMARY KEY (tenant_id, user_id),
     CHECK ((role IS NULL) = (removed_at IS NOT NULL))
 );
-CREATE UNIQUE INDEX IF NOT EXISTS users_email_key ON stormops.users (tenant_id, lower(email)) WHERE removed_at IS NULL;
+-- 0.2.0: by "C", where I and i are one letter in every locale.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_indexes AS i WHERE i.schemaname = 'stormops' AND i.indexname = 'users_email_key' AND i.indexdef LIKE '%COLLATE "C"%') THEN
+        DROP INDEX IF EXISTS stormops.users_email_key;
+        CREATE UNIQUE INDEX users_email_key ON stormops.users (tenant_id, lower(email COLLATE "C")) WHERE removed_at IS NULL;
+    END IF;
+END
+$$;
 ALTER TABLE stormops.users ALTER COLUMN user_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER announce_standing AFTER DELETE OR UPDATE ON stormops.users
     FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.announce_standing();

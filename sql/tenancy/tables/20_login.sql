@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS stormops.break_glass_grants (
     ticket     text NOT NULL CHECK (char_length(ticket) BETWEEN 1 AND 100),
     PRIMARY KEY (tenant_id, grant_id)
 );
+-- 0.2.0: how many transactions the cluster has had is no tenant's to read; the row itself says which transaction wrote it.
+ALTER TABLE stormops.break_glass_grants DROP COLUMN IF EXISTS opened_in;
 ALTER TABLE stormops.break_glass_grants ALTER COLUMN grant_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER announce_standing AFTER DELETE OR UPDATE ON stormops.break_glass_grants
     FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.announce_standing();
@@ -69,7 +71,6 @@ COMMENT ON COLUMN stormops.break_glass_grants.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN stormops.break_glass_grants.grant_id IS 'UUID version 7, made by the server.';
 COMMENT ON COLUMN stormops.break_glass_grants.opened_by IS 'The database role that opened it, and the only one that it serves.';
 COMMENT ON COLUMN stormops.break_glass_grants.opened_at IS 'When it was opened.';
-COMMENT ON COLUMN stormops.break_glass_grants.opened_in IS 'The transaction that opened it, in which it is of no use.';
 COMMENT ON COLUMN stormops.break_glass_grants.expires_at IS 'When it ends.';
 COMMENT ON COLUMN stormops.break_glass_grants.closed_at IS 'When it was closed before its end.';
 COMMENT ON COLUMN stormops.break_glass_grants.reason IS 'Why, in the operator''s words.';

@@ -41,7 +41,7 @@ pub fn platform(data: &Platform) -> String {
         header {
             h1 { "StormOps platform" }
             p.quiet {
-                "database " bdi { (data.database) } " · " (data.made_at) " "
+                "database " bdi { (data.database) } " | " (data.made_at) " "
                 (mark(&data.health_status, &data.health_status))
             }
         }
@@ -72,10 +72,10 @@ pub fn platform(data: &Platform) -> String {
                             th.n { "storage, MB" } th.n { "revenue" } }
                         @for tenant in &data.tenants {
                             tr { td { bdi { (tenant.org_name) } } td title="tier" { (tenant.tier) } td title="status" { (tenant.status) }
-                                td title="open alerts" { (tenant.alerts.as_deref().unwrap_or("–")) }
+                                td title="open alerts" { (tenant.alerts.as_deref().unwrap_or("-")) }
                                 td.n title="events this month" { (count(tenant.events)) }
-                                td.n title="storage, MB" { (tenant.storage_mb.as_deref().unwrap_or("–")) }
-                                td.n title="revenue" { (tenant.revenue.as_deref().unwrap_or("–")) } }
+                                td.n title="storage, MB" { (tenant.storage_mb.as_deref().unwrap_or("-")) }
+                                td.n title="revenue" { (tenant.revenue.as_deref().unwrap_or("-")) } }
                         }
                     } }
                 }
@@ -87,7 +87,7 @@ pub fn platform(data: &Platform) -> String {
                         tr { th { "job" } th { "cron" } th { "last run" } th { "outcome" } }
                         @for (job, cron, last, outcome) in &data.schedules {
                             tr { td { (job) } td title="cron" { (cron) } td title="last run" { (last.as_deref().unwrap_or("never")) }
-                                td title="outcome" { (outcome.as_deref().unwrap_or("–")) } }
+                                td title="outcome" { (outcome.as_deref().unwrap_or("-")) } }
                         }
                     } }
                 }

@@ -11,7 +11,7 @@ pub fn storm(data: &Storm) -> String {
         header {
             h1 { bdi { (data.storm) } }
             p.quiet {
-                bdi { (data.org_name) } " · storm is " (data.storm_status) " · " (data.made_at) " "
+                bdi { (data.org_name) } " | storm is " (data.storm_status) " | " (data.made_at) " "
                 (mark(&data.health_status, &data.health_status))
             }
         }
@@ -25,7 +25,7 @@ pub fn storm(data: &Storm) -> String {
             (bill(data.bill.as_ref()))
         }
     };
-    page(&format!("{} · StormOps", data.storm), &body)
+    page(&format!("{} | StormOps", data.storm), &body)
 }
 
 fn nothing(text: &str) -> Markup {
@@ -54,7 +54,7 @@ fn funnel(data: &Storm) -> Markup {
                         div {
                             span { (label) }
                             b style={ "width:" (format!("{:.1}%", n / most * 100.0)) } {}
-                            span { (count(n)) " · " (percent(n / most)) }
+                            span { (count(n)) " | " (percent(n / most)) }
                         }
                     }
                 }
@@ -128,9 +128,9 @@ fn scores(scores: Option<&Scores>) -> Markup {
                     p.quiet { span.key { "this storm" } " "
                         @match &s.reference {
                             Some(reference) => { span.key.other { (reference) } },
-                            None => { "· no baseline and no earlier storm of this model to compare with" },
+                            None => { "| no baseline and no earlier storm of this model to compare with" },
                         }
-                        @if let Some(sd) = s.sd { " · standard deviation " (short(sd)) }
+                        @if let Some(sd) = s.sd { " | standard deviation " (short(sd)) }
                     }
                 },
                 _ => (nothing("No scores.")),
@@ -183,7 +183,7 @@ fn qini(data: &Storm) -> Markup {
                     y: ("extra conversions", Unit::Number), band: &[], bars: &[],
                     lines: vec![Line { class: "other", points: &random }, Line { class: "main", points: &model }] }.svg())
                 p.quiet { span.key { "by score" } " " span.key.other { "at random" }
-                    @if let Some(qini) = data.qini { " · Qini coefficient " (short(qini)) } }
+                    @if let Some(qini) = data.qini { " | Qini coefficient " (short(qini)) } }
             }
         }
     }

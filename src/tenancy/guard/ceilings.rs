@@ -7,7 +7,6 @@
 #![expect(unsafe_code, reason = "check hooks of the server's own settings")]
 
 mod bounds;
-mod records;
 mod session;
 
 use pgrx::prelude::*;

@@ -23,6 +23,11 @@ fn guard_of(function: &str) -> Option<Guard> {
         _ if begins(&["pg_logical_emit_message"]) => Guard::Notify,
         // Giving locks back is harmless, and what pools do.
         _ if begins(&["pg_advisory_lock", "pg_advisory_xact_lock", "pg_try_advisory"]) => Guard::Locks,
+        // They lock the table as VACUUM does, and ask whose it is after that.
+        _ if begins(&["brin_summarize", "brin_desummarize", "gin_clean_pending_list"]) => Guard::Locks,
+        _ if begins(&["pg_restore_relation", "pg_restore_attribute", "pg_clear_relation", "pg_clear_attribute"]) => {
+            Guard::Locks
+        }
         // be_lo_open, be_loread, be_lo_get and all others.
         _ if begins(&["be_lo"]) => Guard::LargeObjects,
         "pg_cancel_backend"

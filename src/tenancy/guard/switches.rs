@@ -16,6 +16,7 @@ pub enum Guard {
     Sessions,
     Counters,
     Role,
+    Commands,
 }
 
 struct Switch {
@@ -26,7 +27,7 @@ struct Switch {
 }
 
 /// In the order of `Guard`.
-const SWITCHES: [Switch; 10] = [
+const SWITCHES: [Switch; 11] = [
     Switch {
         setting: c"stormops.guard_explain",
         description: c"Refuses EXPLAIN to roles that work in tenants, and keeps debug_print_plan off.",
@@ -41,13 +42,15 @@ const SWITCHES: [Switch; 10] = [
     },
     Switch {
         setting: c"stormops.guard_notify",
-        description: c"Refuses LISTEN, NOTIFY, pg_notify() and pg_logical_emit_message() to roles that work in tenants.",
+        description:
+            c"Refuses LISTEN, NOTIFY, pg_notify() and pg_logical_emit_message() to roles that work in tenants.",
         message: "all tenants share the channels of LISTEN and NOTIFY",
         hint: "Keep a queue in a table, or listen as a role that works in no tenant.",
     },
     Switch {
         setting: c"stormops.guard_locks",
-        description: c"Refuses LOCK TABLE, commands that lock a table of all tenants first, and advisory locks to roles that work in tenants.",
+        description:
+            c"Refuses LOCK TABLE, advisory locks and functions that lock a table to roles that work in tenants.",
         message: "this lock would stop other tenants",
         hint: "Lock rows instead: SELECT ... FOR UPDATE.",
     },
@@ -83,13 +86,20 @@ const SWITCHES: [Switch; 10] = [
     },
     Switch {
         setting: c"stormops.guard_role",
-        description: c"Refuses to roles that work in tenants to change themselves: password, defaults, members, DROP OWNED.",
+        description:
+            c"Refuses to roles that work in tenants to change themselves: password, defaults, members, DROP OWNED.",
         message: "this would change the role for all tenants that it works for",
         hint: "An administrator does it.",
     },
+    Switch {
+        setting: c"stormops.guard_commands",
+        description: c"Refuses every command that an application does not send to roles that work in tenants.",
+        message: "this is no command of a role that works in tenants",
+        hint: "Let a role that works in no tenant define and maintain what all tenants use.",
+    },
 ];
 
-static VALUES: [GucSetting<bool>; 10] = [const { GucSetting::<bool>::new(true) }; 10];
+static VALUES: [GucSetting<bool>; 11] = [const { GucSetting::<bool>::new(true) }; 11];
 
 pub fn init() {
     for (switch, value) in SWITCHES.iter().zip(&VALUES) {
@@ -110,12 +120,20 @@ impl Guard {
         VALUES[self as usize].get()
     }
 
+    /// True for what reaches beyond the database.
+    pub fn is_of_the_cluster(self) -> bool {
+        matches!(self, Self::Commands | Self::Locks)
+    }
+
     pub fn setting(self) -> &'static str {
         SWITCHES[self as usize].setting.to_str().unwrap_or_default()
     }
 
-    pub fn refusal(self) -> (&'static str, &'static str) {
-        let switch = &SWITCHES[self as usize];
-        (switch.message, switch.hint)
+    pub fn message(self) -> &'static str {
+        SWITCHES[self as usize].message
+    }
+
+    pub fn hint(self) -> &'static str {
+        SWITCHES[self as usize].hint
     }
 }

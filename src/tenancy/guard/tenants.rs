@@ -4,14 +4,35 @@
 
 use super::switches::Guard;
 use crate::postgres::raise::raise;
-use crate::tenancy::{owner, settings};
-use pgrx::direct_function_call;
+use crate::tenancy::{kind, owner, settings};
 use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::borrow::Cow;
+
+static WORKS_IN_TENANTS: GucSetting<bool> = GucSetting::<bool>::new(false);
+
+/// Defines the setting by which a session of such a role is known in the cluster's other databases.
+pub fn init() {
+    GucRegistry::define_bool_guc(
+        c"stormops.works_in_tenants",
+        c"On for a role that works in tenants of some database of this cluster.",
+        c"grant_usage() sets it for the role. Locks of what all databases share are refused to the role in every one.",
+        &WORKS_IN_TENANTS,
+        GucContext::Suset,
+        GucFlags::NO_SHOW_ALL,
+    );
+}
 
 /// Raises an error in a tenants' session, unless a superuser switched this guard off.
 pub fn refuse_tenants(guard: Guard) {
-    if guard.is_on() && serves_tenants() {
-        let (message, hint) = guard.refusal();
+    refuse_tenants_with(guard, guard.message());
+}
+
+/// The same, in other words.
+pub fn refuse_tenants_with(guard: Guard, message: impl Into<Cow<'static, str>>) {
+    let bound = || if guard.is_of_the_cluster() { may_stop_others() } else { serves_tenants() };
+    if guard.is_on() && bound() {
+        let hint = guard.hint();
         let hint = format!("{hint} A superuser may switch this off: {}.", guard.setting());
         raise(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, &hint);
     }
@@ -36,36 +57,21 @@ pub fn serves_tenants() -> bool {
     (session != user && works_in_tenants(session)) || settings::entry().is_break_glass()
 }
 
-/// True for a role that sees tenants' rows through the policies: not their owner, not a superuser.
-/// By the catalogue caches, since some commands run without a snapshot.
-fn works_in_tenants(role: pg_sys::Oid) -> bool {
-    // SAFETY: functions of the server that read its caches.
-    unsafe {
-        if pg_sys::superuser_arg(role) || role == owner::owner() {
-            return false;
-        }
-        let function = may_write();
-        let question = [role.into_datum(), function.into_datum(), "EXECUTE".into_datum()];
-        function != pg_sys::InvalidOid
-            && direct_function_call::<bool>(pg_sys::has_function_privilege_id_id, &question).unwrap_or(false)
-    }
+/// True also for a session of such a role in a database where it has no use: the catalogue of roles and the room for
+/// locks are the cluster's, and so whoever waits for them.
+pub fn may_stop_others() -> bool {
+    let (user, flags) = owner::user_and_flags();
+    // SAFETY: plain reads of the backend's own state.
+    let is_superuser = |role| unsafe { pg_sys::superuser_arg(role) };
+    let session = unsafe { pg_sys::GetSessionUserId() };
+    let elsewhere =
+        || WORKS_IN_TENANTS.get() && !owner::inside_definer(flags) && !is_superuser(user) && !is_superuser(session);
+    serves_tenants() || elsewhere()
 }
 
-/// `may_write(text)`, which only roles that work in tenants may call: an operator under break-glass
-/// reads. Invalid in a database without the extension. Found by its key, since a lookup as SQL's
-/// would ask whether this role may look into the schema.
-fn may_write() -> pg_sys::Oid {
-    let arguments = [pg_sys::TEXTOID];
-    // SAFETY: a lookup in a catalogue cache.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"stormops".as_ptr(), true);
-        pg_sys::GetSysCacheOid(
-            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
-            pg_sys::Anum_pg_proc_oid as i16,
-            c"may_write".as_ptr().into(),
-            pg_sys::buildoidvector(arguments.as_ptr(), arguments.len() as i32).into(),
-            schema.into(),
-            pg_sys::Datum::null(),
-        )
-    }
+/// True for a role that sees tenants' rows through the policies: not their owner, not a superuser.
+fn works_in_tenants(role: pg_sys::Oid) -> bool {
+    // SAFETY: a function of the server that reads its caches.
+    let superuser = unsafe { pg_sys::superuser_arg(role) };
+    !superuser && role != owner::owner() && kind::works_in_tenants(role)
 }

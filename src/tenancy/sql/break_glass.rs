@@ -1,6 +1,6 @@
 //! `break_glass(grant_id)`: an operator reads one tenant's rows, under a grant made before.
 
-#![expect(unsafe_code, reason = "who calls, in which transaction")]
+#![expect(unsafe_code, reason = "who calls, and when")]
 
 use crate::postgres::lookup::{By, Key, Row, Schema, table, with_row};
 use crate::postgres::raise::raise;
@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 struct Grant {
     tenant: Id,
     opened_by: String,
-    opened_in: u64,
+    uncommitted: bool,
     expires: i64,
 }
 
@@ -30,7 +30,7 @@ fn open_grant(grant: Id) -> Option<Grant> {
             Some(Grant {
                 tenant: *row.get::<pgrx::Uuid>(c"tenant_id")?.as_bytes(),
                 opened_by: row.get(c"opened_by")?,
-                opened_in: row.get::<i64>(c"opened_in")? as u64, // an xid8, whose bytes are the same
+                uncommitted: row.is_of_this_transaction(),
                 expires: row.get(c"expires_at")?,
             })
         },
@@ -41,10 +41,10 @@ fn open_grant(grant: Id) -> Option<Grant> {
 #[pg_extern(sql = false)]
 fn break_glass(grant_id: Option<pgrx::Uuid>) -> pgrx::Uuid {
     // SAFETY: plain reads of the backend's own state and of the clock.
-    let (role, caller, transaction, now) = unsafe {
+    let (role, caller, now) = unsafe {
         let role = pg_sys::GetOuterUserId();
         let caller = std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)).to_string_lossy();
-        (role, caller, pg_sys::GetTopFullTransactionIdIfAny().value, pg_sys::GetCurrentTimestamp())
+        (role, caller, pg_sys::GetCurrentTimestamp())
     };
     let Some(grant_id) = grant_id else { refused() };
     let id = *grant_id.as_bytes();
@@ -52,7 +52,7 @@ fn break_glass(grant_id: Option<pgrx::Uuid>) -> pgrx::Uuid {
         refused()
     };
     // What this transaction wrote it can take back, and nobody would ever have known.
-    if grant.opened_in == transaction {
+    if grant.uncommitted {
         raise(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "break-glass grant is not committed yet",

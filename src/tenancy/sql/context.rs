@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "raw functions for the hot path")]
 
 use crate::postgres::call::{argument, function_info};
-use crate::tenancy::context::{is_checked, standing};
+use crate::postgres::raise::raise;
+use crate::tenancy::context::{self, is_checked, standing};
 use crate::tenancy::role::Role;
 use crate::tenancy::standing::Status;
 use crate::tenancy::{checked, refusals};
@@ -75,4 +76,17 @@ fn current_user_id() -> Option<pgrx::Uuid> {
 #[pg_extern(sql = false)]
 fn current_user_role() -> Option<&'static str> {
     standing().role.map(Role::name)
+}
+
+/// Works in a tenant, and perhaps on behalf of a user, for the rest of the transaction.
+#[pg_extern(sql = false)]
+fn enter_tenant(tenant_id: Option<pgrx::Uuid>, user_id: Option<pgrx::Uuid>) {
+    let Some(tenant) = tenant_id else {
+        raise(
+            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            "tenant_id must not be NULL",
+            "SELECT stormops.enter_tenant('<tenant_id>');",
+        )
+    };
+    context::name(*tenant.as_bytes(), user_id.map(|user| *user.as_bytes()));
 }

@@ -116,10 +116,36 @@ fn months_are_of_utc_whatever_a_session_is_set_to() {
     assert_eq!(places(&db), "2024_02 1, 2024_03 1");
     let odd = "SELECT count(*) FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND pg_get_expr(c.relpartbound, c.oid) NOT LIKE '%-01 00:00:00+00%-01 00:00:00+00%'
-            AND c.relname <> 'tenant_usage_default'";
+            AND c.relname NOT IN ('tenant_usage_default', 'tenant_usage_old')";
     let mut superuser = db.superuser();
     superuser.batch_execute("SET TimeZone = 'UTC'").expect("a setting");
     assert_eq!(get::<i64>(&mut superuser, odd, &[]), 0);
+}
+
+/// A neighbour's calls lock every partition that there is.
+#[test]
+fn events_of_long_ago_make_no_partitions() {
+    let db = Db::new("old");
+    let mut abc = tenant(&db, "Abc").1;
+    let mut operator = db.as_role("op");
+    let each_month = "INSERT INTO stormops.tenant_usage (metric_name, metric_value, recorded_at)
+        SELECT 'model_call', 1, '2000-01-01Z'::timestamptz + make_interval(months => g) FROM generate_series(0, 287) AS g";
+    abc.batch_execute(each_month).expect("24 years of one event a month");
+    record(&mut abc, "2023-12-31 23:59:59.999999+00", "last").expect("an event");
+    record(&mut abc, "2024-01-01 00:00:00+00", "first").expect("an event");
+    assert_eq!(places(&db), "age_old 289, default 1");
+    assert_eq!(maintain(&mut operator), 1);
+    assert_eq!(places(&db), "2024_01 1, age_old 289");
+    assert_eq!(get::<i64>(&mut operator, "SELECT events FROM stormops.rollup_usage()", &[]), 290);
+    assert_eq!(get::<i64>(&mut operator, "SELECT count(*) FROM stormops.verify_rollups()", &[]), 0);
+    let mut drop_before =
+        |date: &str| get::<Vec<String>>(&mut operator, "SELECT stormops.drop_usage_before($1::text::date)", &[&date]);
+    assert_eq!(drop_before("2010-06-15"), ["tenant_usage_old"]);
+    assert_eq!(drop_before("2010-06-15"), [""; 0]);
+    let from = "SELECT min(recorded_at AT TIME ZONE 'UTC')::text || ' ' || count(*) FROM stormops.tenant_usage";
+    assert_eq!(get::<String>(&mut db.superuser(), from, &[]), "2010-06-01 00:00:00 165");
+    fails_with(record(&mut abc, "2010-05-31", "late"), "22023");
+    assert_eq!(drop_before("2024-02-01"), ["tenant_usage_old", "tenant_usage_2024_01"]);
 }
 
 #[test]
@@ -131,9 +157,9 @@ fn nobody_who_writes_notices_that_a_partition_is_made() {
             let mut writer = session(&db, abc);
             std::thread::spawn(move || {
                 // Each month is new to everybody.
-                for month in 0..60 {
+                for month in 0..24 {
                     let insert = "INSERT INTO stormops.tenant_usage (metric_name, metric_value, recorded_at)
-                        SELECT 'model_call', 1, '2010-01-01Z'::timestamptz + make_interval(months => $1, days => g)
+                        SELECT 'model_call', 1, '2024-01-01Z'::timestamptz + make_interval(months => $1, days => g)
                         FROM generate_series(0, 20) AS g";
                     writer.execute(insert, &[&month]).unwrap_or_else(|error| panic!("writer {n}: {error:?}"));
                 }
@@ -146,7 +172,7 @@ fn nobody_who_writes_notices_that_a_partition_is_made() {
         made += maintain(&mut operator);
     }
     writers.into_iter().for_each(|writer| writer.join().expect("a writer who notices nothing"));
-    assert_eq!(made + maintain(&mut operator), 60);
-    assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops.tenant_usage", &[]), 4 * 60 * 21);
+    assert_eq!(made + maintain(&mut operator), 24);
+    assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops.tenant_usage", &[]), 4 * 24 * 21);
     assert_eq!(get::<i64>(&mut db.superuser(), "SELECT count(*) FROM stormops_internal.tenant_usage_default", &[]), 0);
 }

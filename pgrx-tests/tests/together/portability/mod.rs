@@ -3,4 +3,5 @@
 mod dump;
 mod life;
 mod script;
+mod settings;
 mod upgrade;

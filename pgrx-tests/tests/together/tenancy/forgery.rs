@@ -82,7 +82,9 @@ fn an_untrusted_role_cannot_set_the_context() {
 #[test]
 fn nobody_can_store_the_context() {
     let twins = Twins::new("stored");
-    twins.db.without_guard("role"); // which refuses the attempt
+    for guard in ["role", "commands"] {
+        twins.db.without_guard(guard); // which refuse the attempt
+    }
     for (role, script, expected) in [
         ("tapp", "ALTER ROLE tapp SET $s = $a", "22023"),
         ("tapp", "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET $s = $a AS 'SELECT 1'", "22023"),

@@ -2,8 +2,8 @@
 
 #![expect(unsafe_code, reason = "check hooks of the server's own settings")]
 
-use super::records;
 use super::session::{binds, unsettle};
+use crate::postgres::settings as records;
 use crate::tenancy::guard::switches::Guard;
 use pgrx::pg_sys::{self, GucSource};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};

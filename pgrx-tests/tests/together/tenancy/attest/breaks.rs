@@ -141,8 +141,13 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ("no_grant_added", "GRANT UPDATE (tenant_id) ON stormops.storms TO app", "column stormops.storms.tenant_id to app"),
     (
         "no_grant_added",
-        "GRANT SET ON PARAMETER app.current_tenant TO app",
-        "SET on parameter app.current_tenant to app",
+        "GRANT SET ON PARAMETER stormops.session_tenant TO app",
+        "SET on parameter stormops.session_tenant to app",
+    ),
+    (
+        "no_grant_added",
+        "GRANT SET ON PARAMETER app.current_tenant TO nobody",
+        "SET on parameter app.current_tenant to nobody",
     ),
     ("no_grant_added", "GRANT SELECT ON stormops_internal.usage_grants TO op", "usage_grants"),
     (

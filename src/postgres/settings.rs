@@ -33,3 +33,18 @@ pub fn set(name: &CStr, value: &CStr, source: pg_sys::GucSource::Type) {
     // SAFETY: names and values are C strings.
     unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), pg_sys::GucContext::PGC_SUSET, source) };
 }
+
+/// True if a text will be left in a setting when the transaction ends, whatever is in force until then.
+pub fn will_be_left(record: *mut pg_sys::config_generic) -> bool {
+    // SAFETY: the record is that of a text; the entry of the stack, outside every savepoint the only one, says by its
+    // state which of its values comes back.
+    unsafe {
+        let stack = (*record).stack;
+        let text = match stack.as_ref() {
+            Some(stack) if stack.state == pg_sys::GucStackState::GUC_LOCAL => stack.prior.val.stringval,
+            Some(stack) if stack.state == pg_sys::GucStackState::GUC_SET_LOCAL => stack.masked.val.stringval,
+            _ => *(*record.cast::<pg_sys::config_string>()).variable,
+        };
+        !text.is_null() && *text != 0
+    }
+}
