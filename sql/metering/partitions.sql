@@ -27,6 +27,8 @@ COMMENT ON FUNCTION stormops_internal.missing_usage_partitions(integer) IS 'The 
 CREATE FUNCTION stormops_internal.make_usage_partitions(months date[]) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     AS $$
 DECLARE
     month date;
@@ -45,7 +47,7 @@ COMMENT ON FUNCTION stormops_internal.make_usage_partitions(date[]) IS 'Makes ta
 CREATE FUNCTION stormops_internal.attach_usage_partitions(months date[]) RETURNS integer
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
-    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_tablespace = ''
     SET default_table_access_method = heap
     AS $$
 DECLARE
@@ -120,9 +122,7 @@ BEGIN
     PERFORM stormops_internal.attach_usage_partitions(months);
     reason := stormops_internal.usage_needed(limits);
     IF reason IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('usage from before %s cannot be dropped: %s', to_char(limits AT TIME ZONE 'UTC', 'YYYY-MM'), reason),
-            HINT = 'SELECT * FROM stormops.rollup_usage(); and finalize the invoices first.';
+        PERFORM stormops_internal.raise_usage_needed(limits, reason);
     END IF;
     FOR partition IN
         SELECT c.relname
@@ -134,16 +134,25 @@ BEGIN
         EXECUTE format('DROP TABLE stormops_internal.%I', partition.relname);
         dropped := dropped || partition.relname::text;
     END LOOP;
-    -- Of the one partition for all that is old, what is meant.
+    -- Of the one partition for all that is old, what has come since.
     DELETE FROM stormops_internal.tenant_usage_old AS o WHERE o.recorded_at < limits;
-    IF FOUND THEN
-        dropped := 'tenant_usage_old'::text || dropped;
-    END IF;
     UPDATE stormops_internal.metering_progress AS p SET kept_from = greatest(p.kept_from, limits);
     RETURN dropped;
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.drop_usage_partitions(timestamptz) IS 'Of drop_usage_before(): what nobody may read or write meanwhile. To be called patiently(). Error: 55000.';
+
+CREATE FUNCTION stormops_internal.raise_usage_needed(before timestamptz, reason text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = format('usage from before %s cannot be dropped: %s', to_char(before AT TIME ZONE 'UTC', 'YYYY-MM'), reason),
+        HINT = 'SELECT * FROM stormops.rollup_usage(); and finalize the invoices first.';
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.raise_usage_needed(timestamptz, text) IS 'Error 55000.';
 
 CREATE FUNCTION stormops.drop_usage_before(month date) RETURNS text[]
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -151,6 +160,8 @@ CREATE FUNCTION stormops.drop_usage_before(month date) RETURNS text[]
     AS $$
 DECLARE
     limits timestamptz;
+    reason text;
+    of_old boolean;
     dropped text[];
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
@@ -159,7 +170,13 @@ BEGIN
             HINT = 'SELECT stormops.drop_usage_before((now() - interval ''2 years'')::date);';
     END IF;
     limits := date_trunc('month', month::timestamp) AT TIME ZONE 'UTC';
+    reason := stormops_internal.usage_needed(limits);
+    IF reason IS NOT NULL THEN
+        PERFORM stormops_internal.raise_usage_needed(limits, reason);
+    END IF;
     -- What takes long comes first, before anybody is held up.
+    DELETE FROM stormops_internal.tenant_usage_old AS o WHERE o.recorded_at < limits;
+    of_old := FOUND;
     DELETE FROM stormops.usage_keys AS k WHERE k.recorded_at < limits;
     DELETE FROM stormops.quota_counters AS c
     WHERE (c.tenant_id, c.metric_name, c.period, c.period_start) IN (
@@ -169,10 +186,10 @@ BEGIN
     IF dropped IS NULL THEN
         PERFORM stormops_internal.raise_in_use('tenant_usage');
     END IF;
-    RETURN dropped;
+    RETURN CASE WHEN of_old THEN 'tenant_usage_old'::text || dropped ELSE dropped END;
 END
 $$;
-COMMENT ON FUNCTION stormops.drop_usage_before(date) IS 'Drops the raw events of the months before the one of a date, of all tenants, with their idempotency keys; rollups and invoices stay. From then on an event of that time is refused. Returns the names of the partitions; of tenant_usage_old, which holds all from before 2024, only those events are deleted. Errors: 22023 for the last two months; 55000 some of it is not rolled up or invoiced; 55P03 somebody has been reading or writing for more than a second.';
+COMMENT ON FUNCTION stormops.drop_usage_before(date) IS 'Drops the raw events of the months before the one of a date, of all tenants, with their keys; rollups and invoices stay, and an event of that time is refused from then on. Returns the names of the partitions; of tenant_usage_old (before 2024) only the events go. Errors: 22023 for the last two months; 55000 not rolled up or invoiced; 55P03 in use for more than a second.';
 
 CREATE FUNCTION stormops_internal.raise_in_use(table_name text) RETURNS void
     LANGUAGE plpgsql

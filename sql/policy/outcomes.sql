@@ -123,6 +123,8 @@ COMMENT ON FUNCTION stormops.record_outcome(uuid, uuid, boolean, numeric, timest
 CREATE FUNCTION stormops_internal.make_decisions_partitions(months date[]) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
+    SET default_table_access_method = heap
     AS $$
 DECLARE
     month date;

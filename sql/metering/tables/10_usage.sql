@@ -37,10 +37,6 @@ CREATE TABLE IF NOT EXISTS stormops.tenant_usage (
     CONSTRAINT not_in_the_future CHECK (recorded_at <= now() + interval '5 minutes')
 ) PARTITION BY RANGE (recorded_at);
 CREATE TABLE IF NOT EXISTS stormops_internal.tenant_usage_default PARTITION OF stormops.tenant_usage DEFAULT;
--- 0.2.0: batches instead of a number, usage_seq, which 60_batches.sql takes away. A number told one tenant how much others
--- use, and what it meant was kept in a sequence, which no logical copy has.
-ALTER TABLE stormops.tenant_usage ADD COLUMN IF NOT EXISTS batch_id uuid;
-ALTER TABLE stormops.tenant_usage ALTER COLUMN batch_id SET DEFAULT stormops.usage_batch();
 -- 0.2.0: what is older than this has one partition. Every partition is locked by whoever reads the table without saying when,
 -- so that one who sent an event for each month of long ago would take the lock table from everybody.
 DO $$
@@ -66,6 +62,10 @@ BEGIN
 END
 $$;
 COMMENT ON TABLE stormops_internal.tenant_usage_old IS 'Events from before 2024.';
+-- 0.2.0: batches instead of a number, usage_seq, which 60_batches.sql takes away. A number told one tenant how much others
+-- use, and what it meant was kept in a sequence, which no logical copy has.
+ALTER TABLE stormops.tenant_usage ADD COLUMN IF NOT EXISTS batch_id uuid;
+ALTER TABLE stormops.tenant_usage ALTER COLUMN batch_id SET DEFAULT stormops.usage_batch();
 -- Finds what is new for rollups, which the owner's functions make for all tenants at once. It holds a pair of
 -- ids for each 32 pages.
 CREATE INDEX IF NOT EXISTS tenant_usage_batch ON stormops.tenant_usage USING brin (tenant_id, batch_id) WITH (pages_per_range = 32, autosummarize = on);

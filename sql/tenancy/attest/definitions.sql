@@ -8,6 +8,7 @@
 CREATE FUNCTION stormops_internal.present_definitions(OUT object text, OUT kind text, OUT name text, OUT definition text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     WITH relation AS MATERIALIZED (
         SELECT c.*, format('%I.%I', n.nspname, c.relname) AS object
@@ -135,6 +136,7 @@ COMMENT ON FUNCTION stormops_internal.record_definitions(boolean) IS 'Writes shi
 CREATE FUNCTION stormops_internal.partition_bound(partition text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     SELECT CASE m.base
         WHEN 'tenant_usage' THEN format('FOR VALUES FROM (''%s 00:00:00+00'') TO (''%s 00:00:00+00'')', to_char(m.month, 'YYYY-MM-DD'), to_char(m.month + interval '1 month', 'YYYY-MM-DD'))
@@ -149,6 +151,7 @@ COMMENT ON FUNCTION stormops_internal.partition_bound(text) IS 'Which rows a par
 CREATE FUNCTION stormops_internal.attest_definitions(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     WITH present AS MATERIALIZED (
         SELECT p.* FROM stormops_internal.present_definitions() AS p
