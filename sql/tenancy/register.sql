@@ -64,7 +64,6 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.library_is_preloaded()', '{operator,monitor}'),
     ('stormops_internal.known_bypasses()', '{operator,monitor}'),
     ('stormops_internal.shipped_triggers()', '{operator,monitor}'),
-    ('stormops_internal.first_id_at(bigint)', '{operator,monitor}'),
     ('stormops_internal.privileges(aclitem[])', '{operator,monitor}'),
     ('stormops_internal.present_grants()', '{operator,monitor}'),
     ('stormops_internal.shipped_grants()', '{operator,monitor}'),
