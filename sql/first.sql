@@ -1,4 +1,5 @@
 -- What a session set that changes how this script writes down what it made; it is set back when the script ends.
+SET LOCAL standard_conforming_strings = on;
 SET LOCAL quote_all_identifiers = off;
 SET LOCAL default_tablespace = '';
 SET LOCAL default_table_access_method = heap;

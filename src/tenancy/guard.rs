@@ -22,6 +22,7 @@ pub use transaction::look_again;
 /// settings' prefix is reserved.
 pub fn init() {
     switches::init();
+    tenants::init();
     ceilings::init();
     age::define();
     transaction::init();

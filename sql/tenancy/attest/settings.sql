@@ -21,6 +21,7 @@ COMMENT ON FUNCTION stormops_internal.is_off(text) IS 'True if the server reads 
 CREATE FUNCTION stormops_internal.opened_by(name text, setting text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     SELECT CASE
         -- Temporary tables can be refused by REVOKE too: no_temporary_tables asks.
@@ -37,6 +38,7 @@ COMMENT ON FUNCTION stormops_internal.opened_by(text, text) IS 'True if a settin
 CREATE FUNCTION stormops_internal.attest_settings(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     WITH lasting AS MATERIALIZED (
         SELECT s.* FROM stormops_internal.lasting_settings() AS s

@@ -120,6 +120,11 @@ impl Guard {
         VALUES[self as usize].get()
     }
 
+    /// True for what reaches beyond the database.
+    pub fn is_of_the_cluster(self) -> bool {
+        matches!(self, Self::Commands | Self::Locks)
+    }
+
     pub fn setting(self) -> &'static str {
         SWITCHES[self as usize].setting.to_str().unwrap_or_default()
     }
