@@ -20,17 +20,21 @@ CREATE FUNCTION stormops_internal.drop_stale() RETURNS void
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    stale text;
+    stale record;
 BEGIN
-    SELECT string_agg(p.oid::regprocedure::text, ', ') INTO stale
-    FROM pg_proc AS p
-    JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-    JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'stormops'
-    -- The script has written every function of this version in this transaction.
-    WHERE p.xmin <> pg_current_xact_id()::xid;
-    IF stale IS NOT NULL THEN
-        EXECUTE 'DROP ROUTINE ' || stale;
-    END IF;
+    -- Aggregates before what they are made of. By kind: as a ROUTINE, f(bigint) is taken for f(OUT bigint) too.
+    FOR stale IN
+        SELECT k.kind, string_agg(p.oid::regprocedure::text, ', ') AS names
+        FROM pg_proc AS p
+        JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+        JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'stormops'
+        CROSS JOIN LATERAL (SELECT CASE p.prokind WHEN 'a' THEN 'AGGREGATE' WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS kind) AS k
+        -- The script has written every function of this version in this transaction.
+        WHERE p.xmin <> pg_current_xact_id()::xid
+        GROUP BY k.kind ORDER BY k.kind
+    LOOP
+        EXECUTE format('DROP %s %s', stale.kind, stale.names);
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.drop_stale() IS 'Of an upgrade script: drops the functions of the extension that this version no longer has.';

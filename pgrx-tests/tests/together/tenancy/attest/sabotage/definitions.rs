@@ -131,10 +131,10 @@ pub const SABOTAGES: &[Sabotage] = &[
         INSTALL,
     ),
     (
-        AS_SHIPPED,
-        "ALTER SEQUENCE stormops.usage_order INCREMENT 2 CYCLE",
-        "INCREMENT 2",
-        "ALTER SEQUENCE stormops.usage_order INCREMENT 1 NO CYCLE",
+        "tables_registered",
+        "CREATE SEQUENCE stormops.extra; ALTER SEQUENCE stormops.extra OWNER TO stormops_owner",
+        "stormops.extra was added",
+        "DROP SEQUENCE stormops.extra",
     ),
     (
         AS_SHIPPED,
