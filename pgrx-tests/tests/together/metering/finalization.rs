@@ -31,6 +31,7 @@ fn a_final_invoice_is_immutable_even_for_a_superuser() {
         assert_eq!(sqlstate(&b.db.superuser().batch_execute(statement)), "55000", "{statement}");
         // The tables' owner sees the tenant's rows only within the tenant, and may not change them there either.
         let mut owner = b.db.superuser();
+        owner.batch_execute("SET stormops.session_tenant = on").expect("a superuser");
         enter(&mut owner, tenant);
         let result = owner.batch_execute(&format!("SET ROLE stormops_owner; {statement}"));
         assert!(matches!(sqlstate(&result), "55000" | "42501" | "00000"), "{statement}");
