@@ -1,7 +1,7 @@
 //! What is final stays: immutable, numbered without a gap, corrected by others, never out of date when it is made final.
 
 use stormops_tests::billed::{Billed, LINES, billed};
-use stormops_tests::{enter, fails_with, provision, sqlstate};
+use stormops_tests::{fails_with, provision, sqlstate};
 use uuid::Uuid;
 
 /// Every way of changing what is final, for whoever is allowed to try.
