@@ -7,7 +7,11 @@ COMMENT ON FUNCTION stormops_internal.read_columns(text) IS 'The columns of the 
 CREATE FUNCTION stormops_internal.shipped_columns(OUT table_name text, OUT column_name text, OUT data_type text, OUT not_null boolean) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT c.* FROM stormops_internal.shipped_tables() AS s, stormops_internal.read_columns(s.statements) AS c $$;
+    AS $$
+    SELECT c.*
+    FROM (SELECT string_agg(s.statements, E'\n' ORDER BY s.place) AS statements FROM stormops_internal.shipped_tables() AS s) AS s,
+        stormops_internal.read_columns(s.statements) AS c
+$$;
 COMMENT ON FUNCTION stormops_internal.shipped_columns() IS 'The columns of the tables as shipped, read from the statements that install() runs.';
 
 CREATE FUNCTION stormops_internal.schema_drift(table_name text) RETURNS jsonb
