@@ -11,9 +11,9 @@ ALTER TABLE stormops.:table DISABLE ROW LEVEL SECURITY;
 \undo
 ALTER TABLE stormops.:table ENABLE ROW LEVEL SECURITY;
 --# row security of partitions | 105 app 1, 204b superuser 1
-ALTER TABLE stormops.:partition DISABLE ROW LEVEL SECURITY;
+ALTER TABLE :partition DISABLE ROW LEVEL SECURITY;
 \undo
-ALTER TABLE stormops.:partition ENABLE ROW LEVEL SECURITY;
+ALTER TABLE :partition ENABLE ROW LEVEL SECURITY;
 --# the policy | 0 tapp 16
 DROP POLICY tenant ON stormops.:table;
 \undo
@@ -110,15 +110,11 @@ ALTER TABLE stormops.customer_journeys DROP CONSTRAINT cascading;
 GRANT TRUNCATE ON stormops.:table TO app;
 --# no TRIGGER | 100 app 1, 100b app 1
 GRANT TRIGGER ON stormops.storms TO app;
-DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET stormops.guard_locks = off', current_database()); END $$;
 \undo
-DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET stormops.guard_locks', current_database()); END $$;
 REVOKE TRIGGER ON stormops.storms FROM app;
 --# no REFERENCES | 98 app 1
 GRANT REFERENCES ON stormops.storms TO app;
-DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET stormops.guard_locks = off', current_database()); END $$;
 \undo
-DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET stormops.guard_locks', current_database()); END $$;
 REVOKE REFERENCES ON stormops.storms FROM app;
 --# no CREATE | 51 app 1, 51b superuser 1
 GRANT CREATE ON SCHEMA stormops TO app;
@@ -130,9 +126,9 @@ GRANT UPDATE ON stormops.:table TO tapp;
 REVOKE UPDATE ON stormops.:table FROM tapp;
 SELECT stormops.renew_grants();
 --# no grant on partitions | 204 superuser 1
-GRANT SELECT ON stormops.:partition TO app;
+GRANT SELECT ON :partition TO app;
 \undo
-REVOKE SELECT ON stormops.:partition FROM app;
+REVOKE SELECT ON :partition FROM app;
 --# no grant on the installation's own table | 56 app 1, 56b superuser 1
 GRANT SELECT ON stormops_internal.usage_grants TO app;
 \undo
@@ -164,9 +160,19 @@ ALTER TABLE stormops.storms OWNER TO app;
 \undo
 ALTER TABLE stormops.storms OWNER TO stormops_owner;
 SELECT stormops.renew_grants();
---# the context is trusted roles' | 6 app 1, 7 app 1, 19 app 1, 40b superuser 1
+--# the context is trusted roles' | 6 app 1, 7 app 1, 40b superuser 1
 GRANT SET ON PARAMETER app.current_tenant TO app;
+GRANT EXECUTE ON FUNCTION stormops.enter_tenant(uuid, uuid) TO app;
 \undo
+REVOKE EXECUTE ON FUNCTION stormops.enter_tenant(uuid, uuid) FROM app;
+REVOKE SET ON PARAMETER app.current_tenant FROM app;
+--# a tenant holds for its transaction | 19 app 1
+GRANT SET ON PARAMETER app.current_tenant TO app;
+GRANT EXECUTE ON FUNCTION stormops.enter_tenant(uuid, uuid) TO app;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET stormops.session_tenant = on', current_database()); END $$;
+\undo
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET stormops.session_tenant', current_database()); END $$;
+REVOKE EXECUTE ON FUNCTION stormops.enter_tenant(uuid, uuid) FROM app;
 REVOKE SET ON PARAMETER app.current_tenant FROM app;
 --# the owner has no members | 39 superuser 1, 33 app 1
 GRANT stormops_owner TO app;

@@ -8,7 +8,7 @@ mod stage;
 
 pub use attack::{Attack, Expected, Naive, attacks};
 pub use judge::{Verdict, play};
-pub use stage::{Pair, Schema};
+pub use stage::{CLOSE_COMMANDS, OPEN_COMMANDS, Pair, Schema};
 
 /// A text that only the victim's rows hold.
 pub const CANARY: &str = "BRAVO-SECRET";

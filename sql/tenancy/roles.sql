@@ -36,7 +36,7 @@ BEGIN
     PERFORM stormops.renew_grants();
 END
 $$;
-COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (tenant by login() only), trusted_app (may also name the tenant: enter_tenant(), SET app.current_tenant), operator (tenants'' lifecycle; rows by break_glass() only), monitor (metrics only). Adds stormops to the role''s search_path. For superusers. Errors: 22004; 22023 unknown kind; 42704 no such role; 0LP01 the role is outside row security.';
+COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and no other. kind: app (tenant by login() only), trusted_app (may also name the tenant: enter_tenant(), SET app.current_tenant), operator (tenants'' lifecycle; rows by break_glass() only), monitor (metrics only). Adds stormops to its search_path. For superusers. Errors: 22004; 22023 unknown kind; 42704 no such role; 0LP01 the role is outside row security.';
 
 CREATE FUNCTION stormops_internal.search_path_here() RETURNS text
     LANGUAGE sql STABLE
@@ -78,6 +78,12 @@ BEGIN
             EXECUTE format('GRANT SELECT ON stormops.%I TO %I', p.view_name, g.role_name);
         END LOOP;
         CONTINUE WHEN g.kind = 'monitor';
+        -- By which the library knows a session of the role in the cluster's other databases too.
+        IF g.kind <> 'operator' AND NOT EXISTS (
+            SELECT FROM pg_db_role_setting AS s WHERE s.setrole = g.oid AND s.setdatabase = 0 AND 'stormops.works_in_tenants=on' = ANY (s.setconfig)
+        ) THEN
+            EXECUTE format('ALTER ROLE %I SET stormops.works_in_tenants = on', g.role_name);
+        END IF;
         -- An operator reads, and under break-glass only: there is no other way for it into a tenant.
         FOR p IN
             SELECT m.command, m.relation::regclass AS name,
@@ -145,10 +151,11 @@ BEGIN
     -- open to it in any case, since it asks for the kind that the role has here.
     IF NOT EXISTS (
         SELECT FROM pg_shdepend AS s JOIN pg_roles AS r ON r.oid = s.refobjid AND r.rolname = revoke_usage.role_name
-        WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'a'
+        WHERE s.classid = 'pg_proc'::regclass AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'a'
             AND s.dbid <> 0 AND s.dbid <> (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
     ) THEN
         EXECUTE format('REVOKE ALL ON PARAMETER app.current_tenant, app.current_user_id FROM %I', role_name);
+        EXECUTE format('ALTER ROLE %I RESET stormops.works_in_tenants', role_name);
     END IF;
 END
 $$;

@@ -70,7 +70,7 @@ CREATE FUNCTION stormops_internal.shipped_policies(
         ('installed', false, 'stormops.installed()', 'true', 'Without the extension nobody sees a row.')
     ) AS p (policy, permissive, using_text, check_text, says)
     UNION ALL
-    SELECT m.relation, ('role_' || lower(m.command))::name, false, m.command,
+    SELECT m.relation, ('role_' || lower(m.command COLLATE "C"))::name, false, m.command,
         CASE WHEN m.command <> 'INSERT' THEN e.condition END, CASE WHEN m.command = 'INSERT' THEN e.condition END,
         CASE WHEN m.least_role IS NULL THEN 'Nobody does this; see role_matrix().'
             ELSE format('At least %s, in a tenant that is not suspended for writing; see role_matrix().', m.least_role) END

@@ -9,6 +9,7 @@ mod ceilings;
 mod commands;
 mod functions;
 mod merge;
+mod parsing;
 mod plans;
 mod resumption;
 mod switches;
@@ -22,12 +23,14 @@ pub use transaction::look_again;
 /// settings' prefix is reserved.
 pub fn init() {
     switches::init();
+    tenants::init();
     ceilings::init();
     age::define();
     transaction::init();
     commands::init();
     functions::read_builtins();
     functions::init();
+    parsing::init();
     plans::init();
     resumption::init();
     merge::init();

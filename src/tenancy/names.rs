@@ -41,12 +41,16 @@ pub fn tidy_name(name: &str) -> String {
     tidy
 }
 
-/// Whether a character has no width: a control, a joiner, a mark of text direction or of byte order.
+/// Whether a character shows nothing, or only by what stands beside it: controls, Unicode's Default_Ignorable_Code_Point, letters and
+/// signs whose form is a blank (Braille, Hangul fillers, a musical null), private use, and what is no character.
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{2800}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
+        || u32::from(c) & 0xfffe == 0xfffe
 }
 
 /// The address with its domain in lower case, or None if it is not one that mail can reach:
@@ -80,6 +84,10 @@ mod tests {
     fn a_name_must_be_visible() {
         for bad in ["", "   ", "...", "ABC\u{200b}Roofing", "ABC\nRoofing", "\u{202e}gnifooR"] {
             assert_eq!(name_key(bad), None, "{bad:?}");
+        }
+        for blank in "\u{2800}\u{3164}\u{115f}\u{1160}\u{ffa0}\u{34f}\u{17b4}\u{180b}\u{180f}\u{1d159}\u{1d173}\u{1bca0}\u{e000}\u{f0000}\u{e0101}\u{fe0f}\u{ffff}".chars() {
+            assert_eq!(name_key(&format!("ABC{blank} Roofing")), None, "{blank:?}");
+            assert_eq!(email_key(&format!("ann{blank}@abc.test")), None, "{blank:?}");
         }
         assert!(name_key(&"a".repeat(200)).is_some());
         assert!(name_key(&"a".repeat(201)).is_none());

@@ -70,3 +70,11 @@ SELECT n_live_tup FROM pg_stat_user_tables WHERE schemaname = 'stormops';
 --# 10c | S2 | app, tapp | refused 42501
 -- A setting stored for the shared role meets every tenant's next session.
 ALTER ROLE CURRENT_USER SET statement_timeout = 1;
+
+--# 205 | S2 | app, tapp | refused 42501
+-- A role with no right to the catalogue of roles waits for it, and every login of the cluster behind that role.
+CREATE RULE r AS ON INSERT TO pg_catalog.pg_authid DO INSTEAD NOTHING;
+
+--# 205b | S2 | app, tapp | refused 42501
+-- Objects of its own are what an attack is made with.
+CREATE TABLE mallory.mine (a int);

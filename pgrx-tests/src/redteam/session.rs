@@ -56,7 +56,7 @@ impl Session {
         let pinned = match who {
             _ if stage.schema == Schema::Naive => self.client.batch_execute(&format!("BEGIN; {set}")),
             "owner" => self.client.batch_execute(&format!(
-                "SET app.current_tenant = '{id}'; SET SESSION AUTHORIZATION stormops_owner; BEGIN"
+                "SET stormops.session_tenant = on; SET app.current_tenant = '{id}'; SET SESSION AUTHORIZATION stormops_owner; BEGIN"
             )),
             "app" => self.log_in(stage, tenant, &set),
             // A user of the tenant who may only read.

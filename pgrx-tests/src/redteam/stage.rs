@@ -29,6 +29,12 @@ pub struct Stage {
     fingerprint: String,
 }
 
+/// Attackers make objects of their own, as if the guard of commands were not there: then the next defence is tried.
+pub const OPEN_COMMANDS: &str =
+    "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET stormops.guard_commands = off', current_database()); END $$;";
+pub const CLOSE_COMMANDS: &str =
+    "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET stormops.guard_commands', current_database()); END $$;";
+
 pub struct Pair {
     schema: Schema,
     templates: [Db; 2],
@@ -184,6 +190,9 @@ impl Stage {
     fn open(db: Db, schema: Schema) -> Self {
         let superuser = RefCell::new(db.superuser());
         let mut stage = Self { db, schema, superuser, tokens: None, expansions: vec![], fingerprint: String::new() };
+        if schema == Schema::Ours {
+            stage.alter(&[OPEN_COMMANDS]);
+        }
         stage.look();
         stage.issue_tokens();
         stage
@@ -191,15 +200,17 @@ impl Stage {
 
     fn look(&mut self) {
         let superuser = self.superuser.get_mut();
-        let relations = |condition: &str| {
+        let named = |name: &str, condition: &str| {
             format!(
-                "SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND {condition}
+                "SELECT {name} FROM pg_class AS c WHERE c.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND {condition}
                 AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant_id') ORDER BY 1"
             )
         };
+        let relations = |condition: &str| named("c.relname::text", condition);
         let tables = names(superuser, &relations("relkind IN ('r', 'p') AND NOT relispartition"));
         let relation = names(superuser, &relations("relkind IN ('r', 'p', 'v', 'm') AND NOT relispartition"));
-        let partition = names(superuser, &relations("relkind IN ('r', 'p') AND relispartition"));
+        let path = "format('%s.%I', c.relnamespace::regnamespace, c.relname)";
+        let partition = names(superuser, &named(path, "relkind IN ('r', 'p') AND relispartition"));
         let granted = "c.relkind IN ('r', 'p') AND has_any_column_privilege('tapp', c.oid, 'INSERT')";
         let inserts = names(superuser, &relations(granted));
         let inserts: Vec<&str> = rows().filter(|table| inserts.iter().any(|name| name == table)).collect();

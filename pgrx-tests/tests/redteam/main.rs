@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, OnceLock};
 
-use stormops_tests::redteam::{Attack, CANARY, Pair, Schema, Verdict, attacks, play};
+use stormops_tests::redteam::{Attack, CANARY, CLOSE_COMMANDS, OPEN_COMMANDS, Pair, Schema, Verdict, attacks, play};
 use stormops_tests::{cluster, twins};
 
 /// One pair for all: attacks take turns, since what they do to roles is the cluster's.
@@ -61,7 +61,9 @@ fn library_has(question: &str) -> bool {
 #[test]
 fn the_guard() {
     if library_has("SELECT EXISTS (SELECT FROM pg_settings WHERE name LIKE 'stormops.guard%')") {
+        pair().mutate(&[CLOSE_COMMANDS]);
         all_fail(&attacks("guard"));
+        pair().restore(&[OPEN_COMMANDS]);
     } else {
         for verdict in verdicts(&attacks("guard")).iter().filter(|verdict| verdict.red()) {
             eprintln!("open without the guard: {}", verdict.describe());
@@ -82,9 +84,9 @@ fn each_switch_of_the_guard_is_missed() {
     for switch in switches.iter().map(|row| row.get::<_, String>(0)) {
         let set =
             |to: &str| format!("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {to}', current_database()); END $$;");
-        pair.mutate(&[&set(&format!("SET {switch} = off"))]);
+        pair.mutate(&[CLOSE_COMMANDS, &set(&format!("SET {switch} = off"))]);
         let missed = attacks.iter().any(|attack| play(pair, attack, attack.attackers.last().expect("one")).red());
-        pair.restore(&[&set(&format!("RESET {switch}"))]);
+        pair.restore(&[&set(&format!("RESET {switch}")), OPEN_COMMANDS]);
         assert!(missed, "no attack succeeds without {switch}");
     }
 }

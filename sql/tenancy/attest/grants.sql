@@ -40,7 +40,7 @@ CREATE FUNCTION stormops_internal.present_grants(OUT kind text, OUT object text,
         -- The cluster's right to name a tenant, which is of use only to a role of that kind in the database: it may be one in another.
         AND NOT (p.parname LIKE 'app.current%' AND a.privilege = 'SET' AND a.grantee <> 0 AND EXISTS (
             SELECT FROM pg_shdepend AS s
-            WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = a.grantee AND s.deptype = 'a'
+            WHERE s.classid = 'pg_proc'::regclass AND s.refclassid = 'pg_authid'::regclass AND s.refobjid = a.grantee AND s.deptype = 'a'
                 AND s.dbid <> 0 AND s.dbid <> (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
         ) AND NOT EXISTS (SELECT FROM stormops_internal.granted_roles() AS u WHERE u.grantee = a.grantee AND u.kind = 'trusted_app'))
     UNION ALL

@@ -72,7 +72,15 @@ CREATE TABLE IF NOT EXISTS stormops.users (
     PRIMARY KEY (tenant_id, user_id),
     CHECK ((role IS NULL) = (removed_at IS NOT NULL))
 );
-CREATE UNIQUE INDEX IF NOT EXISTS users_email_key ON stormops.users (tenant_id, lower(email)) WHERE removed_at IS NULL;
+-- 0.2.0: by "C", where I and i are one letter in every locale.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_indexes AS i WHERE i.schemaname = 'stormops' AND i.indexname = 'users_email_key' AND i.indexdef LIKE '%COLLATE "C"%') THEN
+        DROP INDEX IF EXISTS stormops.users_email_key;
+        CREATE UNIQUE INDEX users_email_key ON stormops.users (tenant_id, lower(email COLLATE "C")) WHERE removed_at IS NULL;
+    END IF;
+END
+$$;
 ALTER TABLE stormops.users ALTER COLUMN user_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER announce_standing AFTER DELETE OR UPDATE ON stormops.users
     FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.announce_standing();
@@ -84,6 +92,15 @@ COMMENT ON COLUMN stormops.users.full_name IS 'Name for people to read, 1 to 200
 COMMENT ON COLUMN stormops.users.role IS 'admin, crew_chief, field_user or viewer (see role_matrix()); NULL once removed.';
 COMMENT ON COLUMN stormops.users.created_at IS 'When the user was added.';
 COMMENT ON COLUMN stormops.users.removed_at IS 'When the user was removed.';
+
+-- Written by every change of users, for which they stand in line.
+CREATE TABLE IF NOT EXISTS stormops_internal.user_changes (
+    for_tenant uuid PRIMARY KEY REFERENCES stormops.tenants,
+    changes    bigint NOT NULL CHECK (changes > 0)
+);
+COMMENT ON TABLE stormops_internal.user_changes IS 'How often a tenant''s users changed: the row that two changes at once take in turn.';
+COMMENT ON COLUMN stormops_internal.user_changes.for_tenant IS 'The tenant.';
+COMMENT ON COLUMN stormops_internal.user_changes.changes IS 'The changes so far.';
 
 CREATE TABLE IF NOT EXISTS stormops_internal.usage_grants (
     grantee    regrole PRIMARY KEY,

@@ -95,7 +95,7 @@ const SWITCHES: [Switch; 11] = [
         setting: c"stormops.guard_commands",
         description: c"Refuses every command that an application does not send to roles that work in tenants.",
         message: "this is no command of a role that works in tenants",
-        hint: "Let a role that works in no tenant define and maintain what all tenants use.",
+        hint: "Let a role that works in no tenant do it. A temporary table is ON COMMIT DROP, without parents and foreign keys.",
     },
 ];
 
@@ -118,6 +118,11 @@ pub fn init() {
 impl Guard {
     pub fn is_on(self) -> bool {
         VALUES[self as usize].get()
+    }
+
+    /// True for what reaches beyond the database.
+    pub fn is_of_the_cluster(self) -> bool {
+        matches!(self, Self::Commands | Self::Locks)
     }
 
     pub fn setting(self) -> &'static str {

@@ -6,7 +6,22 @@ use super::switches::Guard;
 use crate::postgres::raise::raise;
 use crate::tenancy::{kind, owner, settings};
 use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::borrow::Cow;
+
+static WORKS_IN_TENANTS: GucSetting<bool> = GucSetting::<bool>::new(false);
+
+/// Defines the setting by which a session of such a role is known in the cluster's other databases.
+pub fn init() {
+    GucRegistry::define_bool_guc(
+        c"stormops.works_in_tenants",
+        c"On for a role that works in tenants of some database of this cluster.",
+        c"grant_usage() sets it for the role. Locks of what all databases share are refused to the role in every one.",
+        &WORKS_IN_TENANTS,
+        GucContext::Suset,
+        GucFlags::NO_SHOW_ALL,
+    );
+}
 
 /// Raises an error in a tenants' session, unless a superuser switched this guard off.
 pub fn refuse_tenants(guard: Guard) {
@@ -15,7 +30,9 @@ pub fn refuse_tenants(guard: Guard) {
 
 /// The same, in other words.
 pub fn refuse_tenants_with(guard: Guard, message: impl Into<Cow<'static, str>>) {
-    if guard.is_on() && serves_tenants() {
+    let bound = || if guard.is_of_the_cluster() { may_stop_others() } else { serves_tenants() };
+    // PREPARE TRANSACTION of one that has failed is its ROLLBACK. SAFETY: a plain read of the backend's own state.
+    if guard.is_on() && unsafe { pg_sys::IsTransactionState() } && bound() {
         let hint = guard.hint();
         let hint = format!("{hint} A superuser may switch this off: {}.", guard.setting());
         raise(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, &hint);
@@ -39,6 +56,18 @@ pub fn serves_tenants() -> bool {
         return false;
     }
     (session != user && works_in_tenants(session)) || settings::entry().is_break_glass()
+}
+
+/// True also for a session of such a role in a database where it has no use: the catalogue of roles and the room for
+/// locks are the cluster's, and so whoever waits for them.
+pub fn may_stop_others() -> bool {
+    let (user, flags) = owner::user_and_flags();
+    // SAFETY: plain reads of the backend's own state.
+    let is_superuser = |role| unsafe { pg_sys::superuser_arg(role) };
+    let session = unsafe { pg_sys::GetSessionUserId() };
+    let elsewhere =
+        || WORKS_IN_TENANTS.get() && !owner::inside_definer(flags) && !is_superuser(user) && !is_superuser(session);
+    serves_tenants() || elsewhere()
 }
 
 /// True for a role that sees tenants' rows through the policies: not their owner, not a superuser.

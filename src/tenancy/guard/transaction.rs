@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "callbacks of the server, and the backend's own state")]
 
 use super::age;
-use super::tenants::serves_tenants;
+use super::tenants::may_stop_others;
 use crate::postgres::raise::raise;
 use crate::tenancy::owner;
 use pgrx::pg_sys::{self, NodeTag, Oid};
@@ -40,14 +40,19 @@ pub fn init() {
     }
 }
 
-/// Called before each command and each run of a plan.
+/// Called before each command and each run of a plan, and after each analysis.
 pub fn watch() {
     if age::is_watched() {
         return;
     }
+    // One that has failed waits for its ROLLBACK: it holds nothing, and no catalogue may be asked.
+    // SAFETY: a plain read of the backend's own state.
+    if !unsafe { pg_sys::IsTransactionState() } {
+        return;
+    }
     let (user, flags) = owner::user_and_flags();
     // What a SECURITY DEFINER function does belongs to the statement that called it.
-    if flags == 0 && LOOKED_AS.replace(user) != user && serves_tenants() {
+    if flags == 0 && LOOKED_AS.replace(user) != user && may_stop_others() {
         age::begin();
     }
 }
@@ -66,7 +71,7 @@ pub fn makes_a_relation(command: NodeTag) -> bool {
 pub fn count_relation() {
     let made = RELATIONS.get() + 1;
     RELATIONS.set(made);
-    if NEW_RELATIONS.get() > 0 && made > NEW_RELATIONS.get() && serves_tenants() {
+    if NEW_RELATIONS.get() > 0 && made > NEW_RELATIONS.get() && may_stop_others() {
         too_much("too many tables, indexes and sequences in one transaction", "stormops.ceiling_new_relations");
     }
 }
@@ -96,7 +101,7 @@ unsafe extern "C-unwind" fn at_subtransaction(
 /// Each open savepoint that something was written under holds a lock of its own.
 #[pg_guard]
 unsafe extern "C-unwind" fn judge_depth() {
-    if serves_tenants() {
+    if may_stop_others() {
         too_much("too many savepoints are open at once", "stormops.ceiling_savepoints");
     }
 }

@@ -85,11 +85,9 @@ rules! {
             EXISTS (SELECT FROM policy AS p WHERE p.polrelid = r.oid)
             OR EXISTS (SELECT FROM aclexplode(r.relacl) AS a WHERE a.grantee <> r.relowner))"
     /// tenants.name_key is unique over all tenants so that nobody takes the name of another; no tenant inserts there.
-    /// The BRIN over tenant_usage.usage_seq finds what is new for the owner's rollups; no tenant may read that column.
     every_key_and_index_begins_with_the_tenant:
         "SELECT name FROM key WHERE tenant IS NOT NULL AND columns[1] <> tenant
-            AND name <> 'stormops.tenants_name_key_key'
-            AND name !~ '^stormops(_internal)?.tenant_usage(_default|_old|_[0-9_]{7})?_(new|usage_seq_idx)$'"
+            AND name <> 'stormops.tenants_name_key_key'"
     every_reference_carries_the_tenant_and_cascades_nothing:
         "SELECT name FROM reference WHERE conkey[1] <> tenant OR confdeltype <> 'a' OR confupdtype <> 'a'
             OR NOT convalidated OR confkey[1] <> (SELECT r.tenant FROM relation AS r WHERE r.oid = confrelid)"
@@ -101,11 +99,11 @@ rules! {
         LEFT JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
         WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind <> 'c'
             AND (pg_get_userbyid(c.relowner) <> 'stormops_owner' OR d.objid IS NOT NULL)"
-    /// A matview has no row security, a rule rewrites what was judged; a sequence counts all tenants: the only one is
-    /// that of a column which nobody may read. A composite type is a list of columns, and holds no row.
+    /// A matview has no row security, a rule rewrites what was judged; a sequence counts all tenants, and no logical copy
+    /// has it. A composite type is a list of columns, and holds no row.
     there_are_only_tables_views_and_indexes:
         "SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace)
-            AND relkind NOT IN ('r', 'p', 'v', 'i', 'I', 'c') AND oid <> 'stormops.usage_order'::regclass
+            AND relkind NOT IN ('r', 'p', 'v', 'i', 'I', 'c')
         UNION ALL SELECT ev_class::regclass FROM pg_rewrite JOIN pg_class AS c ON c.oid = ev_class
         WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND rulename <> '_RETURN'"
     every_trigger_runs_a_function_of_the_extension:

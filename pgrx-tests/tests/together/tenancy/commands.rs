@@ -2,8 +2,8 @@
 //! until then, and everybody else behind them: so they are refused before they lock anything.
 
 use postgres::Error;
-use stormops_tests::sqlstate;
 use stormops_tests::twins::Twins;
+use stormops_tests::{Db, sqlstate};
 
 const REFUSED: &str = "42501";
 const WAITED: &str = "55P03";
@@ -168,4 +168,40 @@ fn what_an_application_sends_passes() {
     }
     let load = "BEGIN; CREATE TEMP TABLE scratch (a int) ON COMMIT DROP;\nCOPY scratch FROM STDIN;\n7\n\\.\nTABLE scratch; COMMIT;";
     assert_eq!(twins.db.psql("tapp", load), "7\n");
+}
+
+/// The catalogue of roles is the cluster's, and so is the room for locks: a role that works in tenants of one database
+/// stops nobody from another either.
+#[test]
+fn nobody_is_stopped_from_another_database() {
+    let other = Db::empty("elsewhere");
+    let own = "CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO PUBLIC; CREATE TABLE own.list ()";
+    other.superuser().batch_execute(own).expect("a schema");
+    let many =
+        "DO $$ BEGIN FOR i IN 1 .. 101 LOOP CREATE TEMP TABLE t () ON COMMIT DROP; DROP TABLE t; END LOOP; END $$";
+    for (command, expected) in [
+        ("CREATE RULE r AS ON INSERT TO pg_catalog.pg_authid DO INSTEAD NOTHING", REFUSED),
+        ("COMMENT ON COLUMN pg_catalog.pg_authid.rolname IS 'x'", REFUSED),
+        ("VACUUM pg_catalog.pg_authid", REFUSED),
+        ("CREATE TABLE own.mine ()", REFUSED),
+        ("SELECT pg_advisory_lock(7)", REFUSED),
+        (many, "54000"),
+        ("ALTER ROLE CURRENT_USER RESET stormops.works_in_tenants", REFUSED),
+        ("SET stormops.works_in_tenants = off", REFUSED),
+        ("SELECT count(*) FROM pg_roles; SET work_mem = 64; DISCARD ALL", "00000"),
+    ] {
+        for role in ["app", "tapp"] {
+            let mut session = other.as_role(role);
+            let answer = if command.starts_with("VACUUM") || command.contains("DISCARD") {
+                command.split("; ").map(|command| session.batch_execute(command)).last().expect("a command")
+            } else {
+                session.batch_execute(command)
+            };
+            assert_eq!(sqlstate(&answer), expected, "{role}: {command}: {answer:?}");
+        }
+    }
+    for role in ["op", "mon", "nobody"] {
+        let made = format!("CREATE TABLE own.{role} (); SELECT pg_advisory_lock(7); {many}");
+        assert_eq!(sqlstate(&other.as_role(role).batch_execute(&made)), "00000", "{role}");
+    }
 }

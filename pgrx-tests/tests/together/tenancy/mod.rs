@@ -15,6 +15,7 @@ mod guard;
 mod isolation;
 mod lifecycle;
 mod login;
+mod open_transactions;
 mod poison;
 mod privileges;
 mod protect;

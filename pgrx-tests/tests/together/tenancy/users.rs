@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, Error, Row};
 use stormops_tests::twins::{Twins, id};
-use stormops_tests::{enter, fails_with};
+use stormops_tests::{Db, ROLES, SUPERUSER, cluster, enter, fails_with, get, provision, sqlstate};
 use uuid::Uuid;
 
 const ADD: &str = "SELECT stormops.add_user($1, $2, $3, $4)";
@@ -197,4 +197,33 @@ fn waits_for_a_lock(twins: &Twins, pid: i32) {
         assert!(start.elapsed() < Duration::from_secs(20), "the second session did not wait for the first");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// In Turkish the small letter of I is ı.
+#[test]
+fn what_is_one_address_in_one_locale_is_one_in_every() {
+    let mut server = cluster().connect(SUPERUSER, "postgres");
+    let create =
+        "CREATE DATABASE turkish TEMPLATE template0 ENCODING UTF8 LOCALE_PROVIDER icu ICU_LOCALE 'tr' LOCALE 'C'";
+    if let Err(error) = server.batch_execute(create) {
+        assert_eq!(sqlstate::<()>(&Err(error)), "0A000", "only a server without ICU is excused");
+        return;
+    }
+    let db = Db { name: "turkish".to_owned() };
+    let grants = ROLES.map(|(role, kind)| format!("SELECT stormops.grant_usage('{role}', '{kind}');")).concat();
+    db.in_turn(&format!("CREATE EXTENSION stormops; {grants}"));
+    let tenant = provision(&db, "Insaat");
+    let mut superuser = db.superuser();
+    assert_eq!(get::<String>(&mut superuser, "SELECT lower('I')", &[]), "ı");
+    let add = "SELECT stormops.add_user($1, 'viewer', NULL, $2)";
+    superuser.execute(add, &[&"INFO@ABC.example", &tenant]).expect("a user");
+    for same in ["info@abc.example", "Info@Abc.example"] {
+        fails_with(superuser.execute(add, &[&same, &tenant]), "23505");
+    }
+    let insert = "INSERT INTO stormops.users (tenant_id, email, role) VALUES ($1, 'info@abc.example', 'viewer')";
+    fails_with(superuser.execute(insert, &[&tenant]), "23505");
+    let odd = "SELECT count(*) FROM pg_policy WHERE polname !~ '^[a-z_]+$'";
+    assert_eq!(get::<i64>(&mut superuser, odd, &[]), 0);
+    let failing = "SELECT string_agg(property || ': ' || evidence, E'\n') FROM stormops.attest() WHERE NOT pass AND property <> 'server_minor'";
+    assert_eq!(get::<Option<String>>(&mut superuser, failing, &[]), None);
 }
