@@ -16,3 +16,6 @@ DROP FUNCTION IF EXISTS stormops.generate_invoice(uuid, text);
 DROP FUNCTION IF EXISTS stormops_internal.measured_quantity(uuid, text, text, text, timestamptz, timestamptz, bigint);
 DROP FUNCTION IF EXISTS stormops_internal.rated_quantities(uuid[], date[], text[], bigint);
 DROP FUNCTION IF EXISTS stormops.rate(uuid[], date[], text[], bigint);
+DROP FUNCTION IF EXISTS stormops_internal.fold_usage(bigint, bigint); -- or two that DROP ROUTINE cannot tell apart
+DROP FUNCTION IF EXISTS stormops_internal.usage_by_hour(bigint, bigint);
+DROP FUNCTION IF EXISTS stormops.usage_watermark(); -- whose owner nothing else would change

@@ -37,6 +37,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.check_quota(text,uuid)', '{app,trusted_app,operator}'),
     ('stormops.usage_batch()', '{app,trusted_app}'),
     ('stormops.rollup_usage()', '{operator}'),
+    ('stormops.usage_watermark()', '{operator,monitor}'),
     ('stormops.verify_rollups()', '{operator}'),
     ('stormops.measure_storage()', '{operator}'),
     ('stormops.drop_usage_before(date)', '{operator}'),

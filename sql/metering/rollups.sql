@@ -6,6 +6,12 @@ CREATE FUNCTION stormops_internal.next_period(grain text, starts timestamptz) RE
     AS $$ SELECT ($2 AT TIME ZONE 'UTC' + ('1 ' || $1)::interval) AT TIME ZONE 'UTC' $$;
 COMMENT ON FUNCTION stormops_internal.next_period(text, timestamptz) IS 'Start of the hour, day or month (UTC) after the one that starts then.';
 
+CREATE FUNCTION stormops.usage_watermark() RETURNS bigint
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT NULL::bigint $$;
+COMMENT ON FUNCTION stormops.usage_watermark() IS 'NULL: since 0.2.0 there is no watermark; what is not rolled up is in usage_batches. It stays since dumps of before grant it.';
+
 CREATE FUNCTION stormops_internal.late_batches(OUT tenant_id uuid, OUT batch_id uuid, OUT mark bigint) RETURNS SETOF record
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp

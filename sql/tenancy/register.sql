@@ -71,7 +71,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.function_digest(oid)', '{operator,monitor}'),
     ('stormops_internal.attest_server()', '{operator,monitor}'),
     ('stormops_internal.shipped_types()', '{operator,monitor}'),
-    ('stormops_internal.shipped_definitions()', '{operator,monitor}'),
+    ('stormops_internal.shipped_definitions()', '{app,trusted_app,operator,monitor}'),
     ('stormops_internal.present_definitions()', '{operator,monitor}'),
     ('stormops_internal.partition_bound(text)', '{operator,monitor}'),
     ('stormops_internal.first_id_at(bigint)', '{operator,monitor}'),

@@ -27,6 +27,8 @@ pub fn columns(script: &str) -> Vec<Column<'_>> {
             table = None;
         } else if let Some((table, added)) = added(line) {
             found.extend(column(table, added));
+        } else if let Some(gone) = dropped(line) {
+            found.retain(|column: &Column| (column.table, column.name) != gone);
         } else if let (Some(table), Some(text)) = (table, line.strip_prefix("    ")) {
             found.extend(column(table, text));
         }
@@ -37,6 +39,12 @@ pub fn columns(script: &str) -> Vec<Column<'_>> {
 fn added(line: &str) -> Option<(&str, &str)> {
     let (table, column) = line.strip_prefix("ALTER TABLE ")?.split_once(" ADD COLUMN IF NOT EXISTS ")?;
     Some((unqualified(table)?, column))
+}
+
+/// Also within a DO block, which asks first whether the column is there.
+fn dropped(line: &str) -> Option<(&str, &str)> {
+    let (table, column) = line.trim_start().strip_prefix("ALTER TABLE ")?.split_once(" DROP COLUMN ")?;
+    Some((unqualified(table)?, column.trim_start_matches("IF EXISTS ").trim_end_matches(';')))
 }
 
 /// What follows the name of one of StormOps' schemas.
@@ -71,7 +79,9 @@ mod tests {
 CREATE TABLE IF NOT EXISTS stormops.log_default PARTITION OF stormops.log DEFAULT;
 COMMENT ON TABLE stormops.storms IS 'text';
     indented outside
-ALTER TABLE stormops.storms ADD COLUMN IF NOT EXISTS note text NOT NULL DEFAULT '';";
+ALTER TABLE stormops.storms ADD COLUMN IF NOT EXISTS note text NOT NULL DEFAULT '';
+    ALTER TABLE stormops.storms DROP COLUMN west;
+ALTER TABLE stormops.storms DROP COLUMN IF EXISTS arms;";
 
     #[test]
     fn the_columns_of_a_script_are_read_with_type_and_null() {
@@ -80,8 +90,6 @@ ALTER TABLE stormops.storms ADD COLUMN IF NOT EXISTS note text NOT NULL DEFAULT 
         let expected = [
             ("storms", "tenant_id", "uuid", true),
             ("storms", "hail_size_in", "numeric(4, 2)", false),
-            ("storms", "west", "double precision", false),
-            ("storms", "arms", "text[]", true),
             ("storms", "note", "text", true),
         ];
         assert_eq!(read, expected);

@@ -44,7 +44,7 @@ DECLARE
     month name;
 BEGIN
     IF to_regclass('stormops_internal.tenant_usage_old') IS NULL THEN
-        CREATE TABLE stormops_internal.tenant_usage_old (LIKE stormops.tenant_usage INCLUDING ALL EXCLUDING IDENTITY);
+        CREATE TABLE stormops_internal.tenant_usage_old (LIKE stormops.tenant_usage INCLUDING ALL EXCLUDING IDENTITY EXCLUDING COMMENTS);
         FOR month IN
             SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
             WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND c.relname ~ '^tenant_usage_\d{4}_\d{2}$' AND c.relname < 'tenant_usage_2024_01'

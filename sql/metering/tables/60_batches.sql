@@ -16,6 +16,7 @@ COMMENT ON COLUMN stormops.usage_batches.mark IS 'NULL: not rolled up. Else the 
 DO $$
 DECLARE
     reached bigint;
+    month regclass;
 BEGIN
     IF NOT EXISTS (
         SELECT FROM pg_attribute AS a
@@ -63,6 +64,14 @@ BEGIN
     UPDATE stormops.tenant_usage AS e SET batch_id = b.batch_id
     FROM late AS l JOIN batch AS b ON b.tenant_id = l.tenant_id AND b.mark IS NOT DISTINCT FROM l.mark
     WHERE e.tenant_id = l.tenant_id AND e.metric_name = l.metric_name AND e.recorded_at = l.recorded_at AND e.usage_id = l.usage_id;
+    FOR month IN
+        SELECT i.inhrelid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'stormops.tenant_usage'::regclass AND c.relname ~ '^tenant_usage_[0-9]{4}_[0-9]{2}$'
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.batch_id IS %L', month, (
+            SELECT col_description(a.attrelid, a.attnum) FROM pg_attribute AS a
+            WHERE a.attrelid = 'stormops.tenant_usage'::regclass AND a.attname = 'batch_id'));
+    END LOOP;
     ALTER TABLE stormops.tenant_usage DROP COLUMN usage_seq;
     ALTER TABLE stormops.invoices DROP COLUMN usage_seq;
     ALTER TABLE stormops.invoices ALTER COLUMN usage_mark SET NOT NULL;
