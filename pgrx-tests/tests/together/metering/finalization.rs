@@ -33,7 +33,7 @@ fn a_final_invoice_is_immutable_even_for_a_superuser() {
         let mut owner = b.db.superuser();
         enter(&mut owner, tenant);
         let result = owner.batch_execute(&format!("SET ROLE stormops_owner; {statement}"));
-        assert!(matches!(sqlstate(&result), "55000" | "42501" | "00000"), "{statement}");
+        assert!(matches!(sqlstate(&result), "55000" | "42501" | "00000"), "{statement}: {result:?}");
     }
     assert_eq!(b.about("SELECT concat_ws(' ', i.status, i.total, i.org_name)", invoice), "finalized 1.00 Abc Roofing");
     assert_eq!(b.about(LINES, invoice), "usage model_call 100 1.00");
