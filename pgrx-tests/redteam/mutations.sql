@@ -160,10 +160,18 @@ ALTER TABLE stormops.storms OWNER TO app;
 \undo
 ALTER TABLE stormops.storms OWNER TO stormops_owner;
 SELECT stormops.renew_grants();
---# the context is trusted roles' | 6 app 1, 7 app 1, 19 app 1, 40b superuser 1
+--# the context is trusted roles' | 6 app 1, 7 app 1, 40b superuser 1
 GRANT SET ON PARAMETER app.current_tenant TO app;
 GRANT EXECUTE ON FUNCTION stormops.enter_tenant(uuid, uuid) TO app;
 \undo
+REVOKE EXECUTE ON FUNCTION stormops.enter_tenant(uuid, uuid) FROM app;
+REVOKE SET ON PARAMETER app.current_tenant FROM app;
+--# a tenant holds for its transaction | 19 app 1
+GRANT SET ON PARAMETER app.current_tenant TO app;
+GRANT EXECUTE ON FUNCTION stormops.enter_tenant(uuid, uuid) TO app;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET stormops.session_tenant = on', current_database()); END $$;
+\undo
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET stormops.session_tenant', current_database()); END $$;
 REVOKE EXECUTE ON FUNCTION stormops.enter_tenant(uuid, uuid) FROM app;
 REVOKE SET ON PARAMETER app.current_tenant FROM app;
 --# the owner has no members | 39 superuser 1, 33 app 1

@@ -24,6 +24,8 @@ DECLARE
     tenant CONSTANT uuid := stormops.current_tenant();
     e record;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    split_by := coalesce(nullif(split_by, ''), 'day');
     SELECT x.* INTO e FROM stormops.experiments AS x WHERE x.tenant_id = tenant AND x.experiment_id = $1;
     IF NOT FOUND THEN
         PERFORM stormops_internal.raise_no_experiment($1);
@@ -103,6 +105,8 @@ CREATE FUNCTION stormops.experiment_looks(
 DECLARE
     e record;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    alpha := coalesce(alpha, 0.05);
     SELECT x.* INTO e FROM stormops.experiments AS x
     WHERE x.tenant_id = stormops.current_tenant() AND x.experiment_id = $1;
     IF NOT FOUND THEN

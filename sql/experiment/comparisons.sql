@@ -53,7 +53,7 @@ COMMENT ON FUNCTION stormops.compare_proportions(bigint, bigint, bigint, bigint,
 CREATE FUNCTION stormops.comparison_power(
     control_rate double precision, lift double precision, leads_per_arm bigint, alpha double precision DEFAULT 0.05
 ) RETURNS double precision
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    LANGUAGE c IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'comparison_power_sql_wrapper';
 COMMENT ON FUNCTION stormops.comparison_power(double precision, double precision, bigint, double precision) IS 'Power to find a lift over control_rate with so many leads in each arm, two-sided; NULL if it is no lift or leaves 0 to 1. Error: 22023 alpha.';
@@ -61,7 +61,7 @@ COMMENT ON FUNCTION stormops.comparison_power(double precision, double precision
 CREATE FUNCTION stormops.leads_per_arm(
     control_rate double precision, lift double precision, alpha double precision DEFAULT 0.05
 ) RETURNS bigint
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    LANGUAGE c IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'leads_per_arm_sql_wrapper';
 COMMENT ON FUNCTION stormops.leads_per_arm(double precision, double precision, double precision) IS 'Leads in each arm to find a lift over control_rate with 80 % power in a two-sided test, as comparison_power() has it; NULL if it is no lift, leaves 0 to 1, is one from none to all, or needs more than there can be. Error: 22023 alpha.';

@@ -95,6 +95,10 @@ CREATE FUNCTION stormops.check_conversion_rates(
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    min_lift := coalesce(min_lift, 0.05);
+    alpha := coalesce(alpha, 0.05);
+    outcomes_final := coalesce(outcomes_final, false);
     PERFORM stormops_internal.require_storm(storm_id);
     RETURN stormops_internal.conversion_rates_of(stormops.current_tenant(), storm_id, min_lift, alpha, outcomes_final);
 END

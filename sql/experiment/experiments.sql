@@ -79,6 +79,14 @@ DECLARE
     tenant uuid := stormops.current_tenant();
     fault text;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    arms := coalesce(arms, '{"control": 0.5, "treatment": 0.5}');
+    control := coalesce(nullif(control, ''), 'control');
+    primary_metric := coalesce(nullif(primary_metric, ''), 'conversion');
+    unit := coalesce(nullif(unit, ''), 'property');
+    population := coalesce(nullif(population, ''), 'scored');
+    untouched_control := coalesce(untouched_control, true);
+    outcome_days := coalesce(outcome_days, 90);
     PERFORM stormops_internal.require_experimenter();
     IF num_nulls(name, arms, control, primary_metric, unit, population, untouched_control, outcome_days) > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'only planned_n, covariate and cluster_by may be null',

@@ -23,6 +23,8 @@ DECLARE
     e record;
     plan_reached boolean;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    alpha := coalesce(alpha, 0.05);
     SELECT x.* INTO e FROM stormops.experiments AS x
     WHERE x.tenant_id = stormops.current_tenant() AND x.experiment_id = $1;
     IF NOT FOUND THEN

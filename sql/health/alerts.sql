@@ -114,7 +114,7 @@ BEGIN
                 p.acknowledged_by, p.note, p.silenced_until, p.resolved_at
             FROM stormops_internal.platform_alerts AS p WHERE scope IS NULL
         ) AS a
-        WHERE include_resolved OR a.resolved_at IS NULL
+        WHERE coalesce(include_resolved, false) OR a.resolved_at IS NULL
         ORDER BY a.resolved_at IS NOT NULL, array_position(ARRAY['critical', 'warning', 'info'], a.severity), a.raised_at;
 END
 $$;

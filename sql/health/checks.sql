@@ -87,6 +87,8 @@ CREATE FUNCTION stormops.run_health_checks(
 DECLARE
     system_issues jsonb;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    complete := coalesce(complete, false);
     -- As the caller, who may see more of the server's statistics than the tables' owner does.
     IF NOT stormops_internal.has_tenant() AND stormops_internal.may_monitor() THEN
         SELECT h.issues INTO system_issues FROM stormops.get_system_health(slow => false) AS h;

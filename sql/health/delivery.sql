@@ -116,6 +116,9 @@ DECLARE
     waited jsonb := '{}'; -- for each tenant's receivers, seconds
     slow uuid[] := '{}'; -- tenants for whom this call has waited enough
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    most := coalesce(most, 100);
+    timeout := coalesce(timeout, '00:00:05');
     IF most IS NULL OR most NOT BETWEEN 1 AND 10000 OR timeout IS NULL OR timeout NOT BETWEEN interval '0.1 s' AND interval '30 s' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'most is 1 to 10000, and timeout 0.1 to 30 seconds',
             HINT = 'SELECT * FROM stormops.deliver_alerts();';

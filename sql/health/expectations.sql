@@ -85,6 +85,11 @@ DECLARE
     target uuid := stormops_internal.target_tenant(tenant_id, true);
     id uuid := stormops.new_id();
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    columns := coalesce(columns, '{}');
+    threshold := coalesce(threshold, 0.01);
+    severity := coalesce(nullif(severity, ''), 'warning');
+    every := coalesce(every, '00:15:00');
     PERFORM stormops_internal.visit_all_tenants();
     IF table_name IS NULL OR rule IS NULL OR columns IS NULL OR threshold IS NULL OR severity IS NULL OR every IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'table and rule must be given',

@@ -12,6 +12,8 @@ CREATE FUNCTION stormops.get_tenant_metrics(
 DECLARE
     target uuid := CASE WHEN tenant_id IS NOT NULL AND stormops_internal.may_monitor() THEN tenant_id ELSE stormops_internal.target_tenant(tenant_id, false) END;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    days := coalesce(days, 7);
     PERFORM stormops_internal.visit_all_tenants();
     IF days IS NULL OR days NOT BETWEEN 1 AND 60 THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
@@ -105,6 +107,9 @@ CREATE FUNCTION stormops.slowest_calls(
     AS $$
 #variable_conflict use_column
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    most := coalesce(most, 5);
+    days := coalesce(days, 1);
     IF most IS NULL OR days IS NULL OR most NOT BETWEEN 1 AND 1000 OR days NOT BETWEEN 1 AND 60 THEN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN most IS NULL OR days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,

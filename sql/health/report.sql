@@ -51,7 +51,7 @@ CREATE FUNCTION stormops.lift_over_time(
     CROSS JOIN LATERAL stormops.compare_proportions(s.treated::bigint, a.treated_n, s.control::bigint, a.control_n,
         0.05, 0.05, greatest(a.treated_n + a.control_n, 1)) AS c
     WHERE (SELECT count(*) FROM conversions) > 0
-        AND (s.last OR s.day % greatest(1, ceil((SELECT run.days FROM run) / greatest($2, 2)::numeric)::integer) = 0)
+        AND (s.last OR s.day % greatest(1, ceil((SELECT run.days FROM run) / greatest(coalesce($2, 60), 2)::numeric)::integer) = 0)
     ORDER BY s.day
 $$;
 COMMENT ON FUNCTION stormops.lift_over_time(uuid, integer) IS 'The lift of a storm''s current run so far, by days since the decision: conversions up to then of all that were compared (compared_decisions()), and the interval that holds at every look. At most about most_points rows (2 and more), the last day among them; no row before the first conversion. Errors: 0B000.';

@@ -24,6 +24,10 @@ DECLARE
     refusal text;
     hint text := 'SELECT stormops.set_alert_route(''on call'', ''pagerduty'', secret => ''<routing key>'');';
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    address := coalesce(address, '');
+    secret := coalesce(secret, '');
+    min_severity := coalesce(nullif(min_severity, ''), 'warning');
     IF name IS NULL OR kind IS NULL OR min_severity IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'name, kind and min_severity must not be null', HINT = hint;
     END IF;

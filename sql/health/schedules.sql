@@ -79,7 +79,7 @@ COMMENT ON FUNCTION stormops.schedule_job(text, text) IS 'Has pg_cron run a job,
 CREATE FUNCTION stormops.schedule_health_checks(schedule text DEFAULT '*/15 * * * *') RETURNS text
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT stormops.schedule_job('health_checks', $1) $$;
+    AS $$ SELECT stormops.schedule_job('health_checks', coalesce(nullif($1, ''), '*/15 * * * *')) $$;
 COMMENT ON FUNCTION stormops.schedule_health_checks(text) IS 'schedule_job(''health_checks'', ...): run_health_checks() over all tenants. Errors as there.';
 
 CREATE FUNCTION stormops.schedule_all() RETURNS SETOF text
@@ -190,6 +190,8 @@ DECLARE
     oldest timestamptz;
     gone bigint;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    older_than := coalesce(older_than, '90 days');
     PERFORM stormops_internal.visit_all_tenants();
     IF older_than IS NULL OR older_than < interval '7 days' THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN older_than IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,

@@ -1,18 +1,14 @@
 -- Whether a table still has the columns with which it was shipped.
 
-CREATE FUNCTION stormops_internal.read_columns(statements text) RETURNS TABLE (table_name text, column_name text, data_type text, not_null boolean)
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'read_columns_wrapper';
-COMMENT ON FUNCTION stormops_internal.read_columns(text) IS 'The columns of the tables that these statements make, statements as they stand in the files of tables/.';
-
 CREATE FUNCTION stormops_internal.shipped_columns(OUT table_name text, OUT column_name text, OUT data_type text, OUT not_null boolean) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT c.*
-    FROM (SELECT string_agg(s.statements, E'\n' ORDER BY s.place) AS statements FROM stormops_internal.shipped_tables() AS s) AS s,
-        stormops_internal.read_columns(s.statements) AS c
+    SELECT split_part(d.object, '.', 2), btrim(d.name, '"'), regexp_replace(d.definition, ' (NOT NULL|DEFAULT|COLLATE) .*| NOT NULL$', ''),
+        split_part(d.definition, ' DEFAULT ', 1) LIKE '% NOT NULL%'
+    FROM stormops_internal.shipped_definitions() AS d WHERE d.kind = 'column'
 $$;
-COMMENT ON FUNCTION stormops_internal.shipped_columns() IS 'The columns of the tables as shipped, read from the statements that install() runs.';
+COMMENT ON FUNCTION stormops_internal.shipped_columns() IS 'The columns of the tables as shipped: those of shipped_definitions().';
 
 CREATE FUNCTION stormops_internal.schema_drift(table_name text) RETURNS jsonb
     LANGUAGE sql STABLE

@@ -73,6 +73,8 @@ DECLARE
     replication record;
     schedule record;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    slow := coalesce(slow, true);
     IF NOT stormops_internal.may_monitor() THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only an operator or a monitor may see the system''s health',
             HINT = 'A superuser grants that: SELECT stormops.grant_usage(role, ''monitor'');';

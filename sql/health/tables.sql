@@ -92,6 +92,8 @@ DECLARE
     this record := stormops_internal.counted_table(table_name);
     quality record;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    look_back := coalesce(look_back, '24:00:00');
     IF look_back IS NULL OR look_back <= interval '0' OR look_back > interval '10 years' THEN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN look_back IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,

@@ -110,7 +110,7 @@ BEGIN
     FROM stormops.invoice_lines AS l WHERE l.tenant_id = invoice.tenant_id AND l.invoice_id = invoice.invoice_id;
 END
 $$;
-COMMENT ON FUNCTION stormops.generate_invoice(uuid, text) IS 'Drafts a tenant''s invoice of a month in UTC (2024-01) or refreshes the draft; returns a finalized one as it is. Late events of closed months become adjustment lines. Returns invoice_id, status, invoice_number, currency, total, lines, usage_mark (the tenant''s step at which it was drafted). For operators. Errors: 22023 not a month; 25000 not READ COMMITTED; 55000 month not ended, or before the tenant; P0002 no such tenant.';
+COMMENT ON FUNCTION stormops.generate_invoice(uuid, text) IS 'Drafts a tenant''s invoice of a month in UTC (2024-01) or refreshes the draft; returns a finalized one as it is. Late events of closed months become adjustment lines. usage_mark: the tenant''s step at which it was drafted. Errors: 22023 not a month; 25000 not READ COMMITTED; 55000 month not ended, or before the tenant; P0002 no such tenant.';
 
 CREATE FUNCTION stormops.generate_invoices(period text, OUT currency text, OUT drafts bigint, OUT finalized bigint, OUT total numeric) RETURNS SETOF record
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER

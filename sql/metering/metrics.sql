@@ -30,6 +30,9 @@ CREATE FUNCTION stormops.declare_metric(
 DECLARE
     target uuid := stormops_internal.target_tenant(tenant_id, true);
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    aggregation := coalesce(nullif(aggregation, ''), 'SUM');
+    rollup_dimensions := coalesce(rollup_dimensions, '{}');
     PERFORM stormops_internal.visit_all_tenants();
     IF metric_name IS NULL OR unit IS NULL OR aggregation IS NULL OR rollup_dimensions IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'metric, unit and aggregation must be given',

@@ -55,6 +55,8 @@ DECLARE
     books text[];
     months date[];
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    cost_book := coalesce(nullif(cost_book, ''), 'cost');
     PERFORM stormops_internal.visit_all_tenants();
     SELECT b.* INTO costs FROM stormops_internal.price_books AS b WHERE b.price_book = $2;
     IF NOT FOUND THEN
@@ -112,7 +114,7 @@ CREATE FUNCTION stormops.top_movers(
             row_number() OVER (PARTITION BY u.metric_name ORDER BY abs(u.quantity - u.previous_quantity) DESC, u.tenant_id) AS place
         FROM stormops.usage_overview($1) AS u
     ) AS m
-    WHERE m.place <= $2 AND m.change <> 0
+    WHERE m.place <= coalesce($2, 10) AND m.change <> 0
     ORDER BY m.metric_name, m.place
 $$;
 COMMENT ON FUNCTION stormops.top_movers(text, integer) IS 'For each metric the tenants whose usage changed most against the month before, up or down. For operators and monitors. Error: 22023 not a month.';
@@ -132,6 +134,9 @@ DECLARE
     month date;
     days_left integer;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    as_of := coalesce(as_of, now());
+    confidence := coalesce(confidence, 0.9);
     PERFORM stormops_internal.visit_all_tenants();
     IF as_of IS NULL OR NOT as_of BETWEEN '2000-01-01 00:00Z' AND '9999-12-31 00:00Z' OR confidence IS NULL OR NOT (confidence > 0 AND confidence < 1) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a forecast takes a moment of the years 2000 to 9999 and a confidence between 0 and 1',

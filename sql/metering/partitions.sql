@@ -189,7 +189,7 @@ BEGIN
     RETURN CASE WHEN of_old THEN 'tenant_usage_old'::text || dropped ELSE dropped END;
 END
 $$;
-COMMENT ON FUNCTION stormops.drop_usage_before(date) IS 'Drops the raw events of the months before the one of a date, of all tenants, with their idempotency keys; rollups and invoices stay. From then on an event of that time is refused. Returns the names of the partitions; of tenant_usage_old, which holds all from before 2024, only those events are deleted. Errors: 22023 for the last two months; 55000 some of it is not rolled up or invoiced; 55P03 somebody has been reading or writing for more than a second.';
+COMMENT ON FUNCTION stormops.drop_usage_before(date) IS 'Drops the raw events of the months before the one of a date, of all tenants, with their keys; rollups and invoices stay, and an event of that time is refused from then on. Returns the names of the partitions; of tenant_usage_old (before 2024) only the events go. Errors: 22023 for the last two months; 55000 not rolled up or invoiced; 55P03 in use for more than a second.';
 
 CREATE FUNCTION stormops_internal.raise_in_use(table_name text) RETURNS void
     LANGUAGE plpgsql

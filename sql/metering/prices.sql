@@ -54,6 +54,9 @@ DECLARE
     fault text;
     closed date;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    included_quantity := coalesce(included_quantity, 0);
+    price_book := coalesce(nullif(price_book, ''), 'default');
     PERFORM stormops_internal.visit_all_tenants();
     PERFORM stormops_internal.require_read_committed();
     -- A whole hour, since usage is kept by the hour.
@@ -139,7 +142,7 @@ CREATE FUNCTION stormops.prices(
     SELECT p.price_id, p.metric_name, p.model, p.tier, p.for_tenant, p.unit_prices, p.up_to, p.package_size, p.included_quantity,
         b.currency, p.valid_from, p.valid_to, p.created_by
     FROM stormops_internal.price_books AS b JOIN stormops_internal.prices AS p ON p.price_book = b.price_book
-    WHERE b.price_book = $1
+    WHERE b.price_book = coalesce(nullif($1, ''), 'default')
     ORDER BY p.metric_name, p.tier NULLS FIRST, p.for_tenant NULLS FIRST, p.valid_from
 $$;
 COMMENT ON FUNCTION stormops.prices(text) IS 'All prices of a book, past and to come: for all (tier and tenant_id NULL), for a tier, for a tenant. For operators.';
@@ -157,6 +160,8 @@ DECLARE
     target uuid := stormops_internal.target_tenant($1, false);
     book text;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    at := coalesce(at, now());
     PERFORM stormops_internal.visit_all_tenants();
     PERFORM stormops_internal.require_tenant(target);
     SELECT a.price_book INTO book FROM stormops_internal.assigned_books(target) AS a;

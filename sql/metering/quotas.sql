@@ -102,6 +102,9 @@ CREATE FUNCTION stormops.set_quota(
 DECLARE
     aggregation text;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    period := coalesce(nullif(period, ''), 'month');
+    kind := coalesce(nullif(kind, ''), 'hard');
     PERFORM stormops_internal.visit_all_tenants();
     PERFORM stormops_internal.require_legal_quota(metric_name, quota, period, kind, '{}');
     SELECT m.aggregation INTO aggregation FROM stormops.metrics AS m
@@ -136,6 +139,9 @@ CREATE FUNCTION stormops.set_tier_quota(
 DECLARE
     aggregations text[];
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    period := coalesce(nullif(period, ''), 'month');
+    kind := coalesce(nullif(kind, ''), 'hard');
     PERFORM stormops_internal.visit_all_tenants();
     PERFORM stormops_internal.require_legal_quota(metric_name, quota, period, kind, '{}');
     IF tier IS NULL OR tier NOT IN ('trial', 'standard', 'enterprise') OR metric_name !~ '^[a-z][a-z0-9_.]{0,62}$' THEN

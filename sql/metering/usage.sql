@@ -72,6 +72,8 @@ DECLARE
     starts timestamptz;
     ends timestamptz := stormops_internal.next_period('day', date_trunc('day', now() + interval '5 minutes', 'UTC'));
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    days := coalesce(days, 30);
     PERFORM stormops_internal.visit_all_tenants();
     IF days IS NULL OR days NOT BETWEEN 1 AND 3660 THEN
         RAISE EXCEPTION USING ERRCODE = CASE WHEN days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,

@@ -180,6 +180,8 @@ DECLARE
     attached integer;
     made integer;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    months_ahead := coalesce(months_ahead, 3);
     PERFORM stormops_internal.visit_all_tenants();
     IF months_ahead IS NULL OR months_ahead NOT BETWEEN 0 AND 120 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'months ahead must be 0 to 120',

@@ -64,6 +64,8 @@ DECLARE
     parameters jsonb;
     counts jsonb;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    policy_mode := coalesce(nullif(policy_mode, ''), 'moderate');
     PERFORM stormops_internal.require_open_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
     SELECT stormops_internal.decision_counts(d.decision, d.reason, d.value) INTO counts
@@ -99,6 +101,9 @@ DECLARE
     written record;
     decided_at timestamptz := now();
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    policy_mode := coalesce(nullif(policy_mode, ''), 'moderate');
+    supersede := coalesce(supersede, false);
     IF NOT stormops.may_write('crew_chief') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may apply a policy',
             HINT = 'SELECT * FROM stormops.preview_policy(storm_id, policy_mode); writes nothing.';

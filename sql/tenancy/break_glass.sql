@@ -12,6 +12,8 @@ CREATE FUNCTION stormops.open_break_glass(
     AS $$
 #variable_conflict use_variable
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    lifetime := coalesce(lifetime, '01:00:00');
     PERFORM stormops_internal.visit_all_tenants();
     IF num_nulls(tenant_id, reason, ticket, lifetime) > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'tenant, reason, ticket and lifetime must not be null',

@@ -147,7 +147,7 @@ CREATE FUNCTION stormops.reactivate_tenant(
 )
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS $$ BEGIN SELECT s.* INTO from_status, to_status, changed_at FROM stormops_internal.step_tenant(tenant_id, 'reactivate', reason) AS s; END $$;
+    AS $$ BEGIN SELECT s.* INTO from_status, to_status, changed_at FROM stormops_internal.step_tenant(tenant_id, 'reactivate', coalesce(nullif(reason, ''), 'reactivated')) AS s; END $$;
 COMMENT ON FUNCTION stormops.reactivate_tenant(uuid, text) IS 'Ends a suspension. Returns and errors as suspend_tenant(); 55000 if the tenant is not suspended.';
 
 CREATE FUNCTION stormops.close_tenant(tenant_id uuid, reason text, OUT from_status text, OUT to_status text, OUT changed_at timestamptz)

@@ -10,6 +10,8 @@ CREATE FUNCTION stormops.set_tier(
 DECLARE
     tenant stormops.tenants;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    reason := coalesce(nullif(reason, ''), 'tier changed');
     PERFORM stormops_internal.visit_all_tenants();
     PERFORM stormops_internal.require_reason($3);
     IF $2 IS NULL OR $2 NOT IN ('standard', 'enterprise') THEN

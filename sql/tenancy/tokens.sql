@@ -145,6 +145,8 @@ DECLARE
     issued_at bigint := floor(extract(epoch FROM clock_timestamp()));
     key stormops_internal.signing_keys;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    lifetime := coalesce(lifetime, '00:15:00');
     PERFORM stormops_internal.visit_all_tenants();
     IF tenant_id IS NULL OR user_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'tenant and user must not be null',

@@ -132,6 +132,10 @@ DECLARE
     this record;
     other record;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    alpha := coalesce(alpha, 0.05);
+    tolerance := coalesce(tolerance, 0.02);
+    design_effect := coalesce(design_effect, 1);
     PERFORM stormops_internal.require_storm(storm_id);
     SELECT s.* INTO this FROM stormops_internal.storm_scores(storm_id) AS s;
     SELECT r.* INTO other FROM stormops_internal.uplift_reference(storm_id, baseline, this.model_version) AS r;
@@ -224,6 +228,8 @@ CREATE FUNCTION stormops.set_baseline(
 DECLARE
     this record;
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    name := coalesce(nullif(name, ''), 'default');
     IF NOT stormops.may_write('crew_chief') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may set a baseline',
             HINT = 'SELECT * FROM stormops.role_matrix(); shows who may do what.';

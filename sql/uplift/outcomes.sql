@@ -82,6 +82,8 @@ CREATE FUNCTION stormops.uplift_curve(
     AS $$
 #variable_conflict use_variable
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    points := coalesce(points, 100);
     PERFORM stormops_internal.require_storm(storm_id);
     RETURN QUERY SELECT c.* FROM stormops_internal.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.curve(t.cases, points) AS c;
 END
@@ -99,6 +101,8 @@ CREATE FUNCTION stormops.uplift_calibration(
     AS $$
 #variable_conflict use_variable
 BEGIN
+    -- Left out, or sent as NULL or '' by what fills in every argument.
+    bins := coalesce(bins, 10);
     PERFORM stormops_internal.require_storm(storm_id);
     RETURN QUERY SELECT b.* FROM stormops_internal.storm_trial(storm_id) AS t CROSS JOIN LATERAL stormops.bins(t.cases, bins) AS b;
 END

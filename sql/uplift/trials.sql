@@ -66,7 +66,7 @@ COMMENT ON FUNCTION stormops.uplift_at(stormops.uplift_sketch, double precision)
 CREATE FUNCTION stormops.rate(sketch stormops.uplift_sketch, weighting text DEFAULT 'autoc') RETURNS TABLE (
     estimate double precision, se double precision, z double precision, p_value double precision
 )
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'trial_rate_wrapper';
+    LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'trial_rate_wrapper';
 COMMENT ON FUNCTION stormops.rate(stormops.uplift_sketch, text) IS 'Rank-weighted average treatment effect (arXiv 2111.07966), weighting autoc (effects in few) or qini (effects in many); 0: the order says nothing. One row. Error: 22023.';
 
 CREATE FUNCTION stormops.uplift_metrics(sketch stormops.uplift_sketch) RETURNS TABLE (
@@ -87,12 +87,12 @@ CREATE FUNCTION stormops.curve(sketch stormops.uplift_sketch, points integer DEF
     share double precision, n bigint, qini double precision, qini_random double precision,
     uplift double precision, gain double precision, gain_random double precision
 )
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'trial_points_wrapper';
+    LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'trial_points_wrapper';
 COMMENT ON FUNCTION stormops.curve(stormops.uplift_sketch, integer) IS 'Points of the curves, from share 0 to 1 of the cases, the best first: qini, qini_random (the line of a random order), uplift (difference of rates so far), gain = uplift * n, gain_random. Without weights qini counts events won among the treated. No row where an arm is missing. Error: 22023 points not 1 to 10,000.';
 
 CREATE FUNCTION stormops.bins(sketch stormops.uplift_sketch, bins integer DEFAULT 10) RETURNS TABLE (
     bin integer, n bigint, treated bigint, control bigint, mean_score double precision, treated_rate double precision,
     control_rate double precision, uplift double precision, uplift_se double precision, effect double precision, effect_se double precision
 )
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'trial_bins_wrapper';
+    LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'trial_bins_wrapper';
 COMMENT ON FUNCTION stormops.bins(stormops.uplift_sketch, integer) IS 'The ranking in bins, the best first; equal scores stay together. treated_rate, control_rate, uplift: the arms'' rates and their difference, NULL of an arm that is missing in the bin; effect: mean of the cases'' effects (augmented inverse propensity), to compare with mean_score. Errors as curve().';

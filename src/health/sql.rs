@@ -12,7 +12,7 @@ use crate::postgres::time;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
-/// The columns that the statements of a file of `tables/` make.
+/// For functions of 0.1.0, which run in this library until `ALTER EXTENSION ... UPDATE`: the columns that the statements of a file of `tables/` make.
 #[pg_extern(sql = false)]
 fn read_columns(
     statements: &str,

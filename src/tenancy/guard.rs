@@ -9,6 +9,7 @@ mod ceilings;
 mod commands;
 mod functions;
 mod merge;
+mod parsing;
 mod plans;
 mod resumption;
 mod switches;
@@ -29,6 +30,7 @@ pub fn init() {
     commands::init();
     functions::read_builtins();
     functions::init();
+    parsing::init();
     plans::init();
     resumption::init();
     merge::init();

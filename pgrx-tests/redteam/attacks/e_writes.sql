@@ -153,11 +153,11 @@ SELECT relname FROM pg_class AS c WHERE relnamespace IN ('stormops'::regnamespac
 --# 105 | S1 | tapp | value=0 | naive skips
 -- GRANT ALL by mistake: row security still holds, in partitions named directly too.
 \superuser
-GRANT ALL ON ALL TABLES IN SCHEMA stormops TO app, tapp;
+GRANT ALL ON ALL TABLES IN SCHEMA stormops, stormops_internal TO app, tapp;
 \attacker
 SELECT count(*) FROM :partition;
 \cleanup
-REVOKE ALL ON ALL TABLES IN SCHEMA stormops FROM app, tapp;
+REVOKE ALL ON ALL TABLES IN SCHEMA stormops, stormops_internal FROM app, tapp;
 SELECT stormops.renew_grants();
 
 --# 105b | S1 | app | rows=0 | naive skips

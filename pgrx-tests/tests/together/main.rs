@@ -6,6 +6,7 @@
 //! of its own database; one that reads the server's log looks for marks of its own.
 
 mod docs;
+mod errors;
 mod experiment;
 mod files;
 mod health;

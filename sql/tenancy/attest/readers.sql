@@ -37,6 +37,7 @@ COMMENT ON FUNCTION stormops_internal.attest_views() IS 'Of attest(): views that
 CREATE FUNCTION stormops_internal.attest_expressions(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     WITH target AS MATERIALIZED (
         SELECT t.relation, t.ours FROM stormops_internal.tenant_relations() AS t
@@ -79,6 +80,7 @@ COMMENT ON FUNCTION stormops_internal.attest_expressions() IS 'Of attest(): poli
 CREATE FUNCTION stormops_internal.attest_replication(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     SELECT 'publications_filtered', format('publication %s publishes %s.%s %s', p.pubname, p.schemaname, p.tablename,
         CASE WHEN p.rowfilter IS NULL THEN 'without a row filter' ELSE 'not by tenant: ' || p.rowfilter END)

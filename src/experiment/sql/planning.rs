@@ -53,14 +53,20 @@ fn check_sample_ratio(
 }
 
 #[pg_extern(sql = false)]
-fn leads_per_arm_sql(control_rate: f64, lift: f64, alpha: default!(f64, 0.05)) -> Option<i64> {
-    let alpha = plan(None, Some(alpha), None).alpha;
+fn leads_per_arm_sql(control_rate: Option<f64>, lift: Option<f64>, alpha: Option<f64>) -> Option<i64> {
+    let (control_rate, lift, alpha) = (control_rate?, lift?, plan(None, alpha, None).alpha);
     power::leads_per_arm(control_rate, lift, alpha).map(|n| n.ceil() as i64)
 }
 
 #[pg_extern(sql = false)]
-fn comparison_power_sql(control_rate: f64, lift: f64, leads_per_arm: i64, alpha: default!(f64, 0.05)) -> Option<f64> {
-    let alpha = plan(None, Some(alpha), None).alpha;
+fn comparison_power_sql(
+    control_rate: Option<f64>,
+    lift: Option<f64>,
+    leads_per_arm: Option<i64>,
+    alpha: Option<f64>,
+) -> Option<f64> {
+    let (control_rate, lift, leads_per_arm) = (control_rate?, lift?, leads_per_arm?);
+    let alpha = plan(None, alpha, None).alpha;
     let possible = power::is_lift(control_rate, lift) && leads_per_arm > 0;
     let power = power::power(control_rate, lift, leads_per_arm as f64, alpha);
     (possible && power.is_finite()).then_some(power)

@@ -95,7 +95,7 @@ const SWITCHES: [Switch; 11] = [
         setting: c"stormops.guard_commands",
         description: c"Refuses every command that an application does not send to roles that work in tenants.",
         message: "this is no command of a role that works in tenants",
-        hint: "Let a role that works in no tenant define and maintain what all tenants use.",
+        hint: "Let a role that works in no tenant do it. A temporary table is ON COMMIT DROP, without parents and foreign keys.",
     },
 ];
 

@@ -31,7 +31,8 @@ pub fn refuse_tenants(guard: Guard) {
 /// The same, in other words.
 pub fn refuse_tenants_with(guard: Guard, message: impl Into<Cow<'static, str>>) {
     let bound = || if guard.is_of_the_cluster() { may_stop_others() } else { serves_tenants() };
-    if guard.is_on() && bound() {
+    // PREPARE TRANSACTION of one that has failed is its ROLLBACK. SAFETY: a plain read of the backend's own state.
+    if guard.is_on() && unsafe { pg_sys::IsTransactionState() } && bound() {
         let hint = guard.hint();
         let hint = format!("{hint} A superuser may switch this off: {}.", guard.setting());
         raise(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, &hint);

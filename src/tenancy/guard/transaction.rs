@@ -40,9 +40,14 @@ pub fn init() {
     }
 }
 
-/// Called before each command and each run of a plan.
+/// Called before each command and each run of a plan, and after each analysis.
 pub fn watch() {
     if age::is_watched() {
+        return;
+    }
+    // One that has failed waits for its ROLLBACK: it holds nothing, and no catalogue may be asked.
+    // SAFETY: a plain read of the backend's own state.
+    if !unsafe { pg_sys::IsTransactionState() } {
         return;
     }
     let (user, flags) = owner::user_and_flags();

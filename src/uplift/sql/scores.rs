@@ -1,7 +1,7 @@
 //! What SQL asks of stored scores. The declarations stand in `sql/uplift_scores.sql`.
 
 use super::aggregates::read;
-use crate::postgres::raise::{refuse, required};
+use crate::postgres::raise::refuse;
 use crate::statistics::student;
 use crate::uplift::drift::{Drift, Severity};
 use crate::uplift::histogram;
@@ -138,8 +138,8 @@ fn score_verdict(
         name!(reference_sd, Option<f64>),
     ),
 > {
-    let (alpha, tolerance) = (required(alpha, "alpha"), required(tolerance, "tolerance"));
-    let design_effect = required(design_effect, "design_effect");
+    let (alpha, tolerance, design_effect) =
+        (alpha.unwrap_or(0.05), tolerance.unwrap_or(0.02), design_effect.unwrap_or(1.0));
     if !(alpha > 0.0 && alpha < 1.0 && tolerance > 0.0) {
         refuse("alpha must be between 0 and 1, tolerance above 0", "The defaults are 0.05 and 0.02.");
     }

@@ -1,12 +1,12 @@
 //! What SQL asks of streams. The declarations stand in `sql/uplift_streams.sql`.
 
 use crate::postgres::memory::{allocated, need};
-use crate::postgres::raise::{raise, refuse, required};
+use crate::postgres::raise::{raise, refuse};
 use crate::uplift::streams_state::Watch;
 use pgrx::prelude::*;
 
 fn watch(method: Option<&str>, delta: Option<f64>, threshold: Option<f64>) -> Watch {
-    let method = required(method, "method");
+    let method = method.filter(|method| !method.is_empty()).unwrap_or("adwin");
     Watch::new(method, delta, threshold).unwrap_or_else(|(message, hint)| refuse(message, hint))
 }
 

@@ -60,17 +60,18 @@ fn trial_top(state: &[u8], share: f64) -> Option<f64> {
 #[expect(clippy::type_complexity, reason = "one row of SQL")]
 #[pg_extern(sql = false)]
 fn trial_rate(
-    state: &[u8],
-    weighting: &str,
+    state: Option<&[u8]>,
+    weighting: Option<&str>,
 ) -> TableIterator<
     'static,
     (name!(estimate, Option<f64>), name!(se, Option<f64>), name!(z, Option<f64>), name!(p_value, Option<f64>)),
 > {
+    let Some(state) = state else { return TableIterator::new(std::iter::empty()) };
     let trial = trial(state);
     let ranking = Ranking::new(&trial);
     let rate = ranking.effects().map(|effects| rate::rate(&ranking, &effects));
-    let estimate = match weighting {
-        "autoc" => rate.map(|rate| rate.autoc),
+    let estimate = match weighting.unwrap_or_default() {
+        "" | "autoc" => rate.map(|rate| rate.autoc),
         "qini" => rate.map(|rate| rate.qini),
         _ => refuse("a weighting is autoc or qini", "SELECT * FROM stormops.rate(state, 'autoc');"),
     };
@@ -169,8 +170,8 @@ fn trial_metrics(
 #[expect(clippy::type_complexity, reason = "a row of SQL")]
 #[pg_extern(sql = false)]
 fn trial_points(
-    state: &[u8],
-    points: i32,
+    state: Option<&[u8]>,
+    points: Option<i32>,
 ) -> TableIterator<
     'static,
     (
@@ -183,8 +184,9 @@ fn trial_points(
         name!(gain_random, f64),
     ),
 > {
+    let Some(state) = state else { return TableIterator::new(std::iter::empty()) };
     let trial = trial(state);
-    let points = curve::points(&Ranking::new(&trial), parts(points));
+    let points = curve::points(&Ranking::new(&trial), parts(points.unwrap_or(100)));
     TableIterator::new(
         points.into_iter().map(|p| (p.share, p.cases, p.qini, p.qini_random, p.uplift, p.gain, p.gain_random)),
     )
@@ -193,8 +195,8 @@ fn trial_points(
 #[expect(clippy::type_complexity, reason = "a row of SQL")]
 #[pg_extern(sql = false)]
 fn trial_bins(
-    state: &[u8],
-    bins: i32,
+    state: Option<&[u8]>,
+    bins: Option<i32>,
 ) -> TableIterator<
     'static,
     (
@@ -211,8 +213,9 @@ fn trial_bins(
         name!(effect_se, Option<f64>),
     ),
 > {
+    let Some(state) = state else { return TableIterator::new(std::iter::empty()) };
     let trial = trial(state);
-    let (ranking, count) = (Ranking::new(&trial), parts(bins));
+    let (ranking, count) = (Ranking::new(&trial), parts(bins.unwrap_or(10)));
     let bins = ranking.effects().map(|effects| calibration::bins(&ranking, &effects, count)).unwrap_or_default();
     let rows: Vec<_> = bins
         .into_iter()

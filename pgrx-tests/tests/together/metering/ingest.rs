@@ -159,7 +159,8 @@ fn what_is_not_valid_is_refused_with_a_hint_and_leaves_nothing() {
         assert_eq!(sqlstate(&abc.batch_execute(&insert)), expected, "{insert}");
     }
     // An event of a batch that is rolled up would never be counted.
-    let behind = "INSERT INTO tenant_usage (metric_name, metric_value, batch_id) VALUES ('model_call', 1, gen_random_uuid())";
+    let behind =
+        "INSERT INTO tenant_usage (metric_name, metric_value, batch_id) VALUES ('model_call', 1, gen_random_uuid())";
     fails_with(abc.batch_execute(behind), "42501");
     let error = fails_with(
         abc.batch_execute("INSERT INTO tenant_usage (metric_name, metric_value) VALUES ('typo', 1)"),

@@ -50,8 +50,7 @@ fn what_cannot_be_decided_is_refused_with_its_reason_and_leaves_nothing() {
         (Some(bare), Some("moderate"), "55000", "storm @ has no scored property", "lead_uplift"),
         (Some(archived), Some("moderate"), "55000", "storm @ has no scored property", "lead_uplift"),
         (Some(scored), Some("bold"), "22023", "unknown policy mode \"bold\"", modes),
-        (Some(scored), Some(""), "22023", "unknown policy mode \"\"", modes),
-        (Some(scored), None, "22004", "", modes),
+        (Some(scored), Some(" "), "22023", "unknown policy mode \" \"", modes),
     ];
     for call in ["apply_policy", "preview_policy"] {
         for (storm, mode, sqlstate, message, hint) in &cases {

@@ -8,6 +8,7 @@ mod chain;
 mod commands;
 mod context;
 mod cursors;
+mod defaults;
 mod entering;
 mod forgery;
 mod guard;

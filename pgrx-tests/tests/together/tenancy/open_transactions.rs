@@ -13,7 +13,10 @@ const HELD: &[(&str, &str)] = &[
     ("app", "INSERT INTO stormops.tenant_usage (metric_name, metric_value) SELECT 'model_call', 1 WHERE false"),
     ("app", "INSERT INTO stormops.storms (event_id, name) SELECT 'x', 'x' WHERE false"),
     ("crew_chief", "SELECT stormops.acknowledge_alert(alert_id) FROM alerts WHERE resolved_at IS NULL"),
-    ("crew_chief", "SELECT stormops.silence_alert(alert_id, now() + interval '1 hour') FROM alerts WHERE resolved_at IS NULL"),
+    (
+        "crew_chief",
+        "SELECT stormops.silence_alert(alert_id, now() + interval '1 hour') FROM alerts WHERE resolved_at IS NULL",
+    ),
     ("crew_chief", "SELECT * FROM stormops.run_health_checks(complete => true)"),
     ("admin", "SELECT stormops.add_user('held@abc.example', 'viewer')"),
     ("admin", "SELECT stormops.add_user('held@abc.example', 'viewer'); SET CONSTRAINTS ALL IMMEDIATE"),
@@ -108,9 +111,7 @@ fn whatever_a_tenant_holds_open_the_platform_and_the_others_go_on() {
             let what = format!("{run} beside {role}: {held}");
             // What B does meanwhile, from a thread of its own until the run has ended.
             let beside = std::thread::scope(|scope| {
-                let running = scope.spawn(|| {
-                    within(&what, MOST, || op.batch_execute(&run))
-                });
+                let running = scope.spawn(|| within(&what, MOST, || op.batch_execute(&run)));
                 let mut beside = 0;
                 loop {
                     let read = "SELECT count(*) FROM storms; SELECT count(*) FROM tenant_usage; SELECT count(*) FROM policy_decisions";
@@ -186,7 +187,9 @@ fn what_was_metered_past_a_new_quota_is_counted_once_it_is_rolled_up() {
         within(set, MOST, || op.batch_execute(set).expect("a quota"));
     }
     let mut quick = session(&db, abc);
-    quick.batch_execute("SELECT stormops.record_usage('api_call', 1), stormops.record_usage('policy_run', 1)").expect("usage");
+    quick
+        .batch_execute("SELECT stormops.record_usage('api_call', 1), stormops.record_usage('policy_run', 1)")
+        .expect("usage");
     slow.batch_execute("COMMIT").expect("an end");
     op.batch_execute("SELECT stormops.rollup_usage()").expect("a rollup");
     for metric in ["api_call", "policy_run"] {

@@ -207,7 +207,6 @@ fn an_installation_without_a_provider_issues_its_own() {
     for (more, expected) in [
         (", '0 seconds'", "22023"),
         (", '25 hours'", "22023"),
-        (", NULL", "22023"),
         (", role => 'owner'", "22023"),
         (", nonce => repeat('x', 201)", "22023"),
     ] {

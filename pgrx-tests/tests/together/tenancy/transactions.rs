@@ -1,6 +1,8 @@
 //! What one transaction of a tenant may come to: how old it gets, what it gathers, and that what it entered by ends while
 //! it goes on.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use postgres::{Client, Error};
@@ -70,6 +72,24 @@ fn no_transaction_of_a_tenant_gets_older_whatever_it_does() {
     }
     let log = cluster().log();
     assert!(log.matches("FATAL:  terminating connection: its transaction was open for too long").count() >= 24);
+}
+
+/// A client that has a statement analysed and leaves it at that holds the locks of it, in no block and without a timeout.
+#[test]
+fn a_statement_that_is_never_run_holds_its_locks_no_longer() {
+    let twins = twins("parsed");
+    let message = |kind: &[u8], body: &[u8]| [kind, &(body.len() as u32 + 4).to_be_bytes()[..], body].concat();
+    let mut socket = UnixStream::connect(format!("{}/.s.PGSQL.5432", cluster().socket())).expect("the server");
+    let startup = format!("\0\x03\0\0user\0app\0database\0{}\0\0", twins.db.name);
+    socket.write_all(&message(b"", startup.as_bytes())).expect("a startup packet");
+    let insert = b"\0INSERT INTO stormops.tenant_usage (metric_name, metric_value) SELECT 'x', 1 WHERE false\0\0\0";
+    socket.write_all(&[message(b"P", insert), message(b"H", b"")].concat()).expect("Parse and Flush");
+    let begun = Instant::now();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    let mut told = Vec::new();
+    socket.read_to_end(&mut told).expect("the end of the session");
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+    assert!(told.windows(5).any(|window| window == TOO_OLD.as_bytes()));
 }
 
 /// Nothing that came in between keeps it, an error under a savepoint neither; the session ends while it is idle.

@@ -18,7 +18,7 @@ pub const SABOTAGES: &[Sabotage] = &[
         "ALTER TABLE stormops.storms ALTER COLUMN name SET NOT NULL",
     ),
     (
-        "definitions_as_shipped no_grant_added no_grant_missing",
+        AS_SHIPPED,
         "ALTER TABLE stormops.storms RENAME COLUMN name TO title",
         "stormops.storms lacks column name text NOT NULL",
         "ALTER TABLE stormops.storms RENAME COLUMN title TO name",
@@ -200,12 +200,12 @@ pub const SABOTAGES: &[Sabotage] = &[
     ),
     (
         AS_SHIPPED,
-        "CREATE TABLE stormops_internal.tenant_usage_2020_01 PARTITION OF stormops.tenant_usage
-             FOR VALUES FROM ('2020-02-01 00:00:00+00') TO ('2020-03-01 00:00:00+00');
-         ALTER TABLE stormops_internal.tenant_usage_2020_01 OWNER TO stormops_owner;
-         ALTER TABLE stormops_internal.tenant_usage_2020_01 ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
-        "partition stormops_internal.tenant_usage_2020_01 of stormops.tenant_usage is FOR VALUES FROM ('2020-02-01",
-        "DROP TABLE stormops_internal.tenant_usage_2020_01",
+        "CREATE TABLE stormops_internal.tenant_usage_2090_01 PARTITION OF stormops.tenant_usage
+             FOR VALUES FROM ('2090-02-01 00:00:00+00') TO ('2090-03-01 00:00:00+00');
+         ALTER TABLE stormops_internal.tenant_usage_2090_01 OWNER TO stormops_owner;
+         ALTER TABLE stormops_internal.tenant_usage_2090_01 ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "partition stormops_internal.tenant_usage_2090_01 of stormops.tenant_usage is FOR VALUES FROM ('2090-02-01",
+        "DROP TABLE stormops_internal.tenant_usage_2090_01",
     ),
     (
         "triggers_as_shipped",

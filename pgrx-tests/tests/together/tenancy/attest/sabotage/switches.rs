@@ -64,6 +64,25 @@ pub const SABOTAGES: &[Sabotage] = &[
         "SET LOCAL stormops.ceiling_temp_buffers TO DEFAULT",
     ),
     (
+        "switches_on",
+        "ALTER ROLE ALL SET stormops.session_tenant = on",
+        "stormops.session_tenant=on for all roles",
+        "ALTER ROLE ALL RESET stormops.session_tenant; ALTER ROLE tapp SET stormops.session_tenant = on",
+    ),
+    (
+        "switches_on",
+        "ALTER ROLE app SET stormops.ceiling_transaction_age = 0; ALTER ROLE app SET stormops.guard_commands = off",
+        "stormops.guard_commands=off for app",
+        "ALTER ROLE app RESET ALL",
+    ),
+    (
+        "no_temporary_tables",
+        "ALTER ROLE app SET stormops.guard_temporary_tables = off;
+         DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO app', current_database()); END $$",
+        "app may make temporary tables",
+        "ALTER ROLE app RESET ALL",
+    ),
+    (
         "settings",
         "ALTER ROLE app SET row_security = of",
         "row_security=of for app",
