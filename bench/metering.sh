@@ -23,11 +23,12 @@ group_new() {
   super -c '\timing on' -c "SELECT count(*) FROM (
     SELECT tenant_id, metric_name, date_trunc('hour', recorded_at, 'UTC'), dimensions ->> 'model',
       sum(metric_value), max(metric_value), count(*)
-    FROM stormops.tenant_usage WHERE usage_seq > (SELECT watermark FROM stormops_internal.metering_progress)
+    FROM stormops.tenant_usage AS e WHERE EXISTS (
+      SELECT FROM stormops.usage_batches AS b WHERE b.tenant_id = e.tenant_id AND b.batch_id = e.batch_id AND b.mark IS NULL)
     GROUP BY 1, 2, 3, 4) AS g" | milliseconds
 }
 # Both sides begin with empty tables, and with nothing left to write of another's.
-empty() { super -c 'TRUNCATE bare_usage, stormops.tenant_usage, stormops.usage_keys, stormops.usage_rollups' -c CHECKPOINT; }
+empty() { super -c 'TRUNCATE bare_usage, stormops.tenant_usage, stormops.usage_keys, stormops.usage_batches, stormops.usage_rollups' -c CHECKPOINT; }
 one_event() { # FILE: milliseconds of a transaction, 8 clients
   workers=0 pgbench bench_app "$1" 1 -c 8 -j 2 -T 10
 }
@@ -45,7 +46,6 @@ CREATE TABLE incoming_json AS SELECT jsonb_agg(jsonb_build_object('metric_name',
   'dimensions', dimensions, 'idempotency_key', 'json-' || n, 'at', at)) AS events FROM incoming;
 GRANT SELECT ON incoming, incoming_json TO bench_app;
 CREATE TABLE bare_usage (LIKE stormops.tenant_usage INCLUDING DEFAULTS, PRIMARY KEY (tenant_id, usage_id), UNIQUE (tenant_id, idempotency_key));
-ALTER TABLE bare_usage ALTER usage_seq DROP NOT NULL;
 GRANT INSERT ON bare_usage TO bench_app;
 SELECT stormops.maintain_partitions();
 VACUUM ANALYZE incoming;

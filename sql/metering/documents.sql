@@ -45,7 +45,8 @@ DECLARE
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
     SELECT jsonb_build_object(
-        'invoice_id', i.invoice_id, 'tenant_id', i.tenant_id, 'kind', i.kind, 'number', i.invoice_number::text, 'status', i.status,
+        'invoice_id', i.invoice_id, 'tenant_id', i.tenant_id, 'kind', i.kind, 'series', right(i.tenant_id::text, 12),
+        'number', i.invoice_number::text, 'status', i.status,
         'period', to_char(i.period, 'YYYY-MM'), 'organisation', i.org_name, 'currency', i.currency,
         'total', round(i.total, i.minor_unit)::text, 'price_book', i.price_book, 'usage_mark', i.usage_mark::text,
         'generated_at', stormops_internal.utc_text(i.generated_at), 'finalized_at', stormops_internal.utc_text(i.finalized_at),

@@ -78,18 +78,16 @@ CREATE FUNCTION stormops_internal.take_number(tenant_id uuid, invoice_id uuid, O
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    -- Whoever else finalizes waits at this row until we commit, or takes the number that we gave back.
-    WITH next AS (
-        UPDATE stormops_internal.invoice_numbers AS n SET last_number = n.last_number + 1 WHERE n.series = 'invoice' RETURNING n.last_number
-    )
+    -- Whoever else finalizes for this tenant waits here until we commit, or takes the number that we gave back.
+    SELECT FROM stormops.tenants AS t WHERE t.tenant_id = $1 FOR NO KEY UPDATE;
     UPDATE stormops.invoices AS i
-    SET status = 'finalized', invoice_number = n.last_number, finalized_at = clock_timestamp(), finalized_by = stormops_internal.calling_role(),
-        finalized_mark = (SELECT k.mark FROM stormops_internal.next_marks(ARRAY[$1]) AS k)
-    FROM next AS n
+    SET status = 'finalized', finalized_at = clock_timestamp(), finalized_by = stormops_internal.calling_role(),
+        invoice_number = 1 + (SELECT coalesce(max(n.invoice_number), 0) FROM stormops.invoices AS n WHERE n.tenant_id = $1),
+        finalized_mark = coalesce((SELECT k.mark FROM stormops_internal.next_marks(ARRAY[$1]) AS k), 1)
     WHERE i.tenant_id = $1 AND i.invoice_id = $2
     RETURNING i.invoice_number, i.finalized_at
 $$;
-COMMENT ON FUNCTION stormops_internal.take_number(uuid, uuid) IS 'Finalizes a draft with the next number of the installation.';
+COMMENT ON FUNCTION stormops_internal.take_number(uuid, uuid) IS 'Finalizes a draft with the next number of the tenant.';
 
 CREATE FUNCTION stormops.finalize_invoice(invoice_id uuid, OUT invoice_number bigint, OUT finalized_at timestamptz)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -136,4 +134,4 @@ BEGIN
     SELECT n.* INTO invoice_number, finalized_at FROM stormops_internal.take_number(invoice.tenant_id, $1) AS n;
 END
 $$;
-COMMENT ON FUNCTION stormops.finalize_invoice(uuid) IS 'Makes a draft final, with the next number of the installation: no gap, since a rolled back call gives its number back. One that is final already is returned as it is. Returns invoice_number, finalized_at. For operators. Errors: 25000 not READ COMMITTED; P0002 no such invoice; 55000 void, or the draft is older than another invoice''s step, a price of the month or the tenant''s price book.';
+COMMENT ON FUNCTION stormops.finalize_invoice(uuid) IS 'Makes a draft final, with the next number of the tenant''s series: no gap, since a rolled back call gives its number back. One that is final already is returned as it is. Returns invoice_number, finalized_at. For operators. Errors: 25000 not READ COMMITTED; P0002 no such invoice; 55000 void, or the draft is older than another invoice''s step, a price of the month or the tenant''s price book.';

@@ -5,6 +5,15 @@ CREATE FUNCTION stormops_internal.guard_price() RETURNS trigger
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
+    -- What an installation begins with makes place for what a dump brings.
+    IF TG_OP = 'DELETE' AND OLD.created_by = 'stormops' AND stormops_internal.is_restore() THEN
+        RETURN OLD;
+    ELSIF TG_OP = 'INSERT' AND stormops_internal.is_restore() THEN
+        DELETE FROM stormops_internal.prices AS p
+        WHERE p.price_book = NEW.price_book AND p.metric_name = NEW.metric_name AND p.created_by = 'stormops'
+            AND p.for_tenant IS NOT DISTINCT FROM NEW.for_tenant AND p.tier IS NOT DISTINCT FROM NEW.tier
+            AND (p.price_id = NEW.price_id OR tstzrange(p.valid_from, p.valid_to) && tstzrange(NEW.valid_from, NEW.valid_to));
+    END IF;
     IF TG_OP IN ('DELETE', 'TRUNCATE')
         OR TG_OP = 'UPDATE' AND (to_jsonb(NEW) - 'valid_to' <> to_jsonb(OLD) - 'valid_to'
             OR coalesce(NEW.valid_to, 'infinity') > coalesce(OLD.valid_to, 'infinity'))

@@ -24,8 +24,7 @@ INSERT INTO pg_temp.installation_tables (table_name) VALUES
     ('tier_settings'),
     ('tier_quotas'),
     ('price_books'),
-    ('prices'),
-    ('invoice_numbers');
+    ('prices');
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES

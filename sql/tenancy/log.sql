@@ -78,6 +78,9 @@ CREATE FUNCTION stormops_internal.enter_event() RETURNS trigger
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
+    IF stormops_internal.is_restore() THEN
+        RETURN NULL; -- its entry comes with it
+    END IF;
     PERFORM stormops_internal.visit_all_tenants();
     PERFORM stormops_internal.append_entry(NEW.tenant_id, CASE WHEN NEW.action IN ('add_user', 'set_user_role', 'remove_user') THEN 'people' ELSE 'events' END,
         d.event_id, d.digest)
@@ -92,6 +95,9 @@ CREATE FUNCTION stormops_internal.enter_run() RETURNS trigger
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
+    IF stormops_internal.is_restore() THEN
+        RETURN NULL;
+    END IF;
     PERFORM stormops_internal.visit_all_tenants();
     PERFORM stormops_internal.append_entry(NEW.tenant_id, 'runs', d.run_id, d.digest)
     FROM stormops_internal.run_digests(NEW.tenant_id, NEW.run_id) AS d;

@@ -45,3 +45,26 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.patiently(text, timestamptz) IS 'Runs a statement of the platform that a tenant''s open transaction may be in the way of: tries, steps back, tries again, until then, or for about a second. Returns its one value, or NULL if it was never done: then it waits for the next run, and nobody for it.';
+
+CREATE FUNCTION stormops_internal.take_restored() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    replaced boolean;
+BEGIN
+    IF NOT stormops_internal.is_restore() THEN
+        RETURN NEW;
+    END IF;
+    -- Every column, as the restored row has it, where its key is that of a row that is there.
+    EXECUTE (
+        SELECT format('WITH replaced AS (UPDATE %s AS t SET (%s) = (SELECT %s) WHERE %s RETURNING 1) SELECT EXISTS (SELECT FROM replaced)',
+            TG_RELID::regclass, string_agg(format('%I', a.attname), ', '), string_agg(format('$1.%I', a.attname), ', '),
+            string_agg(format('t.%1$I = $1.%1$I', a.attname), ' AND ') FILTER (WHERE a.attnum = ANY (k.conkey)))
+        FROM pg_constraint AS k JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE k.conrelid = TG_RELID AND k.contype = 'p'
+    ) USING NEW INTO replaced;
+    RETURN CASE WHEN NOT replaced THEN NEW END;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.take_restored() IS 'Trigger on tables that an installation begins with rows in: where rows come from a dump, they take the place of those, whose keys they have.';

@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub struct Invoice {
     pub invoice_id: String,
     pub kind: String,
+    pub series: Option<String>,
     pub number: Option<String>,
     pub status: String,
     pub period: String,
@@ -53,6 +54,7 @@ impl Invoice {
     /// What else is to be known of it, each with its name.
     pub fn facts(&self) -> Vec<(&'static str, &str)> {
         let facts = [
+            ("Series", self.series.as_ref()),
             ("Organisation", Some(&self.organisation)),
             ("Period (UTC)", Some(&self.period)),
             ("Finalized", self.finalized_at.as_ref()),
@@ -91,7 +93,7 @@ pub mod sample {
     /// An invoice whose every text is hostile to whoever prints it.
     pub fn invoice() -> Invoice {
         let json = serde_json::json!({
-            "invoice_id": "0190-1", "kind": "invoice", "number": "12", "status": "finalized", "period": "2024-01",
+            "invoice_id": "0190-1", "kind": "invoice", "series": "0190abcdef01", "number": "12", "status": "finalized", "period": "2024-01",
             "organisation": "<script>alert('&')</script> \"Dächer\"", "currency": "USD", "total": "12.50",
             "price_book": "default", "usage_mark": "99", "generated_at": "2024-02-01T00:00:05Z",
             "finalized_at": "2024-02-02T00:00:05Z", "corrects_number": null, "reason": null,

@@ -52,4 +52,6 @@ COMMENT ON TABLE stormops_internal.metering_progress IS 'When rollups were made,
 COMMENT ON COLUMN stormops_internal.metering_progress.one IS 'True: there is one row.';
 COMMENT ON COLUMN stormops_internal.metering_progress.folded_at IS 'When rollup_usage() last ran.';
 COMMENT ON COLUMN stormops_internal.metering_progress.kept_from IS 'Raw events from before are dropped, and none is accepted.';
+CREATE OR REPLACE TRIGGER take_restored BEFORE INSERT ON stormops_internal.metering_progress
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.take_restored();
 INSERT INTO stormops_internal.metering_progress DEFAULT VALUES ON CONFLICT DO NOTHING;

@@ -68,6 +68,8 @@ COMMENT ON TABLE stormops_internal.tier_settings IS 'What a tier entitles to, be
 COMMENT ON COLUMN stormops_internal.tier_settings.tier IS 'trial, standard or enterprise.';
 COMMENT ON COLUMN stormops_internal.tier_settings.trial_days IS 'Length of a new tenant''s trial in days.';
 COMMENT ON COLUMN stormops_internal.tier_settings.auto_declare IS 'True: an event of an undeclared metric declares it, as a SUM; false: it is refused.';
+CREATE OR REPLACE TRIGGER take_restored BEFORE INSERT ON stormops_internal.tier_settings
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.take_restored();
 INSERT INTO stormops_internal.tier_settings VALUES ('trial', 30, true), ('standard', NULL, false), ('enterprise', NULL, false)
 ON CONFLICT DO NOTHING;
 
@@ -85,6 +87,8 @@ COMMENT ON COLUMN stormops_internal.tier_quotas.metric_name IS 'The metric.';
 COMMENT ON COLUMN stormops_internal.tier_quotas.period IS 'hour, day or month: the calendar''s, in UTC.';
 COMMENT ON COLUMN stormops_internal.tier_quotas.kind IS 'hard or soft, as in quotas.';
 COMMENT ON COLUMN stormops_internal.tier_quotas.quota IS 'As in quotas.';
+CREATE OR REPLACE TRIGGER take_restored BEFORE INSERT ON stormops_internal.tier_quotas
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.take_restored();
 INSERT INTO stormops_internal.tier_quotas VALUES
     ('trial', 'model_call', 'month', 'hard', 10000), ('trial', 'storage_mb', 'month', 'soft', 1024),
     ('standard', 'model_call', 'month', 'soft', 1000000), ('standard', 'storage_mb', 'month', 'soft', 102400),

@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS stormops_internal.prices (
 CREATE INDEX IF NOT EXISTS prices_of ON stormops_internal.prices (price_book, metric_name, valid_from);
 CREATE INDEX IF NOT EXISTS prices_for ON stormops_internal.prices (for_tenant);
 ALTER TABLE stormops_internal.prices ALTER COLUMN price_id SET DEFAULT stormops.new_id();
+CREATE OR REPLACE TRIGGER take_restored BEFORE INSERT ON stormops_internal.price_books
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.take_restored();
 CREATE OR REPLACE TRIGGER guard_price BEFORE INSERT OR DELETE OR UPDATE ON stormops_internal.prices
     FOR EACH ROW EXECUTE FUNCTION stormops_internal.guard_price();
 CREATE OR REPLACE TRIGGER guard_truncate BEFORE TRUNCATE ON stormops_internal.prices
@@ -65,11 +67,20 @@ CREATE TABLE IF NOT EXISTS stormops_internal.invoice_numbers (
     series      text PRIMARY KEY CHECK (series = 'invoice'),
     last_number bigint NOT NULL CHECK (last_number >= 0)
 );
-COMMENT ON TABLE stormops_internal.invoice_numbers IS 'The last number given to an invoice or credit note. A row and not a sequence, so that a rolled back finalisation leaves no gap.';
-COMMENT ON COLUMN stormops_internal.invoice_numbers.series IS 'invoice: the installation''s one series.';
-COMMENT ON COLUMN stormops_internal.invoice_numbers.last_number IS 'The last number given; 0 before the first.';
+-- 0.2.0: a series for each tenant, which is its last invoice. One for all told a tenant how many others pay, let nobody
+-- finalize beside another, and began anew in a copy of rows alone.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_depend AS d
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = 'stormops_internal.invoice_numbers'::regclass AND d.deptype = 'e'
+    ) THEN
+        ALTER EXTENSION stormops DROP TABLE stormops_internal.invoice_numbers;
+    END IF;
+    DROP TABLE stormops_internal.invoice_numbers;
+END
+$$;
 
-INSERT INTO stormops_internal.invoice_numbers VALUES ('invoice', 0) ON CONFLICT (series) DO NOTHING;
 INSERT INTO stormops_internal.price_books (price_book, currency, minor_unit, description, created_by)
 VALUES ('default', 'USD', 2, 'What tenants pay.', 'stormops'), ('cost', 'USD', 2, 'What usage costs the operator.', 'stormops')
 ON CONFLICT (price_book) DO NOTHING;

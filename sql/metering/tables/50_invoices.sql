@@ -48,6 +48,7 @@ ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS usage_mark bigint CHECK (
 ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS finalized_mark bigint CHECK (finalized_mark > 0);
 ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS voided_mark bigint CHECK (voided_mark > 0);
 CREATE UNIQUE INDEX IF NOT EXISTS invoices_period ON stormops.invoices (tenant_id, period) WHERE kind = 'invoice' AND status <> 'void';
+CREATE UNIQUE INDEX IF NOT EXISTS invoices_number ON stormops.invoices (tenant_id, invoice_number);
 CREATE INDEX IF NOT EXISTS invoices_corrects ON stormops.invoices (tenant_id, corrects);
 ALTER TABLE stormops.invoices ALTER COLUMN invoice_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER guard_insert BEFORE INSERT ON stormops.invoices
@@ -62,7 +63,7 @@ COMMENT ON COLUMN stormops.invoices.invoice_id IS 'UUID version 7, made by the s
 COMMENT ON COLUMN stormops.invoices.kind IS 'invoice or credit_note.';
 COMMENT ON COLUMN stormops.invoices.period IS 'First day of the calendar month, UTC.';
 COMMENT ON COLUMN stormops.invoices.status IS 'draft: may be generated anew; finalized: immutable; void: was finalized and is not due.';
-COMMENT ON COLUMN stormops.invoices.invoice_number IS 'Number from finalisation on: 1, 2, 3 ... without a gap over all tenants, credit notes included.';
+COMMENT ON COLUMN stormops.invoices.invoice_number IS 'Number from finalisation on: 1, 2, 3 ... without a gap in the tenant''s own series, credit notes included. (Up to 0.1.0 the series was one of all tenants.)';
 COMMENT ON COLUMN stormops.invoices.org_name IS 'The tenant''s name when it was generated.';
 COMMENT ON COLUMN stormops.invoices.price_book IS 'The price book that it was rated by.';
 COMMENT ON COLUMN stormops.invoices.currency IS 'ISO 4217 code.';

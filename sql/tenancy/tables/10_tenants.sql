@@ -122,6 +122,8 @@ BEGIN
     END IF;
 END
 $$;
+CREATE OR REPLACE TRIGGER take_restored BEFORE INSERT ON stormops_internal.usage_grants
+    FOR EACH ROW EXECUTE FUNCTION stormops_internal.take_restored();
 COMMENT ON TABLE stormops_internal.usage_grants IS 'Which database role has which kind of use. Written by grant_usage() and revoke_usage().';
 COMMENT ON COLUMN stormops_internal.usage_grants.role_name IS 'The database role. It has use while it also holds USAGE of schema stormops, which DROP OWNED takes and a new role of the name does not have.';
 COMMENT ON COLUMN stormops_internal.usage_grants.kind IS 'app, trusted_app, operator or monitor.';

@@ -41,51 +41,58 @@ fn a_final_invoice_is_immutable_even_for_a_superuser() {
 }
 
 fn numbers(b: &Billed) -> Vec<Option<i64>> {
-    let numbers = "SELECT invoice_number FROM stormops.invoices ORDER BY invoice_number";
-    b.db.superuser().query(numbers, &[]).expect("numbers").iter().map(|row| row.get(0)).collect()
+    let numbers = "SELECT invoice_number FROM stormops.invoices WHERE tenant_id = $1 ORDER BY invoice_number";
+    b.db.superuser().query(numbers, &[&b.tenant]).expect("numbers").iter().map(|row| row.get(0)).collect()
 }
 
 #[test]
-fn numbers_have_no_gap_whatever_is_rolled_back_or_done_at_once() {
+fn a_tenants_numbers_have_no_gap_whatever_is_rolled_back_or_done_at_once() {
     let mut b = billed("numbers");
-    let mut drafts: Vec<Uuid> = Vec::new();
-    for name in ["B", "C", "D", "E", "F", "G"] {
-        b.tenant = provision(&b.db, name);
-        b.db.superuser()
-            .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'")
-            .expect("older tenants");
-        drafts.push(b.draft("2024-01"));
-    }
+    let other = provision(&b.db, "Other");
+    b.db.superuser()
+        .batch_execute("UPDATE stormops.tenants SET created_at = '2023-12-01 00:00Z'")
+        .expect("older tenants");
+    b.meter("model_call", "10000", "2024-01-10Z");
+    let january = b.draft("2024-01");
+    let own = b.tenant;
+    b.tenant = other;
+    let others = b.draft("2024-01");
+    b.tenant = own;
     let finalize = "SELECT stormops.finalize_invoice($1)";
     b.op.batch_execute("BEGIN").expect("a transaction");
-    b.op.execute(finalize, &[&drafts[0]]).expect("a number");
+    b.op.execute(finalize, &[&january]).expect("a number");
+    // Another tenant's series is its own, and waits for nobody.
+    let mut beside = b.db.as_role("op");
+    beside.batch_execute("SET lock_timeout = '1ms'").expect("a setting");
+    let number = "SELECT invoice_number FROM stormops.finalize_invoice($1)";
+    assert_eq!(beside.query_one(number, &[&others]).expect("no wait").get::<_, i64>(0), 1);
     b.op.batch_execute("ROLLBACK").expect("an end");
+    b.finalize(january);
     // One takes the number and gives it back while another waits for it.
+    let credit = "SELECT stormops.credit_invoice($1, 1, 'outage')";
     let (mut holder, mut waiter) = (b.db.as_role("op"), b.db.as_role("op"));
     holder.batch_execute("BEGIN").expect("a transaction");
-    holder.execute(finalize, &[&drafts[0]]).expect("a number");
-    let second = drafts[1];
-    let waiting = std::thread::spawn(move || waiter.execute(finalize, &[&second]).expect("a number"));
+    holder.execute(credit, &[&january]).expect("a number");
+    let waiting = std::thread::spawn(move || waiter.execute(credit, &[&january]).expect("a number"));
     let waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-        AND query LIKE '%finalize_invoice%'";
+        AND query LIKE '%credit_invoice%'";
     while b.db.superuser().query(waits, &[]).expect("activity").is_empty() {
         assert!(!waiting.is_finished(), "the second did not wait");
     }
     holder.batch_execute("ROLLBACK").expect("an end");
     waiting.join().expect("a thread");
-    assert_eq!(numbers(&b)[0], Some(1));
-    // The rest at once.
-    let sessions: Vec<_> = drafts
-        .into_iter()
-        .map(|draft| {
-            let mut op = b.db.as_role("op");
-            std::thread::spawn(move || op.execute(finalize, &[&draft]).expect("a number"))
-        })
-        .collect();
+    assert_eq!(numbers(&b), [Some(1), Some(2)]);
+    // A month's invoice and notes to another, at once.
+    let february = b.draft("2024-02");
+    let calls = [credit, credit, finalize, credit, credit].map(|call| (call, if call == credit { january } else { february }));
+    let sessions = calls.map(|(call, invoice)| {
+        let mut op = b.db.as_role("op");
+        std::thread::spawn(move || op.execute(call, &[&invoice]).expect("a number"))
+    });
     for session in sessions {
         session.join().expect("a thread");
     }
-    assert_eq!(numbers(&b), (1..=6).map(Some).collect::<Vec<_>>());
+    assert_eq!(numbers(&b), (1..=7).map(Some).collect::<Vec<_>>());
 }
 
 #[test]

@@ -55,8 +55,8 @@ fn all_tenants_are_invoiced_at_once_as_one_by_one() {
         b.finalize(invoice);
     }
     let numbers =
-        "SELECT string_agg(invoice_number::text, ' ' ORDER BY invoice_number) FROM stormops.list_invoices('2024-01')";
-    assert_eq!(text(&mut b.op, numbers), "1 2 3");
+        "SELECT string_agg(concat_ws(' ', org_name, invoice_number), '; ' ORDER BY org_name) FROM stormops.list_invoices('2024-01')";
+    assert_eq!(text(&mut b.op, numbers), "Abc Roofing 1; Best Roofs 1; Idle 1");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Dump and restore, upgrades, and the scripts of both.
 
+mod copies;
 mod dump;
 mod life;
 mod script;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use stormops_tests::{Db, ROLES};
 
-use super::life::{Filled, catalogue, fill, filled, lines, same, works};
+use super::life::{Filled, catalogue, fill, filled, inside, lines, same, works};
 
 /// The directory of the scripts that were released.
 fn released() -> std::path::PathBuf {
@@ -101,6 +101,57 @@ fn a_dump_of_a_released_version_restores_under_this_one() {
         same(&older, &newer, &format!("rows of {version}"));
         same(&expected, &catalogue(&restored), &format!("the catalogue of {version}, restored"));
         works(&restored, tenants);
+    }
+}
+
+/// Late events, events that are not rolled up, invoices that are final and void: what they meant is what they mean.
+#[test]
+fn what_was_billed_under_a_released_version_is_billed_alike_under_this_one() {
+    for (version, _) in versions() {
+        let Filled { db, tenants } = installed(&version);
+        let mut op = db.as_role("op");
+        let meter = |value: &str, at: &str| {
+            let event = format!("SELECT stormops.record_usage('model_call', {value}, at => '{at}')");
+            inside(&db, tenants[1]).batch_execute(&event).expect("an event");
+        };
+        let invoice = |op: &mut postgres::Client, call: &str| -> uuid::Uuid {
+            let call = format!("SELECT invoice_id FROM stormops.{call}");
+            op.query_one(&call, &[&tenants[1]]).expect("an invoice").get(0)
+        };
+        meter("700", "2024-03-10Z");
+        meter("300", "2024-04-10Z");
+        let march = invoice(&mut op, "generate_invoice($1, '2024-03')");
+        op.execute("SELECT stormops.finalize_invoice($1)", &[&march]).expect("a final invoice");
+        meter("50", "2024-03-11Z");
+        let april = invoice(&mut op, "generate_invoice($1, '2024-04')");
+        op.execute("SELECT stormops.finalize_invoice($1)", &[&april]).expect("a final invoice");
+        meter("20", "2024-03-12Z");
+        op.batch_execute("SELECT stormops.rollup_usage()").expect("a rollup");
+        meter("7", "2024-04-12Z");
+        let lines = "SELECT coalesce(string_agg(concat_ws(' ', kind, metric_name, trim_scale(quantity), amount), '; ' ORDER BY line), 'none')
+            FROM stormops.preview_invoice($1, '2024-05')";
+        op.batch_execute("BEGIN; SELECT stormops.rollup_usage()").expect("a rollup");
+        let due: String = op.query_one(lines, &[&tenants[1]]).expect("a preview").get(0);
+        op.batch_execute("ROLLBACK").expect("as before");
+        assert!(due.contains("adjustment model_call 20") && due.contains("adjustment model_call 7"), "{due}");
+
+        db.superuser().batch_execute("ALTER EXTENSION stormops UPDATE").expect("an upgrade");
+        let mut op = db.as_role("op");
+        let proved = "SELECT bool_and(v.verified) AND count(*) >= 4 FROM stormops.list_invoices() AS i
+            CROSS JOIN LATERAL stormops.verify_invoice(i.invoice_id) AS v WHERE i.status <> 'draft'";
+        let differ = "SELECT count(*) FROM stormops.verify_rollups()";
+        for folded in [4, 0] {
+            // One of this test, and one that each tenant's life left.
+            let events: i64 = op.query_one("SELECT events FROM stormops.rollup_usage()", &[]).expect("a rollup").get(0);
+            assert!(events == 0 || folded > 0, "{events}");
+            assert_eq!(op.query_one(differ, &[]).expect("a proof").get::<_, i64>(0), 0);
+            assert!(op.query_one(proved, &[]).expect("a proof").get::<_, bool>(0));
+        }
+        assert_eq!(op.query_one(lines, &[&tenants[1]]).expect("a preview").get::<_, String>(0), due);
+        let may = invoice(&mut op, "generate_invoice($1, '2024-05')");
+        op.execute("SELECT stormops.finalize_invoice($1)", &[&may]).expect("a final invoice");
+        assert!(op.query_one(proved, &[]).expect("a proof").get::<_, bool>(0));
+        assert_eq!(op.query_one("SELECT count(*) FROM stormops.preview_invoice($1, '2024-06') WHERE kind = 'adjustment'", &[&tenants[1]]).expect("a preview").get::<_, i64>(0), 0);
     }
 }
 
