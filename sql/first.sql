@@ -1,4 +1,5 @@
 -- What a session set that changes how this script writes down what it made; it is set back when the script ends.
+SET LOCAL standard_conforming_strings = on;
 SET LOCAL quote_all_identifiers = off;
 SET LOCAL default_tablespace = '';
 SET LOCAL default_table_access_method = heap;
@@ -58,7 +59,11 @@ BEGIN
         SELECT n.nspname AS name, o.rolname AS owner, o.rolsuper,
             (SELECT pg_catalog.string_agg(p.oid::pg_catalog.regprocedure::pg_catalog.text, ', ')
             FROM pg_catalog.pg_proc AS p
-            WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid AND NOT (p.proname OPERATOR(pg_catalog.=) 'installed' AND p.pronargs OPERATOR(pg_catalog.=) 0 AND pg_catalog.pg_get_userbyid(p.proowner) OPERATOR(pg_catalog.=) 'stormops_owner')
+            WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid AND NOT (p.proname OPERATOR(pg_catalog.=) 'installed' AND p.pronargs OPERATOR(pg_catalog.=) 0
+                    -- After REASSIGN OWNED somebody else's; what it says is then what it said.
+                    AND (pg_catalog.pg_get_userbyid(p.proowner) OPERATOR(pg_catalog.=) 'stormops_owner'
+                        OR p.prosrc OPERATOR(pg_catalog.=) 'SELECT to_regprocedure(''stormops.current_tenant()'') IS NOT NULL' AND NOT p.prosecdef
+                            AND p.proconfig OPERATOR(pg_catalog.=) '{"search_path=pg_catalog, pg_temp"}'))
                 AND NOT EXISTS (
                     SELECT FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
                     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid

@@ -3,6 +3,9 @@
 DO $$
 DECLARE
     f record;
+    restores boolean;
+    makes boolean;
+    is_new boolean;
 BEGIN
     PERFORM stormops_internal.write_registers();
     GRANT USAGE, CREATE ON SCHEMA stormops, stormops_internal TO stormops_owner;
@@ -19,17 +22,25 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO stormops_owner', f.signature);
     END LOOP;
     REVOKE EXECUTE ON FUNCTION stormops.install() FROM stormops_owner;
-    PERFORM stormops_internal.record_definitions();
-    PERFORM stormops_internal.record_shipped();
     -- A restore brings the tables with their rows; they come after this. pg_dump begins what it writes with settings, of which
     -- nobody else needs this one; row_security is off there, or on with --enable-row-security.
-    IF EXISTS (
-        SELECT FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'xmloption' AND s.source OPERATOR(pg_catalog.=) 'session'
-    ) THEN
-        NULL;
-    ELSIF pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on' THEN
+    restores := EXISTS (
+        SELECT FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'xmloption' AND s.source OPERATOR(pg_catalog.=) 'session');
+    makes := NOT restores AND pg_catalog.current_setting('row_security') OPERATOR(pg_catalog.=) 'on';
+    -- What was shipped is recorded before a table is adopted, which may be another than was shipped; where there is none,
+    -- what install() makes is it.
+    is_new := makes AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace OPERATOR(pg_catalog.=) ANY (ARRAY['stormops'::pg_catalog.regnamespace, 'stormops_internal'::pg_catalog.regnamespace])
+            AND c.relkind OPERATOR(pg_catalog.<>) 'c');
+    IF is_new THEN
         PERFORM stormops.install();
-    ELSE
+    END IF;
+    PERFORM stormops_internal.record_definitions(is_new);
+    PERFORM stormops_internal.record_shipped();
+    IF makes AND NOT is_new THEN
+        PERFORM stormops.install();
+    ELSIF NOT makes AND NOT restores THEN
         RAISE WARNING USING
             MESSAGE = 'the tables of StormOps were not made, since row_security is off',
             HINT = 'A restore brings them with their rows. Otherwise: SELECT stormops.install();';

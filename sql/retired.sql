@@ -11,3 +11,8 @@ DROP FUNCTION IF EXISTS stormops_internal.rules_at_places(stormops_internal.due_
 DROP FUNCTION IF EXISTS stormops_internal.count_repeats(stormops_internal.due_expectation[], stormops_internal.judgement[]);
 DROP FUNCTION IF EXISTS stormops.known_jobs(); -- text
 DROP FUNCTION IF EXISTS stormops_internal.known_job(text);
+DROP FUNCTION IF EXISTS stormops.rollup_usage(); -- no watermark, and usage_mark for usage_seq, from here to rate()
+DROP FUNCTION IF EXISTS stormops.generate_invoice(uuid, text);
+DROP FUNCTION IF EXISTS stormops_internal.measured_quantity(uuid, text, text, text, timestamptz, timestamptz, bigint);
+DROP FUNCTION IF EXISTS stormops_internal.rated_quantities(uuid[], date[], text[], bigint);
+DROP FUNCTION IF EXISTS stormops.rate(uuid[], date[], text[], bigint);

@@ -1,7 +1,7 @@
 -- Alerts: raised once for a condition, resolved once it was away twice. Delivering them is another
 -- matter: whatever does it reads here which are open, unsilenced and changed since.
 
-CREATE FUNCTION stormops_internal.note_findings(findings jsonb, OUT raised bigint, OUT resolved bigint)
+CREATE FUNCTION stormops_internal.write_findings(findings jsonb, OUT raised bigint, OUT resolved bigint)
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -44,7 +44,42 @@ BEGIN
     SELECT count(n.resolved_at) INTO resolved FROM (SELECT * FROM of_tenants UNION ALL SELECT * FROM of_platform) AS n;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.note_findings(jsonb) IS 'The alerts'' state machine. findings: an array of {tenant_id or null for the platform, key, issue, severity, failing, evidence, gone}. A failing one raises an alert or renews the open one; one that does not fail counts as a pass, and the second in a row, or gone, resolves it. Returns how many it raised and resolved.';
+COMMENT ON FUNCTION stormops_internal.write_findings(jsonb) IS 'Of note_findings(): all of them, in two statements.';
+
+CREATE FUNCTION stormops_internal.note_findings(findings jsonb, OUT raised bigint, OUT resolved bigint)
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '200ms'
+    AS $$
+DECLARE
+    f record;
+    noted record;
+    until timestamptz := clock_timestamp() + interval '1 second';
+BEGIN
+    BEGIN
+        SELECT w.raised, w.resolved INTO raised, resolved FROM stormops_internal.write_findings(findings) AS w;
+        RETURN;
+    EXCEPTION
+        WHEN lock_not_available THEN NULL; -- somebody has just answered an alert, or runs checks, and has not ended
+    END;
+    raised := 0;
+    resolved := 0;
+    FOR f IN
+        SELECT e.finding ->> 'tenant_id' AS tenant, jsonb_agg(e.finding) AS findings
+        FROM jsonb_array_elements(findings) AS e (finding) GROUP BY 1 ORDER BY 1 NULLS FIRST
+    LOOP
+        PERFORM set_config('lock_timeout', CASE WHEN clock_timestamp() < until THEN '50ms' ELSE '1ms' END, true);
+        BEGIN
+            SELECT w.raised, w.resolved INTO noted FROM stormops_internal.write_findings(f.findings) AS w;
+            raised := raised + noted.raised;
+            resolved := resolved + noted.resolved;
+        EXCEPTION
+            WHEN lock_not_available THEN NULL; -- what is found of this tenant the next run finds too
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.note_findings(jsonb) IS 'The alerts'' state machine. findings: an array of {tenant_id or null for the platform, key, issue, severity, failing, evidence, gone}. A failing one raises an alert or renews the open one; one that does not fail counts as a pass, and the second in a row, or gone, resolves it. Returns how many it raised and resolved. A tenant whose alerts another transaction holds is left to the next run.';
 
 CREATE FUNCTION stormops.alerts(
     include_resolved boolean DEFAULT false,

@@ -90,7 +90,10 @@ BEGIN
     GET DIAGNOSTICS queued = ROW_COUNT;
     -- A route that is gone takes what it was to say with it.
     UPDATE stormops_internal.alert_deliveries AS d SET state = 'dead', last_detail = 'the route was removed'
-    WHERE d.state = 'pending' AND NOT EXISTS (SELECT FROM stormops_internal.alert_routes AS r WHERE r.route_id = d.route_id);
+    WHERE d.delivery_id IN (
+        SELECT o.delivery_id FROM stormops_internal.alert_deliveries AS o
+        WHERE o.state = 'pending' AND NOT EXISTS (SELECT FROM stormops_internal.alert_routes AS r WHERE r.route_id = o.route_id)
+        FOR UPDATE SKIP LOCKED);
     RETURN queued;
 END
 $$;

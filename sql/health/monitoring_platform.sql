@@ -94,11 +94,15 @@ DECLARE
     progress record;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    SELECT p.watermark, p.folded_at INTO progress FROM stormops_internal.metering_progress AS p;
+    SELECT p.folded_at INTO progress FROM stormops_internal.metering_progress AS p;
     -- Bounded: a rollup that stands still for a week must not make every look at it slower.
     SELECT count(*), coalesce(extract(epoch FROM now() - greatest(progress.folded_at, min(e.recorded_at))), 0)
     INTO unfolded_events, unfolded_age_seconds
-    FROM (SELECT u.recorded_at FROM stormops.tenant_usage AS u WHERE u.usage_seq > progress.watermark LIMIT 100000) AS e;
+    FROM (
+        SELECT u.recorded_at FROM stormops.tenant_usage AS u
+        JOIN stormops.usage_batches AS b ON b.tenant_id = u.tenant_id AND b.batch_id = u.batch_id AND b.mark IS NULL
+        WHERE u.batch_id >= (SELECT stormops_internal.first_batch(NULL)) LIMIT 100000
+    ) AS e;
     unfolded_age_seconds := greatest(unfolded_age_seconds, 0);
     last_fold_timestamp_seconds := coalesce(extract(epoch FROM progress.folded_at), 0);
 END

@@ -10,7 +10,10 @@ DECLARE
     corrected bigint;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    EXECUTE format('LOCK TABLE stormops.%I IN SHARE ROW EXCLUSIVE MODE', this.table_name); -- no writer meanwhile
+    PERFORM stormops_internal.require_read_committed();
+    -- Rows and their counts are committed together, so one snapshot shows both as they belong together, and what is added
+    -- to the counts then holds whoever writes meanwhile. Two recounts, or a fold, stand in line.
+    LOCK TABLE stormops.row_counts IN SHARE UPDATE EXCLUSIVE MODE;
     -- When rows that were never counted came, their own time says; later differences have none.
     EXECUTE format($query$
         WITH counted AS (
@@ -45,7 +48,7 @@ BEGIN
     RETURN corrected;
 END
 $$;
-COMMENT ON FUNCTION stormops.recount_rows(text) IS 'Counts a table''s rows, of all tenants, and puts right what row_counts says; returns how many entries it wrote, 0 if all was right. For operators, after rows were written where triggers do not run (session_replication_role = replica, a partition named directly). Writers of the table wait. Errors: 22004; 42704 not a watched table.';
+COMMENT ON FUNCTION stormops.recount_rows(text) IS 'Counts a table''s rows, of all tenants, and puts right what row_counts says; returns how many entries it wrote, 0 if all was right. For operators, after rows were written where triggers do not run (session_replication_role = replica, a partition named directly). Nobody waits. Errors: 22004; 25000 not READ COMMITTED; 42704 not a watched table.';
 
 CREATE FUNCTION stormops_internal.uncount_partition(table_name text, partition name) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER

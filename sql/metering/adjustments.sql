@@ -19,7 +19,7 @@ $$;
 COMMENT ON FUNCTION stormops_internal.counted_events(uuid[], date) IS 'How many events of each month, or of one, the rollups hold, all metrics together.';
 
 CREATE FUNCTION stormops_internal.adjustments(
-    tenants uuid[], period date, usage_seq bigint, as_of timestamptz,
+    tenants uuid[], period date, usage_mark bigint,
     OUT tenant_id uuid, OUT adjusts uuid, OUT metric_name text, OUT unit text, OUT from_time timestamptz, OUT to_time timestamptz,
     OUT rule text, OUT quantity numeric, OUT amount numeric
 ) RETURNS SETOF record
@@ -32,19 +32,22 @@ CREATE FUNCTION stormops_internal.adjustments(
         FROM stormops.invoices AS i
         LEFT JOIN stormops_internal.counted_events((
             SELECT array_agg(DISTINCT i.tenant_id) FROM stormops.invoices AS i
-            WHERE ($3 IS NULL OR $3 = stormops_internal.every_usage_seq()) AND i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2 AND i.status = 'finalized'
+            WHERE ($3 IS NULL OR $3 = stormops_internal.every_usage_mark()) AND i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2 AND i.status = 'finalized'
         ), NULL) AS c ON c.tenant_id = i.tenant_id AND c.period = i.period
         WHERE i.tenant_id = ANY ($1) AND i.kind = 'invoice' AND i.period <> $2
-            AND i.finalized_at < $4 AND coalesce(i.voided_at, 'infinity') >= $4
+            AND i.finalized_mark IS NOT NULL AND i.finalized_mark < coalesce($3, i.finalized_mark + 1)
+            AND CASE WHEN $3 IS NULL THEN i.voided_mark IS NULL ELSE coalesce(i.voided_mark > $3, true) END
             AND CASE
                 WHEN $3 IS NULL THEN coalesce(c.event_count, 0) <> i.event_count
-                WHEN $3 = stormops_internal.every_usage_seq() AND coalesce(c.event_count, 0) <> i.event_count THEN true
+                WHEN $3 = stormops_internal.every_usage_mark() AND coalesce(c.event_count, 0) <> i.event_count THEN true
                 ELSE EXISTS (
                     SELECT FROM stormops.metrics AS m
                     JOIN stormops.tenant_usage AS u ON u.tenant_id = m.tenant_id AND u.metric_name = m.metric_name
+                    JOIN stormops.usage_batches AS b ON b.tenant_id = u.tenant_id AND b.batch_id = u.batch_id
                     WHERE m.tenant_id = i.tenant_id AND u.recorded_at >= stormops_internal.month_start(i.period)
                         AND u.recorded_at < stormops_internal.month_start((i.period + interval '1 month')::date)
-                        AND u.usage_seq > i.usage_seq AND u.usage_seq <= $3)
+                        AND coalesce(b.mark, stormops_internal.every_usage_mark()) > i.usage_mark
+                        AND coalesce(b.mark, stormops_internal.every_usage_mark()) <= $3)
             END
     ), due AS (
         SELECT i.tenant_id, i.invoice_id, r.metric_name, max(r.unit) AS unit, min(r.from_time) AS from_time, max(r.to_time) AS to_time,
@@ -60,7 +63,9 @@ CREATE FUNCTION stormops_internal.adjustments(
         FROM closed AS i
         JOIN stormops.invoice_lines AS l ON l.tenant_id = i.tenant_id AND coalesce(l.adjusts, l.invoice_id) = i.invoice_id
         JOIN stormops.invoices AS n ON n.tenant_id = l.tenant_id AND n.invoice_id = l.invoice_id
-        WHERE l.tenant_id = ANY ($1) AND n.tenant_id = ANY ($1) AND n.finalized_at < $4 AND coalesce(n.voided_at, 'infinity') >= $4
+        WHERE l.tenant_id = ANY ($1) AND n.tenant_id = ANY ($1)
+            AND n.finalized_mark IS NOT NULL AND n.finalized_mark < coalesce($3, n.finalized_mark + 1)
+            AND CASE WHEN $3 IS NULL THEN n.voided_mark IS NULL ELSE coalesce(n.voided_mark > $3, true) END
         GROUP BY i.tenant_id, i.invoice_id, l.metric_name
     ), difference AS (
         SELECT tenant_id, invoice_id, metric_name, coalesce(d.unit, b.unit) AS unit, coalesce(d.from_time, b.from_time) AS from_time,
@@ -73,10 +78,10 @@ CREATE FUNCTION stormops_internal.adjustments(
     FROM difference AS d JOIN closed AS i ON i.tenant_id = d.tenant_id AND i.invoice_id = d.invoice_id
     WHERE d.quantity <> 0 OR d.amount <> 0
 $$;
-COMMENT ON FUNCTION stormops_internal.adjustments(uuid[], date, bigint, timestamptz) IS 'What late events change on the invoices that were closed as_of: the month rated again at its own prices, less what was billed for it so far. usage_seq as in rate().';
+COMMENT ON FUNCTION stormops_internal.adjustments(uuid[], date, bigint) IS 'What late events change on the invoices that were closed at the step usage_mark (NULL: that are): the month rated again at its own prices, less what was billed for it so far. usage_mark as in rate().';
 
 CREATE FUNCTION stormops_internal.due_lines(
-    tenants uuid[], books text[], period date, usage_seq bigint, as_of timestamptz,
+    tenants uuid[], books text[], period date, usage_mark bigint,
     OUT tenant_id uuid, OUT line integer, OUT kind text, OUT metric_name text, OUT unit text, OUT from_time timestamptz, OUT to_time timestamptz,
     OUT tier text, OUT rule text, OUT quantity numeric, OUT unit_price numeric, OUT amount numeric, OUT price_id uuid, OUT adjusts uuid
 ) RETURNS SETOF record
@@ -93,7 +98,7 @@ CREATE FUNCTION stormops_internal.due_lines(
         FROM stormops.rate($1, array_fill($3, ARRAY[cardinality($1)]), $2, $4) AS r
         UNION ALL
         SELECT a.tenant_id, 0, 'adjustment', a.metric_name, a.unit, a.from_time, a.to_time, NULL, a.rule, a.quantity, NULL, a.amount, NULL, a.adjusts
-        FROM stormops_internal.adjustments($1, $3, $4, $5) AS a
+        FROM stormops_internal.adjustments($1, $3, $4) AS a
     ) AS l
 $$;
-COMMENT ON FUNCTION stormops_internal.due_lines(uuid[], text[], date, bigint, timestamptz) IS 'All lines of the month''s invoice of each tenant by its book: rate(), then adjustments().';
+COMMENT ON FUNCTION stormops_internal.due_lines(uuid[], text[], date, bigint) IS 'All lines of the month''s invoice of each tenant by its book: rate(), then adjustments().';

@@ -10,6 +10,17 @@ CREATE FUNCTION stormops_internal.charge_quota(
 DECLARE
     total numeric;
 BEGIN
+    -- The platform measures many tenants at once, and waits for none of them: what is past a counter that is held, or is not
+    -- there yet, mend_quota_counters() or the first to write counts.
+    IF NOT stormops_internal.has_tenant() THEN
+        PERFORM FROM stormops.quota_counters AS c
+        WHERE c.tenant_id = charge_quota.tenant_id AND c.metric_name = charge_quota.metric_name
+            AND c.period = charge_quota.period AND c.period_start = charge_quota.period_start
+        FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
     -- The row is locked to the end of the transaction: writers of one metric of one tenant come one after the other.
     UPDATE stormops.quota_counters AS c
     SET used = CASE aggregation WHEN 'MAX' THEN greatest(c.used, used) ELSE c.used + used END
@@ -41,6 +52,9 @@ CREATE FUNCTION stormops_internal.claim_keys() RETURNS trigger
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
+    IF stormops_internal.is_restore() THEN
+        RETURN NULL;
+    END IF;
     PERFORM stormops_internal.visit_all_tenants();
     IF NOT EXISTS (SELECT FROM new_usage AS n WHERE n.idempotency_key IS NOT NULL) THEN
         RETURN NULL;
@@ -75,7 +89,15 @@ DECLARE
     q record;
     p record;
 BEGIN
+    -- Its batches, keys and counters come with it.
+    IF stormops_internal.is_restore() THEN
+        RETURN NULL;
+    END IF;
     PERFORM stormops_internal.visit_all_tenants();
+    -- First: the counters below begin with what is not rolled up.
+    INSERT INTO stormops.usage_batches (tenant_id, batch_id)
+    SELECT DISTINCT n.tenant_id, n.batch_id FROM new_usage AS n
+    ON CONFLICT ON CONSTRAINT usage_batches_pkey DO NOTHING;
     FOR m IN
         SELECT n.tenant_id, n.metric_name,
             (SELECT true FROM stormops.metrics AS d WHERE d.tenant_id = n.tenant_id AND d.metric_name = n.metric_name) AS declared,
@@ -115,4 +137,4 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.admit_usage() IS 'Trigger: refuses events of undeclared metrics, those older than what is kept, and those beyond a hard quota. Errors: 22023; 53400.';
+COMMENT ON FUNCTION stormops_internal.admit_usage() IS 'Trigger: notes the batches that are to be rolled up; refuses events of undeclared metrics, those older than what is kept, and those beyond a hard quota. Errors: 22023; 53400.';

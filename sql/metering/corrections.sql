@@ -28,7 +28,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = fault,
             HINT = 'credit_invoice(invoice_id, amount, reason) corrects it; of invoices that adjust each other void the latest first.';
     END IF;
-    UPDATE stormops.invoices AS i SET status = 'void', reason = $2, voided_at = clock_timestamp(), voided_by = stormops_internal.calling_role()
+    UPDATE stormops.invoices AS i SET status = 'void', reason = $2, voided_at = clock_timestamp(), voided_by = stormops_internal.calling_role(),
+        voided_mark = (SELECT k.mark FROM stormops_internal.next_marks(ARRAY[invoice.tenant_id]) AS k)
     WHERE i.tenant_id = invoice.tenant_id AND i.invoice_id = $1
     RETURNING i.invoice_number, i.voided_at INTO invoice_number, voided_at;
 END
@@ -79,10 +80,10 @@ BEGIN
     END IF;
     total := -round($2, invoice.minor_unit);
     left_to_credit := invoice.total - credited + total;
-    INSERT INTO stormops.invoices AS i (tenant_id, kind, period, org_name, price_book, currency, minor_unit, total, usage_seq, event_count,
+    INSERT INTO stormops.invoices AS i (tenant_id, kind, period, org_name, price_book, currency, minor_unit, total, usage_mark, event_count,
         corrects, reason, generated_at, generated_by)
     VALUES (invoice.tenant_id, 'credit_note', invoice.period, invoice.org_name, invoice.price_book, invoice.currency, invoice.minor_unit,
-        total, invoice.usage_seq, 0, $1, $3, clock_timestamp(), stormops_internal.calling_role())
+        total, invoice.usage_mark, 0, $1, $3, clock_timestamp(), stormops_internal.calling_role())
     RETURNING i.invoice_id INTO credit_note_id;
     INSERT INTO stormops.invoice_lines (tenant_id, invoice_id, line, kind, metric_name, from_time, to_time, rule, quantity, unit_price, amount)
     VALUES (invoice.tenant_id, credit_note_id, 1, 'credit', 'credit', stormops_internal.month_start(invoice.period),

@@ -47,7 +47,7 @@ BEGIN
     SELECT jsonb_build_object(
         'invoice_id', i.invoice_id, 'tenant_id', i.tenant_id, 'kind', i.kind, 'number', i.invoice_number::text, 'status', i.status,
         'period', to_char(i.period, 'YYYY-MM'), 'organisation', i.org_name, 'currency', i.currency,
-        'total', round(i.total, i.minor_unit)::text, 'price_book', i.price_book, 'usage_seq', i.usage_seq::text,
+        'total', round(i.total, i.minor_unit)::text, 'price_book', i.price_book, 'usage_mark', i.usage_mark::text,
         'generated_at', stormops_internal.utc_text(i.generated_at), 'finalized_at', stormops_internal.utc_text(i.finalized_at),
         'voided_at', stormops_internal.utc_text(i.voided_at), 'corrects', i.corrects, 'corrects_number', c.invoice_number::text, 'reason', i.reason,
         'lines', coalesce((

@@ -12,7 +12,7 @@ DECLARE
             OLD.status = 'void' OR OLD.status = 'draft' AND NEW.status = 'void'
             OR (OLD.tenant_id, OLD.invoice_id, OLD.kind, OLD.period) IS DISTINCT FROM (NEW.tenant_id, NEW.invoice_id, NEW.kind, NEW.period)
             OR OLD.status = 'finalized' AND (NEW.status <> 'void'
-                OR to_jsonb(OLD) - '{status,voided_at,voided_by,reason}'::text[] <> to_jsonb(NEW) - '{status,voided_at,voided_by,reason}'::text[])
+                OR to_jsonb(OLD) - '{status,voided_at,voided_by,voided_mark,reason}'::text[] <> to_jsonb(NEW) - '{status,voided_at,voided_by,voided_mark,reason}'::text[])
         WHEN 'DELETE' THEN OLD.status <> 'draft'
         ELSE true
     END;
@@ -83,7 +83,8 @@ CREATE FUNCTION stormops_internal.take_number(tenant_id uuid, invoice_id uuid, O
         UPDATE stormops_internal.invoice_numbers AS n SET last_number = n.last_number + 1 WHERE n.series = 'invoice' RETURNING n.last_number
     )
     UPDATE stormops.invoices AS i
-    SET status = 'finalized', invoice_number = n.last_number, finalized_at = clock_timestamp(), finalized_by = stormops_internal.calling_role()
+    SET status = 'finalized', invoice_number = n.last_number, finalized_at = clock_timestamp(), finalized_by = stormops_internal.calling_role(),
+        finalized_mark = (SELECT k.mark FROM stormops_internal.next_marks(ARRAY[$1]) AS k)
     FROM next AS n
     WHERE i.tenant_id = $1 AND i.invoice_id = $2
     RETURNING i.invoice_number, i.finalized_at
@@ -118,7 +119,7 @@ BEGIN
     SELECT CASE
         WHEN EXISTS (
             SELECT FROM stormops.invoices AS o
-            WHERE o.tenant_id = i.tenant_id AND o.kind = 'invoice' AND greatest(o.finalized_at, o.voided_at) >= i.generated_at)
+            WHERE o.tenant_id = i.tenant_id AND o.kind = 'invoice' AND greatest(o.finalized_mark, o.voided_mark) > i.usage_mark)
             THEN 'another invoice of the tenant was finalized or voided since this one was drafted'
         WHEN EXISTS (
             SELECT FROM stormops_internal.prices AS p WHERE p.price_book = i.price_book AND p.created_at >= i.generated_at

@@ -1,5 +1,9 @@
 -- How events come in: by record_usage(), record_usages() and plain INSERT, under the same rules.
 
+CREATE FUNCTION stormops.usage_batch() RETURNS uuid
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'usage_batch_wrapper';
+COMMENT ON FUNCTION stormops.usage_batch() IS 'The id by which the events of this transaction are known until they are rolled up: a UUID of version 7, the same until the transaction ends. Gives it a number (pg_current_xact_id()).';
+
 CREATE FUNCTION stormops_internal.usage_fault(metric_name text, value numeric, dimensions jsonb, idempotency_key text, at timestamptz) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$

@@ -29,7 +29,9 @@ BEGIN
     FROM stormops.metrics AS m
     JOIN stormops.tenant_usage AS u ON u.tenant_id = m.tenant_id AND u.metric_name = m.metric_name
     WHERE m.tenant_id = i.tenant_id AND u.recorded_at >= stormops_internal.month_start(i.period)
-        AND u.recorded_at < stormops_internal.month_start((i.period + interval '1 month')::date) AND u.usage_seq <= i.usage_seq;
+        AND u.recorded_at < stormops_internal.month_start((i.period + interval '1 month')::date) AND NOT EXISTS (
+            SELECT FROM stormops.usage_batches AS b
+            WHERE b.tenant_id = u.tenant_id AND b.batch_id = u.batch_id AND coalesce(b.mark > i.usage_mark, true));
     IF i.kind = 'credit_note' THEN
         SELECT CASE WHEN count(*) <> 1 OR sum(l.amount) <> i.total THEN 1 END, 'the line of the credit note is not its total'
         INTO first_difference, what FROM stormops.invoice_lines AS l WHERE l.tenant_id = i.tenant_id AND l.invoice_id = $1;
@@ -42,7 +44,7 @@ BEGIN
         END
         INTO first_difference, what
         FROM (SELECT l.* FROM stormops.invoice_lines AS l WHERE l.tenant_id = i.tenant_id AND l.invoice_id = $1) AS l
-        FULL JOIN stormops_internal.due_lines(ARRAY[i.tenant_id], ARRAY[i.price_book], i.period, i.usage_seq, i.generated_at) AS d USING (line)
+        FULL JOIN stormops_internal.due_lines(ARRAY[i.tenant_id], ARRAY[i.price_book], i.period, i.usage_mark) AS d USING (line)
         WHERE (l.kind, l.metric_name, l.unit, l.from_time, l.to_time, l.tier, l.rule, l.quantity, l.unit_price, l.amount, l.price_id, l.adjusts)
             IS DISTINCT FROM
             (d.kind, d.metric_name, d.unit, d.from_time, d.to_time, d.tier, d.rule, d.quantity, d.unit_price, d.amount, d.price_id, d.adjusts)
@@ -55,14 +57,14 @@ BEGIN
         END IF;
         IF first_difference IS NULL AND events <> i.event_count THEN
             first_difference := 0;
-            what := format('the invoice counts %s events, the raw events up to its watermark are %s', i.event_count, events);
+            what := format('the invoice counts %s events, the raw events that it should are %s', i.event_count, events);
         END IF;
     END IF;
     verified := first_difference IS NULL;
     what := CASE WHEN verified THEN NULL ELSE what END;
 END
 $$;
-COMMENT ON FUNCTION stormops.verify_invoice(uuid) IS 'Computes an invoice again from the raw events up to its watermark and compares every value of every line. Returns verified, lines, events, first_difference (the line; 0: the total or the number of events) and what differs. Writes nothing. For operators. Errors: 55000 the raw events of its month, or of one it adjusts, were dropped; P0002 no such invoice.';
+COMMENT ON FUNCTION stormops.verify_invoice(uuid) IS 'Computes an invoice again from the raw events that were rolled up when it was drafted, and compares every value of every line. Returns verified, lines, events, first_difference (the line; 0: the total or the number of events) and what differs. Writes nothing. For operators. Errors: 55000 the raw events of its month, or of one it adjusts, were dropped; P0002 no such invoice.';
 
 CREATE FUNCTION stormops.rate_again(
     period text, price_book text,

@@ -1,7 +1,7 @@
 -- The lines of an invoice.
 
 CREATE FUNCTION stormops_internal.measured_quantity(
-    tenant_id uuid, metric_name text, aggregation text, unique_dimension text, from_time timestamptz, to_time timestamptz, usage_seq bigint
+    tenant_id uuid, metric_name text, aggregation text, unique_dimension text, from_time timestamptz, to_time timestamptz, usage_mark bigint
 ) RETURNS numeric
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -14,17 +14,20 @@ CREATE FUNCTION stormops_internal.measured_quantity(
         WHEN 'UNIQUE' THEN count(DISTINCT u.dimensions ->> $4)
     END
     FROM stormops.tenant_usage AS u
-    WHERE u.tenant_id = $1 AND u.metric_name = $2 AND u.recorded_at >= $5 AND u.recorded_at < $6 AND u.usage_seq <= $7
+    WHERE u.tenant_id = $1 AND u.metric_name = $2 AND u.recorded_at >= $5 AND u.recorded_at < $6
+        AND NOT EXISTS (
+            SELECT FROM stormops.usage_batches AS b
+            WHERE b.tenant_id = u.tenant_id AND b.batch_id = u.batch_id AND coalesce(b.mark > $7, true))
 $$;
-COMMENT ON FUNCTION stormops_internal.measured_quantity(uuid, text, text, text, timestamptz, timestamptz, bigint) IS 'A metric''s quantity from the raw events of [from_time, to_time) with usage_seq up to the watermark.';
+COMMENT ON FUNCTION stormops_internal.measured_quantity(uuid, text, text, text, timestamptz, timestamptz, bigint) IS 'A metric''s quantity from the raw events of [from_time, to_time) that an invoice with that usage_mark counts.';
 
-CREATE FUNCTION stormops_internal.every_usage_seq() RETURNS bigint
+CREATE FUNCTION stormops_internal.every_usage_mark() RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$ SELECT 9223372036854775807 $$;
-COMMENT ON FUNCTION stormops_internal.every_usage_seq() IS 'For rate(): a usage_seq above every other, so all events as of now, rolled up or not.';
+COMMENT ON FUNCTION stormops_internal.every_usage_mark() IS 'For rate(): a usage_mark above every other, so all events as of now, rolled up or not.';
 
 CREATE FUNCTION stormops_internal.rated_quantities(
-    tenants uuid[], periods date[], books text[], usage_seq bigint,
+    tenants uuid[], periods date[], books text[], usage_mark bigint,
     OUT tenant_id uuid, OUT period date, OUT metric_name text, OUT price_id uuid, OUT from_time timestamptz, OUT to_time timestamptz,
     OUT unit text, OUT quantity numeric, OUT share numeric
 ) RETURNS SETOF record
@@ -64,7 +67,7 @@ CREATE FUNCTION stormops_internal.rated_quantities(
         CASE
             WHEN a.aggregation IS NULL THEN NULL
             -- What all events come to is in the rollups already, but for the last.
-            WHEN $4 = stormops_internal.every_usage_seq() THEN (
+            WHEN $4 = stormops_internal.every_usage_mark() THEN (
                 SELECT CASE WHEN a.aggregation IN ('SUM', 'COUNT') THEN sum(u.quantity) ELSE min(u.quantity) END
                 FROM stormops_internal.current_usage(a.tenant_id, a.metric_name,
                     CASE WHEN a.from_time = a.month AND a.to_time = a.next_month THEN 'month' ELSE 'hour' END, a.from_time, a.to_time) AS u)
@@ -82,10 +85,10 @@ CREATE FUNCTION stormops_internal.rated_quantities(
     FROM asked AS a
     LEFT JOIN shared AS t ON t.tenant_id = a.tenant_id AND t.period = a.period AND t.price_id = a.price_id AND t.from_time = a.from_time
 $$;
-COMMENT ON FUNCTION stormops_internal.rated_quantities(uuid[], date[], text[], bigint) IS 'The quantity under each price: from the rollups, or from the raw events up to usage_seq if that is given. share: the part of the month, 12 digits, that the tenant was active between from_time and to_time, where the price needs it.';
+COMMENT ON FUNCTION stormops_internal.rated_quantities(uuid[], date[], text[], bigint) IS 'The quantity under each price: from the rollups, or from the raw events that an invoice with usage_mark counts if that is given. share: the part of the month, 12 digits, that the tenant was active between from_time and to_time, where the price needs it.';
 
 CREATE FUNCTION stormops.rate(
-    tenants uuid[], periods date[], books text[], usage_seq bigint,
+    tenants uuid[], periods date[], books text[], usage_mark bigint,
     OUT tenant_id uuid, OUT period date, OUT place integer, OUT kind text, OUT metric_name text, OUT unit text,
     OUT from_time timestamptz, OUT to_time timestamptz, OUT tier text, OUT rule text, OUT quantity numeric, OUT unit_price numeric,
     OUT amount numeric, OUT price_id uuid
@@ -167,4 +170,4 @@ CREATE FUNCTION stormops.rate(
         e.kind, e.metric_name, e.unit, e.from_time, e.to_time, e.whom, e.rule, e.quantity, e.unit_price, e.amount, e.price_id
     FROM every_line AS e
 $$;
-COMMENT ON FUNCTION stormops.rate(uuid[], date[], text[], bigint) IS 'What each tenant''s month comes to by a price book (arrays of one length), line by line, each amount rounded once, half to even, to the currency''s minor unit. Quantities from the rollups, or from the raw events up to usage_seq if that is given. Adjustments of closed months are no part of it.';
+COMMENT ON FUNCTION stormops.rate(uuid[], date[], text[], bigint) IS 'What each tenant''s month comes to by a price book (arrays of one length), line by line, each amount rounded once, half to even, to the currency''s minor unit. Quantities from the rollups, or from the raw events that an invoice with usage_mark counts if that is given. Adjustments of closed months are no part of it.';

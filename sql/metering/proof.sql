@@ -20,7 +20,8 @@ BEGIN
                 stormops_internal.event_labels(e.dimensions, m.rollup_dimensions) AS dimensions, e.dimensions ->> m.unique_dimension AS label
             FROM stormops.tenant_usage AS e
             JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
-            WHERE e.usage_seq <= (SELECT p.watermark FROM stormops_internal.metering_progress AS p)
+            WHERE NOT EXISTS (
+                SELECT FROM stormops.usage_batches AS b WHERE b.tenant_id = e.tenant_id AND b.batch_id = e.batch_id AND b.mark IS NULL)
         ), raw AS (
             SELECT e.tenant_id, e.metric_name, e.hour, e.day, e.month, e.dimensions,
                 CASE e.aggregation WHEN 'SUM' THEN sum(e.metric_value) WHEN 'COUNT' THEN count(*) ELSE max(e.metric_value) END AS quantity,
@@ -57,4 +58,4 @@ BEGIN
         ORDER BY 1, 2, 3, 4, 5;
 END
 $$;
-COMMENT ON FUNCTION stormops.verify_rollups() IS 'Computes every rollup again from the raw events up to the watermark, in one snapshot and by another way than rollup_usage(), and returns those that differ: rolled_up and from_events (quantities), and the counts of events; NULL where one of them is missing. No row: all are proved. From metering_progress.kept_from on, since older raw events are dropped. Reads all raw events.';
+COMMENT ON FUNCTION stormops.verify_rollups() IS 'Computes every rollup again from the raw events that are rolled up, in one snapshot and by another way than rollup_usage(), and returns those that differ: rolled_up and from_events (quantities), and the counts of events; NULL where one of them is missing. No row: all are proved. From metering_progress.kept_from on, since older raw events are dropped. Reads all raw events.';

@@ -4,6 +4,37 @@ CREATE FUNCTION stormops_internal.lock_quotas(relation oid, tenant_id uuid, metr
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'lock_quotas_wrapper';
 COMMENT ON FUNCTION stormops_internal.lock_quotas(oid, uuid, text, boolean) IS 'Takes the locks of a metric of a tenant (NULL: of every tenant) to the end of the transaction: shared to meter it, or alone to change its quota. The table makes them StormOps'' own.';
 
+CREATE FUNCTION stormops_internal.hold_quotas(tenant_id uuid, metrics text[]) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass::oid, $1, m.metric_name, true)
+    FROM (SELECT m.metric_name FROM unnest(metrics) AS m (metric_name) ORDER BY m.metric_name) AS m;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.hold_quotas(uuid, text[]) IS 'Of a change of quotas: keeps what meters these metrics of a tenant, or with NULL of all, out until the transaction ends. To be called patiently(): without it what is being metered just then is counted by mend_quota_counters().';
+
+CREATE FUNCTION stormops_internal.mend_quota_counters() RETURNS void
+    LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    -- A counter that a writer holds has its turn at the next call.
+    WITH behind AS (
+        SELECT c.tenant_id, c.metric_name, c.period, c.period_start, r.quantity
+        FROM stormops.quota_counters AS c
+        JOIN stormops.usage_rollups AS r ON r.tenant_id = c.tenant_id AND r.metric_name = c.metric_name
+            AND r.grain = c.period AND r.bucket = c.period_start AND r.dimensions = '{}'
+        WHERE c.period_start >= now() - interval '2 months' AND c.used < r.quantity
+        FOR UPDATE OF c SKIP LOCKED
+    )
+    UPDATE stormops.quota_counters AS c SET used = greatest(c.used, b.quantity)
+    FROM behind AS b
+    WHERE c.tenant_id = b.tenant_id AND c.metric_name = b.metric_name AND c.period = b.period AND c.period_start = b.period_start
+$$;
+COMMENT ON FUNCTION stormops_internal.mend_quota_counters() IS 'Counts what was metered past a counter: by who did not know of a new quota yet, or by the platform while a tenant held its counter.';
+
 CREATE FUNCTION stormops_internal.effective_quotas(
     tenant_id uuid, metric_name text, OUT period text, OUT kind text, OUT quota numeric, OUT aggregation text
 ) RETURNS SETOF record
@@ -81,8 +112,9 @@ BEGIN
             HINT = 'SELECT stormops.declare_metric(metric_name, unit, tenant_id => ...);';
     END IF;
     PERFORM stormops_internal.require_legal_quota(metric_name, quota, period, kind, ARRAY[aggregation]);
-    -- Waits for the transactions that have metered it and do not know of this.
-    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass::oid, tenant_id, metric_name, true);
+    -- Waits a little for the transactions that have metered it and do not know of this; what those meter that go on is
+    -- counted once it is rolled up.
+    PERFORM stormops_internal.patiently(format('SELECT stormops_internal.hold_quotas(%L, ARRAY[%L])', tenant_id, metric_name));
     INSERT INTO stormops.quotas AS q (tenant_id, metric_name, period, kind, quota, set_by)
     VALUES (tenant_id, metric_name, period, kind, quota, stormops_internal.calling_role())
     ON CONFLICT ON CONSTRAINT quotas_pkey DO UPDATE
@@ -92,7 +124,7 @@ BEGIN
     WHERE c.tenant_id = set_quota.tenant_id AND c.metric_name = set_quota.metric_name AND c.period = set_quota.period;
 END
 $$;
-COMMENT ON FUNCTION stormops.set_quota(uuid, text, numeric, text, text) IS 'Sets the quota of a tenant''s metric for a period, instead of its tier''s. quota: most of the metric''s quantity, 0 to 1e15; NULL: no limit. period: hour, day, month (calendar, UTC). kind: hard (SUM, COUNT, MAX: refused at the write) or soft (alerts). Waits for transactions that are metering it. Errors: 22004; 22023; P0002 no such tenant or metric.';
+COMMENT ON FUNCTION stormops.set_quota(uuid, text, numeric, text, text) IS 'Sets the quota of a tenant''s metric for a period, instead of its tier''s. quota: most of the metric''s quantity, 0 to 1e15; NULL: no limit. period: hour, day, month (calendar, UTC). kind: hard (SUM, COUNT, MAX: refused at the write) or soft (alerts). Waits a second at most for transactions that are metering it. Errors: 22004; 22023; P0002 no such tenant or metric.';
 
 CREATE FUNCTION stormops.set_tier_quota(
     tier text, metric_name text, quota numeric, period text DEFAULT 'month', kind text DEFAULT 'hard'
@@ -111,7 +143,7 @@ BEGIN
             MESSAGE = format('unknown tier "%s", or no name of a metric', left(tier, 50)), HINT = 'A tier is trial, standard or enterprise.';
     END IF;
     -- As set_quota(), for every tenant.
-    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass::oid, NULL, metric_name, true);
+    PERFORM stormops_internal.patiently(format('SELECT stormops_internal.hold_quotas(NULL, ARRAY[%L])', metric_name));
     SELECT array_agg(m.aggregation) INTO aggregations
     FROM stormops.metrics AS m
     JOIN stormops.tenants AS t ON t.tenant_id = m.tenant_id
@@ -171,7 +203,10 @@ BEGIN
     RETURN QUERY
         WITH expired AS (
             UPDATE stormops.tenants AS t SET status = 'suspended', status_changed_at = now()
-            WHERE t.status = 'active' AND t.tier = 'trial' AND t.trial_ends_at <= now()
+            WHERE t.tenant_id IN (
+                SELECT o.tenant_id FROM stormops.tenants AS o
+                WHERE o.status = 'active' AND o.tier = 'trial' AND o.trial_ends_at <= now()
+                FOR NO KEY UPDATE SKIP LOCKED) -- whom an operator is just about to change has its turn at the next call
             RETURNING t.tenant_id, t.trial_ends_at
         ), logged AS (
             INSERT INTO stormops.tenant_events (tenant_id, action, from_status, to_status, reason, actor)

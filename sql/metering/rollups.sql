@@ -6,89 +6,91 @@ CREATE FUNCTION stormops_internal.next_period(grain text, starts timestamptz) RE
     AS $$ SELECT ($2 AT TIME ZONE 'UTC' + ('1 ' || $1)::interval) AT TIME ZONE 'UTC' $$;
 COMMENT ON FUNCTION stormops_internal.next_period(text, timestamptz) IS 'Start of the hour, day or month (UTC) after the one that starts then.';
 
-CREATE FUNCTION stormops.usage_watermark() RETURNS bigint
-    LANGUAGE sql STABLE SECURITY DEFINER
+CREATE FUNCTION stormops_internal.late_batches(OUT tenant_id uuid, OUT batch_id uuid, OUT mark bigint) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT p.watermark FROM stormops_internal.metering_progress AS p $$;
-COMMENT ON FUNCTION stormops.usage_watermark() IS 'Every committed event whose usage_seq is not above this is in usage_rollups, and no other.';
+    SET jit = off
+    SET enable_nestloop = off
+    AS $$
+#variable_conflict use_column
+DECLARE
+    invoiced constant timestamptz := (
+        SELECT stormops_internal.month_start((max(i.period) + interval '1 month')::date) FROM stormops.invoices AS i WHERE i.kind = 'invoice');
+BEGIN
+    IF invoiced IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+        SELECT l.tenant_id, l.batch_id, (SELECT k.mark FROM stormops_internal.next_marks(ARRAY[l.tenant_id]) AS k)
+        FROM (
+            SELECT DISTINCT e.tenant_id, e.batch_id
+            FROM stormops.tenant_usage AS e
+            JOIN stormops.usage_batches AS b ON b.tenant_id = e.tenant_id AND b.batch_id = e.batch_id AND b.mark IS NULL
+            JOIN stormops.invoices AS i ON i.tenant_id = e.tenant_id AND i.kind = 'invoice'
+                AND i.period = date_trunc('month', e.recorded_at AT TIME ZONE 'UTC')::date
+            WHERE e.batch_id >= (SELECT stormops_internal.first_batch(NULL)) AND e.recorded_at < invoiced
+        ) AS l;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.late_batches() IS 'The batches that are not rolled up and have events of a month with an invoice of the tenant, draft, final or void, and the tenant''s next step.';
 
-CREATE FUNCTION stormops_internal.fold_usage(after bigint, upto bigint, OUT events bigint, OUT buckets bigint)
+CREATE FUNCTION stormops_internal.fold_usage(OUT events bigint, OUT buckets bigint)
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
     AS $$
+    -- One statement, and so one snapshot: what it adds up are the events of the batches that it takes, and no other.
     WITH hours AS MATERIALIZED (
-        SELECT u.* FROM stormops_internal.usage_by_hour($1, $2) AS u
-    ), folded AS (
-        INSERT INTO stormops.usage_rollups AS r
-            (tenant_id, metric_name, grain, bucket, dimensions, aggregation, quantity, event_count)
-        SELECT h.tenant_id, h.metric_name, g.grain, date_trunc(g.grain, h.hour, 'UTC'), d.dimensions, h.aggregation,
-            CASE h.aggregation WHEN 'SUM' THEN sum(h.total) WHEN 'COUNT' THEN sum(h.n) WHEN 'MAX' THEN max(h.peak) ELSE 0 END, sum(h.n)
+        SELECT u.* FROM stormops_internal.usage_by_hour() AS u
+    ), latest AS MATERIALIZED (
+        SELECT u.* FROM stormops_internal.latest_by_period() AS u
+    ), fresh AS (
+        INSERT INTO stormops.usage_unique_values AS u (tenant_id, metric_name, grain, bucket, dimensions, digest)
+        SELECT v.* FROM stormops_internal.unique_by_period() AS v
+        ON CONFLICT DO NOTHING
+        RETURNING u.tenant_id, u.metric_name, u.grain, u.bucket, u.dimensions
+    ), late AS MATERIALIZED (
+        SELECT l.* FROM stormops_internal.late_batches() AS l
+    ), marked AS (
+        UPDATE stormops.usage_batches AS b SET mark = l.mark FROM late AS l WHERE b.tenant_id = l.tenant_id AND b.batch_id = l.batch_id
+    ), taken AS (
+        DELETE FROM stormops.usage_batches AS b
+        WHERE b.mark IS NULL AND (b.tenant_id, b.batch_id) NOT IN (SELECT l.tenant_id, l.batch_id FROM late AS l)
+    ), added AS (
+        SELECT h.tenant_id, h.metric_name, g.grain, date_trunc(g.grain, h.hour, 'UTC') AS bucket, d.dimensions, h.aggregation,
+            CASE h.aggregation WHEN 'SUM' THEN sum(h.total) WHEN 'COUNT' THEN sum(h.n) WHEN 'MAX' THEN max(h.peak) ELSE 0 END AS quantity,
+            sum(h.n) AS event_count
         FROM hours AS h
         CROSS JOIN (VALUES ('hour'), ('day'), ('month')) AS g (grain)
         CROSS JOIN LATERAL unnest(CASE h.dimensions WHEN '{}' THEN ARRAY[h.dimensions] ELSE ARRAY[h.dimensions, '{}'] END) AS d (dimensions)
         GROUP BY 1, 2, 3, 4, 5, 6
+    ), folded AS (
+        INSERT INTO stormops.usage_rollups AS r
+            (tenant_id, metric_name, grain, bucket, dimensions, aggregation, quantity, event_count, latest_at, latest_id)
+        SELECT a.tenant_id, a.metric_name, a.grain, a.bucket, a.dimensions, a.aggregation,
+            coalesce(l.metric_value, u.n, a.quantity), a.event_count, l.recorded_at, l.usage_id
+        FROM added AS a
+        LEFT JOIN latest AS l ON (l.tenant_id, l.metric_name, l.grain, l.bucket, l.dimensions)
+            = (a.tenant_id, a.metric_name, a.grain, a.bucket, a.dimensions)
+        LEFT JOIN (
+            SELECT f.tenant_id, f.metric_name, f.grain, f.bucket, f.dimensions, count(*) AS n FROM fresh AS f GROUP BY 1, 2, 3, 4, 5
+        ) AS u ON (u.tenant_id, u.metric_name, u.grain, u.bucket, u.dimensions) = (a.tenant_id, a.metric_name, a.grain, a.bucket, a.dimensions)
         ON CONFLICT ON CONSTRAINT usage_rollups_pkey DO UPDATE SET
-            quantity = CASE r.aggregation WHEN 'MAX' THEN greatest(r.quantity, excluded.quantity) ELSE r.quantity + excluded.quantity END,
+            quantity = CASE
+                WHEN r.aggregation = 'MAX' THEN greatest(r.quantity, excluded.quantity)
+                WHEN r.aggregation <> 'LATEST' THEN r.quantity + excluded.quantity
+                -- Of two events at one time the one with the greater usage_id is the later.
+                WHEN (r.latest_at, r.latest_id) < (excluded.latest_at, excluded.latest_id) THEN excluded.quantity
+                ELSE r.quantity
+            END,
+            latest_at = greatest(r.latest_at, excluded.latest_at),
+            latest_id = CASE WHEN (r.latest_at, r.latest_id) < (excluded.latest_at, excluded.latest_id) THEN excluded.latest_id ELSE r.latest_id END,
             event_count = r.event_count + excluded.event_count
         RETURNING 1
     )
     SELECT (SELECT coalesce(sum(h.n), 0)::bigint FROM hours AS h), (SELECT count(*) FROM folded)
 $$;
-COMMENT ON FUNCTION stormops_internal.fold_usage(bigint, bigint) IS 'Adds the events with after < usage_seq <= upto to the rollups; leaves the quantities of LATEST and UNIQUE to fold_latest() and fold_unique().';
-
-CREATE FUNCTION stormops_internal.fold_latest(after bigint, upto bigint) RETURNS void
-    LANGUAGE sql VOLATILE
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-    WITH hours AS MATERIALIZED (
-        SELECT DISTINCT ON (1, 2, 3, 4)
-            e.tenant_id, e.metric_name, date_trunc('hour', e.recorded_at, 'UTC') AS hour,
-            stormops_internal.event_labels(e.dimensions, m.rollup_dimensions) AS dimensions, e.metric_value, e.recorded_at, e.usage_id
-        FROM stormops.tenant_usage AS e
-        JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
-        WHERE e.usage_seq > $1 AND e.usage_seq <= $2 AND m.aggregation = 'LATEST'
-        ORDER BY 1, 2, 3, 4, e.recorded_at DESC, e.usage_id DESC
-    )
-    UPDATE stormops.usage_rollups AS r
-    SET quantity = l.metric_value, latest_at = l.recorded_at, latest_id = l.usage_id
-    FROM (
-        SELECT DISTINCT ON (1, 2, 3, 4, 5)
-            h.tenant_id, h.metric_name, g.grain, date_trunc(g.grain, h.hour, 'UTC') AS bucket, d.dimensions,
-            h.metric_value, h.recorded_at, h.usage_id
-        FROM hours AS h
-        CROSS JOIN (VALUES ('hour'), ('day'), ('month')) AS g (grain)
-        CROSS JOIN LATERAL unnest(CASE h.dimensions WHEN '{}' THEN ARRAY[h.dimensions] ELSE ARRAY[h.dimensions, '{}'] END) AS d (dimensions)
-        ORDER BY 1, 2, 3, 4, 5, h.recorded_at DESC, h.usage_id DESC
-    ) AS l
-    WHERE (r.tenant_id, r.metric_name, r.grain, r.bucket, r.dimensions) = (l.tenant_id, l.metric_name, l.grain, l.bucket, l.dimensions)
-        AND (r.latest_at IS NULL OR (r.latest_at, r.latest_id) < (l.recorded_at, l.usage_id))
-$$;
-COMMENT ON FUNCTION stormops_internal.fold_latest(bigint, bigint) IS 'Sets the quantities of LATEST metrics after fold_usage(). Of two events at one time the one with the greater usage_id is the later.';
-
-CREATE FUNCTION stormops_internal.fold_unique(after bigint, upto bigint) RETURNS void
-    LANGUAGE sql VOLATILE
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-    WITH fresh AS (
-        INSERT INTO stormops.usage_unique_values AS u (tenant_id, metric_name, grain, bucket, dimensions, digest)
-        SELECT DISTINCT e.tenant_id, e.metric_name, g.grain, date_trunc(g.grain, e.recorded_at, 'UTC'), d.dimensions,
-            sha256(convert_to(e.dimensions ->> m.unique_dimension, 'UTF8'))
-        FROM stormops.tenant_usage AS e
-        JOIN stormops.metrics AS m ON m.tenant_id = e.tenant_id AND m.metric_name = e.metric_name
-        CROSS JOIN (VALUES ('hour'), ('day'), ('month')) AS g (grain)
-        CROSS JOIN LATERAL (SELECT stormops_internal.event_labels(e.dimensions, m.rollup_dimensions) UNION SELECT '{}') AS d (dimensions)
-        WHERE e.usage_seq > $1 AND e.usage_seq <= $2 AND m.aggregation = 'UNIQUE' AND e.dimensions ->> m.unique_dimension IS NOT NULL
-        ON CONFLICT DO NOTHING
-        RETURNING u.tenant_id, u.metric_name, u.grain, u.bucket, u.dimensions
-    )
-    UPDATE stormops.usage_rollups AS r SET quantity = r.quantity + f.n
-    FROM (
-        SELECT u.tenant_id, u.metric_name, u.grain, u.bucket, u.dimensions, count(*) AS n FROM fresh AS u GROUP BY 1, 2, 3, 4, 5
-    ) AS f
-    WHERE (r.tenant_id, r.metric_name, r.grain, r.bucket, r.dimensions) = (f.tenant_id, f.metric_name, f.grain, f.bucket, f.dimensions)
-$$;
-COMMENT ON FUNCTION stormops_internal.fold_unique(bigint, bigint) IS 'Counts the new values of UNIQUE metrics after fold_usage(), exactly.';
+COMMENT ON FUNCTION stormops_internal.fold_usage() IS 'Adds the events of the batches that are there to the rollups, and takes the batches: away, or, those that came too late for an invoice, to their step. Returns how many events, and how many rollups changed.';
 
 CREATE FUNCTION stormops_internal.raise_quota_alerts() RETURNS bigint
     LANGUAGE sql VOLATILE
@@ -114,29 +116,20 @@ CREATE FUNCTION stormops_internal.raise_quota_alerts() RETURNS bigint
 $$;
 COMMENT ON FUNCTION stormops_internal.raise_quota_alerts() IS 'Writes to quota_alerts, once for each period, that rolled up usage of this period or the last reached 80 or 100 percent of a quota. Returns how many are new.';
 
-CREATE FUNCTION stormops.rollup_usage(OUT events bigint, OUT buckets bigint, OUT alerts bigint, OUT watermark bigint)
+CREATE FUNCTION stormops.rollup_usage(OUT events bigint, OUT buckets bigint, OUT alerts bigint)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_variable
-DECLARE
-    before bigint;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
     PERFORM stormops_internal.require_read_committed();
-    -- Two at once stand in line here, and the second finds how far the first has come.
-    SELECT p.watermark INTO before FROM stormops_internal.metering_progress AS p FOR UPDATE;
-    SELECT greatest(before, CASE WHEN o.is_called THEN o.last_value ELSE 0 END) INTO watermark FROM stormops.usage_order AS o;
-    PERFORM stormops_internal.await_writers('stormops.tenant_usage'::regclass::oid);
-    SELECT f.events, f.buckets INTO events, buckets FROM stormops_internal.fold_usage(before, watermark) AS f;
-    IF events > 0 AND EXISTS (SELECT FROM stormops.metrics AS m WHERE m.aggregation = 'LATEST') THEN
-        PERFORM stormops_internal.fold_latest(before, watermark);
-    END IF;
-    IF events > 0 AND EXISTS (SELECT FROM stormops.metrics AS m WHERE m.aggregation = 'UNIQUE') THEN
-        PERFORM stormops_internal.fold_unique(before, watermark);
-    END IF;
+    -- Two at once stand in line here, and the second finds what the first has left. No tenant can lock this row.
+    PERFORM FROM stormops_internal.metering_progress AS p FOR UPDATE;
+    SELECT f.events, f.buckets INTO events, buckets FROM stormops_internal.fold_usage() AS f;
+    PERFORM stormops_internal.mend_quota_counters();
     alerts := stormops_internal.raise_quota_alerts();
-    UPDATE stormops_internal.metering_progress AS p SET watermark = rollup_usage.watermark, folded_at = now();
+    UPDATE stormops_internal.metering_progress AS p SET folded_at = now();
 END
 $$;
-COMMENT ON FUNCTION stormops.rollup_usage() IS 'Adds what was metered since the last call to usage_rollups and raises quota alerts: all or nothing, each event once. Waits for transactions that are writing usage. Returns events, buckets (rollups changed), alerts (new), watermark (see usage_watermark()). For operators and schedules. Errors: 25000 not READ COMMITTED; 55P03 lock_timeout.';
+COMMENT ON FUNCTION stormops.rollup_usage() IS 'Adds what was metered since the last call to usage_rollups and raises quota alerts: all or nothing, each event once. Waits for no writer: what is not committed yet is left to the next call. Returns events, buckets (rollups changed), alerts (new). For operators and schedules. Errors: 25000 not READ COMMITTED.';

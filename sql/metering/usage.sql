@@ -30,7 +30,8 @@ CREATE FUNCTION stormops_internal.current_usage(
         JOIN stormops.metrics AS m ON m.tenant_id = $1 AND m.metric_name = e.metric_name
         WHERE e.tenant_id = $1 AND e.metric_name = ANY ((SELECT n.names FROM named AS n)::text[])
             AND e.recorded_at >= $4 AND e.recorded_at < $5
-            AND e.usage_seq > (SELECT p.watermark FROM stormops_internal.metering_progress AS p)
+            AND e.batch_id >= (SELECT stormops_internal.first_batch($1)) AND EXISTS (
+                SELECT FROM stormops.usage_batches AS b WHERE b.tenant_id = e.tenant_id AND b.batch_id = e.batch_id AND b.mark IS NULL)
         GROUP BY 1, 2, 3
     )
     SELECT metric_name, aggregation, bucket,
@@ -94,7 +95,9 @@ BEGIN
                         UNION
                         SELECT sha256(convert_to(e.dimensions ->> m.unique_dimension, 'UTF8')) FROM stormops.tenant_usage AS e
                         WHERE e.tenant_id = target AND e.metric_name = m.metric_name AND e.recorded_at >= starts AND e.recorded_at < ends
-                            AND e.usage_seq > (SELECT p.watermark FROM stormops_internal.metering_progress AS p)
+                            AND e.batch_id >= (SELECT stormops_internal.first_batch(target)) AND EXISTS (
+                                SELECT FROM stormops.usage_batches AS b
+                                WHERE b.tenant_id = e.tenant_id AND b.batch_id = e.batch_id AND b.mark IS NULL)
                             AND e.dimensions ->> m.unique_dimension IS NOT NULL
                     ) AS d)
                 ELSE sum(u.quantity)

@@ -3,6 +3,7 @@
 CREATE FUNCTION stormops.install() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET quote_all_identifiers = off -- a function's SET keeps what it is given as it would be quoted
     SET default_tablespace = '' -- wherever the session's tables go, a partitioned table is refused there, or the owner is
     SET default_table_access_method = heap
     SET client_min_messages = warning -- it skips what is there
@@ -12,6 +13,8 @@ CREATE FUNCTION stormops.install() RETURNS void
 DECLARE
     t record;
 BEGIN
+    PERFORM stormops_internal.regain_functions();
+    PERFORM stormops_internal.regain_tables();
     PERFORM stormops_internal.adopt_tables();
     FOR t IN SELECT s.statements FROM stormops_internal.shipped_tables() AS s ORDER BY s.place LOOP
         EXECUTE t.statements;
@@ -25,6 +28,106 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION stormops.install() IS 'Makes what is missing of StormOps'' tables, adopts those that are there, and restores policies, defaults and triggers; keeps every row. Runs as part of CREATE EXTENSION and ALTER EXTENSION UPDATE; for superusers.';
+
+CREATE FUNCTION stormops_internal.regain_functions() RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    SET quote_all_identifiers = off
+    SET standard_conforming_strings = on
+    SET extra_float_digits = 1
+    SET datestyle = 'ISO, MDY'
+    SET intervalstyle = postgres
+    SET timezone = 'UTC'
+    SET bytea_output = hex
+    AS $$
+DECLARE
+    f record;
+BEGIN
+    -- While the script of an extension makes them, they are not written down yet.
+    IF to_regprocedure('stormops_internal.shipped_functions()') IS NULL THEN
+        RETURN;
+    END IF;
+    FOR f IN
+        SELECT p.oid::regprocedure AS signature
+        FROM stormops_internal.shipped_functions() AS s JOIN pg_proc AS p ON p.oid = to_regprocedure(s.signature)
+        -- Whoever had it may have changed it: that is for a new CREATE EXTENSION.
+        WHERE s.definer AND pg_get_userbyid(p.proowner) <> 'stormops_owner' AND stormops_internal.function_digest(p.oid) = s.digest
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO stormops_owner', f.signature);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.regain_functions() IS 'Gives stormops_owner its SECURITY DEFINER functions back, say after REASSIGN OWNED.';
+
+CREATE FUNCTION stormops_internal.regain_tables() RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    SET quote_all_identifiers = off
+    SET standard_conforming_strings = on
+    SET extra_float_digits = 1
+    SET datestyle = 'ISO, MDY'
+    SET intervalstyle = postgres
+    SET timezone = 'UTC'
+    SET bytea_output = hex
+    AS $$
+DECLARE
+    foreign_parts text;
+    lost record;
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_class AS c
+        WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND pg_get_userbyid(c.relowner) <> 'stormops_owner'
+    ) OR to_regprocedure('stormops_internal.shipped_definitions()') IS NULL THEN
+        RETURN;
+    END IF;
+    -- A superuser is about to write into them: what they do then must be what StormOps' own do.
+    WITH taken AS (
+        SELECT c.oid, c.relispartition, format('%I.%I', n.nspname, c.relname) AS object
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('stormops', 'stormops_internal') AND c.relkind IN ('r', 'p', 'v') AND pg_get_userbyid(c.relowner) <> 'stormops_owner'
+    )
+    SELECT string_agg(p.part, '; ' ORDER BY p.part) INTO foreign_parts
+    FROM (
+        SELECT concat_ws(' ', p.kind, p.name, 'of', p.object) AS part
+        FROM taken AS t JOIN stormops_internal.present_definitions() AS p ON p.object = t.object
+        WHERE (p.kind = 'view' OR p.kind = 'column' AND p.definition ~ '\m(DEFAULT|GENERATED)\M' OR p.kind = 'constraint' AND p.name ~ '^(CHECK|EXCLUDE)' OR p.kind = 'index' AND p.name ~ '\(.*\(|\) WHERE ')
+            AND NOT EXISTS (
+                SELECT FROM stormops_internal.shipped_definitions() AS s
+                WHERE (s.object, s.kind, s.name, s.definition) = (p.object, p.kind, p.name, p.definition))
+        UNION ALL
+        SELECT format('trigger %s of %s', g.tgname, t.object)
+        FROM taken AS t JOIN pg_trigger AS g ON g.tgrelid = t.oid AND NOT g.tgisinternal AND g.tgparentid = 0
+        WHERE NOT EXISTS (SELECT FROM stormops_internal.shipped_triggers() AS s WHERE s.relation = t.object AND s.definition = pg_get_triggerdef(g.oid))
+        UNION ALL
+        SELECT format('rule %s of %s', r.rulename, t.object) FROM taken AS t JOIN pg_rewrite AS r ON r.ev_class = t.oid WHERE r.rulename <> '_RETURN'
+        UNION ALL
+        SELECT format('constraint %s of %s', k.conname, t.object)
+        FROM taken AS t JOIN pg_constraint AS k ON k.conrelid = t.oid WHERE t.relispartition AND k.contype IN ('c', 'x') AND k.coninhcount = 0
+        UNION ALL
+        SELECT format('default of column %s of %s', a.attname, t.object)
+        FROM taken AS t JOIN pg_attrdef AS d ON d.adrelid = t.oid JOIN pg_attribute AS a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
+        WHERE t.relispartition AND NOT EXISTS (
+            SELECT FROM pg_inherits AS i JOIN pg_attribute AS b ON b.attrelid = i.inhparent AND b.attname = a.attname JOIN pg_attrdef AS e ON (e.adrelid, e.adnum) = (b.attrelid, b.attnum)
+            WHERE i.inhrelid = t.oid AND pg_get_expr(e.adbin, e.adrelid) = pg_get_expr(d.adbin, d.adrelid))
+    ) AS p;
+    IF foreign_parts IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'tables of StormOps belong to somebody else and hold what StormOps does not make',
+            DETAIL = left(foreign_parts, 1000),
+            HINT = 'Drop these, or look at them and give the tables back: ALTER TABLE ... OWNER TO stormops_owner;';
+    END IF;
+    FOR lost IN
+        SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+        FROM pg_class AS c
+        WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND pg_get_userbyid(c.relowner) <> 'stormops_owner'
+            AND (c.relispartition OR EXISTS (SELECT FROM stormops_internal.shipped_definitions() AS s
+                WHERE s.object = format('%I.%I', c.relnamespace::regnamespace::text, c.relname) AND s.kind = 'relation'))
+    LOOP
+        EXECUTE format('ALTER %s %s OWNER TO stormops_owner', lost.kind, lost.name);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.regain_tables() IS 'Gives stormops_owner its tables and views back, say after REASSIGN OWNED: if nothing runs in them that StormOps would not make. Error: 55000.';
 
 CREATE FUNCTION stormops_internal.adopt_tables() RETURNS void
     LANGUAGE plpgsql VOLATILE

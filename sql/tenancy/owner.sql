@@ -7,3 +7,41 @@ COMMENT ON FUNCTION stormops_internal.calling_role() IS 'The database role in fo
 CREATE FUNCTION stormops_internal.visit_all_tenants() RETURNS void
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'visit_all_tenants_wrapper';
 COMMENT ON FUNCTION stormops_internal.visit_all_tenants() IS 'Lets the function of stormops_owner that calls it see every tenant''s rows until it returns. Errors: 42501 from anywhere else.';
+
+CREATE FUNCTION stormops_internal.is_restore() RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF current_setting('row_security') = 'on' THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = stormops_internal.calling_role() AND r.rolsuper);
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.is_restore() IS 'Whether rows come from a dump, and what belongs to them with them: pg_restore sets row_security off, and is a superuser''s.';
+
+CREATE FUNCTION stormops_internal.patiently(statement text, until timestamptz DEFAULT NULL) RETURNS text
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '100ms' -- whoever comes meanwhile stands behind us, and for so long at most
+    AS $$
+DECLARE
+    result text;
+BEGIN
+    until := coalesce(until, clock_timestamp() + interval '1 second');
+    LOOP
+        BEGIN
+            EXECUTE statement INTO result;
+            RETURN result;
+        EXCEPTION
+            WHEN lock_not_available THEN NULL; -- and all that it had locked is free again
+        END;
+        IF clock_timestamp() >= until THEN
+            RETURN NULL;
+        END IF;
+        PERFORM pg_sleep(0.05 + random() / 10);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.patiently(text, timestamptz) IS 'Runs a statement of the platform that a tenant''s open transaction may be in the way of: tries, steps back, tries again, until then, or for about a second. Returns its one value, or NULL if it was never done: then it waits for the next run, and nobody for it.';

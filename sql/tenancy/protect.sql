@@ -7,11 +7,10 @@ CREATE FUNCTION stormops_internal.unsafe_keys(relation oid, OUT object text, OUT
     WITH tenant AS (
         SELECT a.attrelid, a.attnum FROM pg_attribute AS a WHERE a.attname = 'tenant_id' AND NOT a.attisdropped
     )
-    -- No tenant can insert into tenants, so its unique name is no oracle; and none can name usage_seq.
+    -- No tenant can insert into tenants, so its unique name is no oracle.
     SELECT format('index %s', i.indexrelid::regclass), 'does not begin with tenant_id'
     FROM pg_index AS i JOIN tenant AS t ON t.attrelid = i.indrelid
     WHERE i.indrelid = $1 AND i.indkey[0] <> t.attnum AND i.indexrelid IS DISTINCT FROM to_regclass('stormops.tenants_name_key_key')
-        AND i.indexrelid NOT IN (SELECT n.relid FROM pg_partition_tree(to_regclass('stormops.tenant_usage_new')) AS n)
     UNION ALL
     SELECT format('constraint %s', k.conname), 'is an exclusion without tenant_id WITH ='
     FROM pg_constraint AS k JOIN tenant AS t ON t.attrelid = k.conrelid

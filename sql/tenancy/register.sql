@@ -11,6 +11,7 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
 -- Tables that hold no tenant's rows.
 INSERT INTO pg_temp.installation_tables (table_name) VALUES
     ('usage_grants'),
+    ('user_changes'),
     ('protected_tables'),
     ('token_issuers'),
     ('token_keys'),
@@ -63,7 +64,6 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.library_is_preloaded()', '{operator,monitor}'),
     ('stormops_internal.known_bypasses()', '{operator,monitor}'),
     ('stormops_internal.shipped_triggers()', '{operator,monitor}'),
-    ('stormops_internal.first_id_at(bigint)', '{operator,monitor}'),
     ('stormops_internal.privileges(aclitem[])', '{operator,monitor}'),
     ('stormops_internal.present_grants()', '{operator,monitor}'),
     ('stormops_internal.shipped_grants()', '{operator,monitor}'),
@@ -74,6 +74,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.shipped_definitions()', '{operator,monitor}'),
     ('stormops_internal.present_definitions()', '{operator,monitor}'),
     ('stormops_internal.partition_bound(text)', '{operator,monitor}'),
+    ('stormops_internal.first_id_at(bigint)', '{operator,monitor}'),
     ('stormops_internal.distributed_relations()', '{operator,monitor}'),
     ('stormops_internal.lasting_settings()', '{operator,monitor}'),
     ('stormops_internal.is_off(text)', '{operator,monitor}'),

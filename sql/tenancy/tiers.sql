@@ -16,9 +16,9 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('a tenant cannot change to tier "%s"', coalesce(left($2, 50), 'NULL')),
             HINT = 'The tier becomes standard or enterprise; a trial is where a tenant may begin.';
     END IF;
-    -- As set_quota(): waits for those who meter what the old or the new tier limits, and know of the old one only.
-    PERFORM stormops_internal.lock_quotas('stormops.quotas'::regclass::oid, $1, q.metric_name, true)
-    FROM (SELECT DISTINCT q.metric_name FROM stormops_internal.tier_quotas AS q WHERE q.kind = 'hard' ORDER BY q.metric_name) AS q
+    -- As set_quota(): waits a little for those who meter what the old or the new tier limits, and know of the old one only.
+    PERFORM stormops_internal.patiently(format('SELECT stormops_internal.hold_quotas(%L, %L)', $1,
+        ARRAY(SELECT DISTINCT q.metric_name FROM stormops_internal.tier_quotas AS q WHERE q.kind = 'hard')))
     WHERE $1 IS NOT NULL;
     SELECT t.* INTO tenant FROM stormops.tenants AS t WHERE t.tenant_id = $1 FOR NO KEY UPDATE;
     IF NOT FOUND THEN

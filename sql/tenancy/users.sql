@@ -72,14 +72,16 @@ CREATE FUNCTION stormops_internal.open_for_change(tenant_id uuid) RETURNS void
 DECLARE
     status text;
 BEGIN
-    -- Puts changes of one tenant's users in line: two admins cannot remove each other. An update,
-    -- since a mere lock would let a REPEATABLE READ transaction go on with what it saw before.
-    UPDATE stormops.tenants AS t SET status_changed_at = t.status_changed_at
-    WHERE t.tenant_id = open_for_change.tenant_id RETURNING t.status INTO status;
+    SELECT t.status INTO status FROM stormops.tenants AS t WHERE t.tenant_id = open_for_change.tenant_id;
     IF NOT FOUND OR status = 'closed' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'tenant is closed or does not exist',
             HINT = 'SELECT * FROM stormops.list_tenants();';
     END IF;
+    -- Puts changes of one tenant's users in line: two admins cannot remove each other. An update, since a mere lock would
+    -- let a REPEATABLE READ transaction go on with what it saw before; and not of the tenant itself, whose suspension
+    -- would stand in line behind them.
+    INSERT INTO stormops_internal.user_changes AS c (for_tenant, changes) VALUES (open_for_change.tenant_id, 1)
+    ON CONFLICT ON CONSTRAINT user_changes_pkey DO UPDATE SET changes = c.changes + 1;
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.open_for_change(uuid) IS 'Puts a change of the tenant''s users in line with others. Error: 55000 closed or unknown.';

@@ -26,14 +26,14 @@ CREATE FUNCTION stormops_internal.log_faults(
             CASE WHEN c.gap <> 0 THEN 'entry ' || c.entry ELSE encode(c.hash, 'hex') END
         FROM chain AS c WHERE c.gap <> 0 OR c.hash <> c.due
         UNION ALL
-        SELECT c.log, c.entry, CASE c.log WHEN 'events' THEN 'tenant_events' ELSE 'policy_runs' END, c.subject_id,
+        SELECT c.log, c.entry, CASE c.log WHEN 'runs' THEN 'policy_runs' ELSE 'tenant_events' END, c.subject_id,
             encode(c.content, 'hex'), coalesce(encode(s.digest, 'hex'), 'no row')
-        FROM chain AS c LEFT JOIN subject AS s ON s.log = c.log AND s.subject_id = c.subject_id
+        FROM chain AS c LEFT JOIN subject AS s ON s.log = CASE c.log WHEN 'people' THEN 'events' ELSE c.log END AND s.subject_id = c.subject_id
         WHERE s.digest IS DISTINCT FROM c.content
         UNION ALL
         SELECT s.log, NULL, s.kept_in, s.subject_id, 'no row', encode(s.digest, 'hex')
         FROM subject AS s
-        WHERE NOT EXISTS (SELECT FROM chain AS c WHERE c.log = s.log AND c.subject_id = s.subject_id)
+        WHERE NOT EXISTS (SELECT FROM chain AS c WHERE CASE c.log WHEN 'people' THEN 'events' ELSE c.log END = s.log AND c.subject_id = s.subject_id)
         UNION ALL
         SELECT 'runs', c.entry, 'policy_runs', s.run_id,
             'superseded_at ' || coalesce(s.decided_at AT TIME ZONE 'UTC' || ' UTC', 'NULL'),

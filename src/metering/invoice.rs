@@ -16,7 +16,7 @@ pub struct Invoice {
     pub currency: String,
     pub total: String,
     pub price_book: String,
-    pub usage_seq: String,
+    pub usage_mark: String,
     pub generated_at: String,
     pub finalized_at: Option<String>,
     pub voided_at: Option<String>,
@@ -61,7 +61,7 @@ impl Invoice {
             ("Corrects invoice", self.corrects_number.as_ref()),
             ("Reason", self.reason.as_ref()),
             ("Price book", Some(&self.price_book)),
-            ("Usage watermark", Some(&self.usage_seq)),
+            ("Usage mark", Some(&self.usage_mark)),
             ("Invoice id", Some(&self.invoice_id)),
         ];
         facts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value.as_str()))).collect()
@@ -93,7 +93,7 @@ pub mod sample {
         let json = serde_json::json!({
             "invoice_id": "0190-1", "kind": "invoice", "number": "12", "status": "finalized", "period": "2024-01",
             "organisation": "<script>alert('&')</script> \"Dächer\"", "currency": "USD", "total": "12.50",
-            "price_book": "default", "usage_seq": "99", "generated_at": "2024-02-01T00:00:05Z",
+            "price_book": "default", "usage_mark": "99", "generated_at": "2024-02-01T00:00:05Z",
             "finalized_at": "2024-02-02T00:00:05Z", "corrects_number": null, "reason": null,
             "lines": [
                 {"line": "1", "metric_name": "model_call", "unit": "call", "from_time": "2024-01-01T00:00:00Z",

@@ -10,6 +10,7 @@ use crate::postgres::json::Document;
 use crate::postgres::memory::{collected, need_for_each};
 use crate::postgres::raise::refuse;
 
+mod batch;
 mod writers;
 
 fn invoice(document: Document) -> Invoice {

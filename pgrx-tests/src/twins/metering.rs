@@ -3,6 +3,7 @@ use super::Row;
 pub(super) const ROWS: &[Row] = &[
     ("metrics", "metric_name, unit, aggregation", "'metric_{n}', 'unit', 'SUM'"),
     ("tenant_usage", "usage_id, metric_name, metric_value, idempotency_key", "'{id}', 'model_call', 1, 'U-{n}'"),
+    ("usage_batches", "batch_id, mark", "'{id}', {n}"),
     (
         "usage_keys",
         "idempotency_key, usage_id, metric_name, metric_value, recorded_at",
@@ -28,8 +29,8 @@ pub(super) const ROWS: &[Row] = &[
     ("price_book_assignments", "assigned_at, price_book, assigned_by", "'2024-01-0{n}', 'default', 'test'"),
     (
         "invoices",
-        "invoice_id, period, org_name, price_book, currency, minor_unit, total, usage_seq, event_count, generated_by",
-        "'{id}', '2023-0{n}-01', 'Twin', 'default', 'USD', 2, 1, 0, 0, 'test'",
+        "invoice_id, period, org_name, price_book, currency, minor_unit, total, usage_mark, event_count, generated_by",
+        "'{id}', '2023-0{n}-01', 'Twin', 'default', 'USD', 2, 1, 1, 0, 'test'",
     ),
     (
         "invoice_lines",

@@ -101,7 +101,6 @@ fn every_reader_answers_on_a_standby_as_on_the_primary() {
             "SELECT array_agg(a ORDER BY a.alert_id)::text FROM stormops.alerts() AS a",
             "SELECT array_agg(t)::text FROM stormops.list_tenants() AS t",
             "SELECT array_agg(o)::text FROM stormops.usage_overview(to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')) AS o",
-            "SELECT stormops.usage_watermark()::text",
             "SELECT (to_jsonb(h) - '{age,size_bytes,last_vacuum,last_analyze,dead_rows}'::text[])::text FROM stormops.check_table_health('lead_uplift') AS h",
         ] {
             assert_eq!(answer(&mut there, query), answer(&mut here, query), "{role}: {query}");

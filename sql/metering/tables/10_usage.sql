@@ -22,8 +22,7 @@ COMMENT ON COLUMN stormops.metrics.unique_dimension IS 'The dimension whose diff
 COMMENT ON COLUMN stormops.metrics.rollup_dimensions IS 'Up to four dimensions by whose values rollups are kept, beside the rollup over all.';
 COMMENT ON COLUMN stormops.metrics.declared_at IS 'When it was declared.';
 
--- Partitioned by the month of the event. usage_seq is the order of insertion, over all tenants: no
--- application reads or writes it, or it would count the events of others.
+-- Partitioned by the month of the event.
 CREATE TABLE IF NOT EXISTS stormops.tenant_usage (
     tenant_id       uuid NOT NULL,
     usage_id        uuid NOT NULL,
@@ -63,9 +62,13 @@ BEGIN
 END
 $$;
 COMMENT ON TABLE stormops_internal.tenant_usage_old IS 'Events from before 2024.';
+-- 0.2.0: batches instead of a number, usage_seq, which 60_batches.sql takes away. A number told one tenant how much others
+-- use, and what it meant was kept in a sequence, which no logical copy has.
+ALTER TABLE stormops.tenant_usage ADD COLUMN IF NOT EXISTS batch_id uuid;
+ALTER TABLE stormops.tenant_usage ALTER COLUMN batch_id SET DEFAULT stormops.usage_batch();
 -- Finds what is new for rollups, which the owner's functions make for all tenants at once. It holds a pair of
--- numbers for each 32 pages.
-CREATE INDEX IF NOT EXISTS tenant_usage_new ON stormops.tenant_usage USING brin (usage_seq) WITH (pages_per_range = 32, autosummarize = on);
+-- ids for each 32 pages.
+CREATE INDEX IF NOT EXISTS tenant_usage_batch ON stormops.tenant_usage USING brin (tenant_id, batch_id) WITH (pages_per_range = 32, autosummarize = on);
 COMMENT ON TABLE stormops_internal.tenant_usage_default IS 'Events of a month that has no partition yet; maintain_partitions() moves them.';
 ALTER TABLE stormops.tenant_usage ALTER COLUMN usage_id SET DEFAULT stormops.new_id();
 CREATE OR REPLACE TRIGGER admit_usage AFTER INSERT ON stormops.tenant_usage REFERENCING NEW TABLE AS new_usage
@@ -81,7 +84,7 @@ COMMENT ON COLUMN stormops.tenant_usage.metric_value IS 'How much, exact, 0 to 1
 COMMENT ON COLUMN stormops.tenant_usage.dimensions IS 'Labels of the event, a JSON object of at most 8 kB.';
 COMMENT ON COLUMN stormops.tenant_usage.idempotency_key IS 'A key that the same event carries when it is sent again; unique within the tenant (usage_keys).';
 COMMENT ON COLUMN stormops.tenant_usage.recorded_at IS 'When it was used: from 2000 to five minutes ahead of the server''s clock.';
-COMMENT ON COLUMN stormops.tenant_usage.usage_seq IS 'Order of insertion, over all tenants, for the watermark of rollups; no application may read it.';
+COMMENT ON COLUMN stormops.tenant_usage.batch_id IS 'The transaction that it came in, a UUID of version 7: see usage_batches. NULL: it came before there were batches, and is rolled up.';
 
 -- A key comes with its event only, whose metric, and so whose tenant, admit_usage() has looked up.
 CREATE TABLE IF NOT EXISTS stormops.usage_keys (

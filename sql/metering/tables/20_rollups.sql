@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS stormops.usage_rollups (
     PRIMARY KEY (tenant_id, metric_name, grain, bucket, dimensions),
     FOREIGN KEY (tenant_id, metric_name) REFERENCES stormops.metrics
 );
-COMMENT ON TABLE stormops.usage_rollups IS 'Usage by hour, day and month, in UTC, up to usage_watermark(). Written by rollup_usage(); late events correct past buckets.';
+COMMENT ON TABLE stormops.usage_rollups IS 'Usage by hour, day and month, in UTC, of the events that are rolled up (see usage_batches). Written by rollup_usage(); late events correct past buckets.';
 COMMENT ON COLUMN stormops.usage_rollups.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN stormops.usage_rollups.metric_name IS 'The metric, of the same tenant.';
 COMMENT ON COLUMN stormops.usage_rollups.grain IS 'hour, day or month.';
@@ -48,9 +48,8 @@ CREATE TABLE IF NOT EXISTS stormops_internal.metering_progress (
     folded_at timestamptz CHECK (isfinite(folded_at)),
     kept_from timestamptz NOT NULL DEFAULT '2000-01-01 00:00:00+00' CHECK (isfinite(kept_from))
 );
-COMMENT ON TABLE stormops_internal.metering_progress IS 'How far rollups have come; one row. Written by rollup_usage() and drop_usage_before().';
+COMMENT ON TABLE stormops_internal.metering_progress IS 'When rollups were made, and from when on raw events are kept; one row. Written by rollup_usage() and drop_usage_before().';
 COMMENT ON COLUMN stormops_internal.metering_progress.one IS 'True: there is one row.';
-COMMENT ON COLUMN stormops_internal.metering_progress.watermark IS 'Every committed event whose usage_seq is not above it is in the rollups, and no other.';
 COMMENT ON COLUMN stormops_internal.metering_progress.folded_at IS 'When rollup_usage() last ran.';
 COMMENT ON COLUMN stormops_internal.metering_progress.kept_from IS 'Raw events from before are dropped, and none is accepted.';
 INSERT INTO stormops_internal.metering_progress DEFAULT VALUES ON CONFLICT DO NOTHING;

@@ -42,6 +42,11 @@ CREATE TABLE IF NOT EXISTS stormops.invoices (
     CHECK (kind = 'invoice' OR total < 0),
     CHECK ((status = 'void' OR kind = 'credit_note') = (reason IS NOT NULL))
 );
+-- 0.2.0: steps of the tenant's own, 1, 2, 3 ..., instead of the number of the last event over all tenants. What happened first
+-- is told by them and by no clock. 60_batches.sql makes them of what was there.
+ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS usage_mark bigint CHECK (usage_mark > 0);
+ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS finalized_mark bigint CHECK (finalized_mark > 0);
+ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS voided_mark bigint CHECK (voided_mark > 0);
 CREATE UNIQUE INDEX IF NOT EXISTS invoices_period ON stormops.invoices (tenant_id, period) WHERE kind = 'invoice' AND status <> 'void';
 CREATE INDEX IF NOT EXISTS invoices_corrects ON stormops.invoices (tenant_id, corrects);
 ALTER TABLE stormops.invoices ALTER COLUMN invoice_id SET DEFAULT stormops.new_id();
@@ -63,7 +68,9 @@ COMMENT ON COLUMN stormops.invoices.price_book IS 'The price book that it was ra
 COMMENT ON COLUMN stormops.invoices.currency IS 'ISO 4217 code.';
 COMMENT ON COLUMN stormops.invoices.minor_unit IS 'Digits after the point of its amounts.';
 COMMENT ON COLUMN stormops.invoices.total IS 'Sum of the lines'' amounts; negative where late corrections outweigh the month, and of every credit note.';
-COMMENT ON COLUMN stormops.invoices.usage_seq IS 'The watermark: it counts the events with tenant_usage.usage_seq up to this.';
+COMMENT ON COLUMN stormops.invoices.usage_mark IS 'The step at which it was drafted: see usage_batches.';
+COMMENT ON COLUMN stormops.invoices.finalized_mark IS 'The step at which it was finalized.';
+COMMENT ON COLUMN stormops.invoices.voided_mark IS 'The step at which it was voided.';
 COMMENT ON COLUMN stormops.invoices.event_count IS 'Events of the period that it counts, of all metrics.';
 COMMENT ON COLUMN stormops.invoices.corrects IS 'Of a credit note: the invoice that it corrects.';
 COMMENT ON COLUMN stormops.invoices.reason IS 'Why it was credited or voided, in the words of whoever did it.';

@@ -8,6 +8,7 @@
 CREATE FUNCTION stormops_internal.present_definitions(OUT object text, OUT kind text, OUT name text, OUT definition text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     WITH relation AS MATERIALIZED (
         SELECT c.*, format('%I.%I', n.nspname, c.relname) AS object
@@ -42,7 +43,7 @@ CREATE FUNCTION stormops_internal.present_definitions(OUT object text, OUT kind 
     FROM relation AS r JOIN pg_constraint AS k ON k.conrelid = r.oid
     WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND k.conparentid = 0
     UNION ALL
-    SELECT r.object, 'index', regexp_replace(regexp_replace(pg_get_indexdef(i.indexrelid), 'INDEX \S+ ON', 'INDEX ON'), ' WITH \([^)]*\)', ''),
+    SELECT r.object, 'index', regexp_replace(regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE (UNIQUE )?INDEX \S+ ON', '\1INDEX ON'), ' WITH \([^)]*\)', ''),
         CASE WHEN i.indisvalid AND i.indisready AND i.indislive THEN '' ELSE 'not valid' END
     FROM relation AS r JOIN pg_index AS i ON i.indrelid = r.oid
     WHERE NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = r.oid AND k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
@@ -55,11 +56,22 @@ CREATE FUNCTION stormops_internal.present_definitions(OUT object text, OUT kind 
 $$;
 COMMENT ON FUNCTION stormops_internal.present_definitions() IS 'What stands in the schemas, but for partitions, as this server writes it: relations, columns, constraints, indexes, the text of views, sequences. Of use only as attest() calls it, which settles how it is written.';
 
-CREATE FUNCTION stormops_internal.made_definitions(OUT objects text[], OUT kinds text[], OUT names text[], OUT definitions text[])
+CREATE FUNCTION stormops_internal.collected_definitions(OUT objects text[], OUT kinds text[], OUT names text[], OUT definitions text[])
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT array_agg(p.object ORDER BY p.object, p.kind, p.name), array_agg(p.kind ORDER BY p.object, p.kind, p.name),
+        array_agg(p.name ORDER BY p.object, p.kind, p.name), array_agg(p.definition ORDER BY p.object, p.kind, p.name)
+    FROM stormops_internal.present_definitions() AS p
+$$;
+COMMENT ON FUNCTION stormops_internal.collected_definitions() IS 'present_definitions() in one row.';
+
+CREATE FUNCTION stormops_internal.made_definitions(just_made boolean, OUT objects text[], OUT kinds text[], OUT names text[], OUT definitions text[])
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET row_security = on
     SET quote_all_identifiers = off
+    SET standard_conforming_strings = on
     SET extra_float_digits = 1
     SET datestyle = 'ISO, MDY'
     SET intervalstyle = postgres
@@ -71,6 +83,10 @@ DECLARE
     beside boolean;
     r record;
 BEGIN
+    IF just_made THEN
+        SELECT c.objects, c.kinds, c.names, c.definitions INTO objects, kinds, names, definitions FROM stormops_internal.collected_definitions() AS c;
+        RETURN;
+    END IF;
     beside := EXISTS (
         SELECT FROM pg_class AS c WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S'));
     BEGIN
@@ -89,19 +105,16 @@ BEGIN
             END LOOP;
         END IF;
         PERFORM stormops.install();
-        SELECT array_agg(p.object ORDER BY p.object, p.kind, p.name), array_agg(p.kind ORDER BY p.object, p.kind, p.name),
-            array_agg(p.name ORDER BY p.object, p.kind, p.name), array_agg(p.definition ORDER BY p.object, p.kind, p.name)
-        INTO objects, kinds, names, definitions
-        FROM stormops_internal.present_definitions() AS p;
+        SELECT c.objects, c.kinds, c.names, c.definitions INTO objects, kinds, names, definitions FROM stormops_internal.collected_definitions() AS c;
         RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'undone';
     EXCEPTION
         WHEN SQLSTATE 'SO001' THEN NULL; -- what variables hold stays
     END;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.made_definitions() IS 'What install() makes where nothing is yet, as present_definitions() writes it. Moves what is there aside meanwhile, and leaves all as it was.';
+COMMENT ON FUNCTION stormops_internal.made_definitions(boolean) IS 'What install() makes where nothing is yet, as present_definitions() writes it. just_made: it has made it in this transaction, where nothing was. Otherwise it is made for a moment, what is there being moved aside meanwhile, and all is left as it was.';
 
-CREATE FUNCTION stormops_internal.record_definitions() RETURNS void
+CREATE FUNCTION stormops_internal.record_definitions(just_made boolean) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     AS $record$
@@ -112,17 +125,18 @@ BEGIN
             SET search_path = pg_catalog, pg_temp
             AS %L$shipped$,
         format('SELECT d.* FROM unnest(%L::text[], %L::text[], %L::text[], %L::text[]) AS d (object, kind, name, definition)', m.objects, m.kinds, m.names, m.definitions))
-        FROM stormops_internal.made_definitions() AS m);
+        FROM stormops_internal.made_definitions(just_made) AS m);
     COMMENT ON FUNCTION stormops_internal.shipped_definitions() IS 'The relations of this version and all that they consist of, as this server writes it: from CREATE EXTENSION and ALTER EXTENSION UPDATE.';
     REVOKE ALL ON FUNCTION stormops_internal.shipped_definitions() FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION stormops_internal.shipped_definitions() TO stormops_owner;
 END
 $record$;
-COMMENT ON FUNCTION stormops_internal.record_definitions() IS 'Writes shipped_definitions() anew, from the statements of this version. Of the install script and of every upgrade script, before record_shipped(), which vouches for it.';
+COMMENT ON FUNCTION stormops_internal.record_definitions(boolean) IS 'Writes shipped_definitions() anew, from the statements of this version. Of the install script and of every upgrade script, before record_shipped(), which vouches for it.';
 
 CREATE FUNCTION stormops_internal.partition_bound(partition text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     SELECT CASE m.base
         WHEN 'tenant_usage' THEN format('FOR VALUES FROM (''%s 00:00:00+00'') TO (''%s 00:00:00+00'')', to_char(m.month, 'YYYY-MM-DD'), to_char(m.month + interval '1 month', 'YYYY-MM-DD'))
@@ -137,6 +151,7 @@ COMMENT ON FUNCTION stormops_internal.partition_bound(text) IS 'Which rows a par
 CREATE FUNCTION stormops_internal.attest_definitions(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     WITH present AS MATERIALIZED (
         SELECT p.* FROM stormops_internal.present_definitions() AS p
@@ -159,7 +174,8 @@ CREATE FUNCTION stormops_internal.attest_definitions(OUT property text, OUT evid
         WHERE n.nspname IN ('stormops', 'stormops_internal') AND t.typcategory <> 'A' AND (c.relkind IS NULL OR c.relkind = 'c')
     )
     SELECT 'definitions_as_shipped', CASE WHEN p.object IS NULL THEN format('%s lacks %s', s.object, concat_ws(' ', CASE s.kind WHEN 'column' THEN 'column' END, s.name, nullif(s.definition, '')))
-        ELSE format('%s is %s, and was %s', concat_ws(' ', CASE s.kind WHEN 'relation' THEN NULL ELSE s.kind END, s.object, CASE s.kind WHEN 'column' THEN s.name END),
+        ELSE format('%s%s%s is %s, and was %s', CASE s.kind WHEN 'relation' THEN '' ELSE s.kind || ' ' END, s.object,
+            CASE s.kind WHEN 'column' THEN '.' || s.name WHEN 'index' THEN ' ' || s.name ELSE '' END,
             coalesce(nullif(p.definition, ''), 'valid'), coalesce(nullif(s.definition, ''), 'valid')) END
     FROM shipped AS s LEFT JOIN present AS p ON (p.object, p.kind, p.name) = (s.object, s.kind, s.name)
     WHERE p.definition IS DISTINCT FROM s.definition AND EXISTS (SELECT FROM present AS t WHERE t.object = s.object AND t.kind = 'relation')

@@ -39,6 +39,12 @@ CREATE FUNCTION stormops_internal.record_shipped() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET quote_all_identifiers = off
+    SET standard_conforming_strings = on
+    SET extra_float_digits = 1
+    SET datestyle = 'ISO, MDY'
+    SET intervalstyle = postgres
+    SET timezone = 'UTC'
+    SET bytea_output = hex
     AS $record$
 BEGIN
     EXECUTE format($shipped$

@@ -37,6 +37,7 @@ COMMENT ON FUNCTION stormops_internal.attest_views() IS 'Of attest(): views that
 CREATE FUNCTION stormops_internal.attest_expressions(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     WITH target AS MATERIALIZED (
         SELECT t.relation, t.ours FROM stormops_internal.tenant_relations() AS t
@@ -79,6 +80,7 @@ COMMENT ON FUNCTION stormops_internal.attest_expressions() IS 'Of attest(): poli
 CREATE FUNCTION stormops_internal.attest_replication(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     SELECT 'publications_filtered', format('publication %s publishes %s.%s %s', p.pubname, p.schemaname, p.tablename,
         CASE WHEN p.rowfilter IS NULL THEN 'without a row filter' ELSE 'not by tenant: ' || p.rowfilter END)
@@ -89,8 +91,7 @@ CREATE FUNCTION stormops_internal.attest_replication(OUT property text, OUT evid
         AND p.rowfilter !~ '^\((\(tenant_id = ''[0-9a-f-]{36}''::uuid\) AND .*|tenant_id = ''[0-9a-f-]{36}''::uuid)\)$' IS NOT FALSE
     UNION ALL
     -- A standby's role is one too: whoever set it up says so in its comment.
-    SELECT 'replication_known', format('%s has REPLICATION, and so reads every row%s', r.rolname,
-        CASE WHEN (SELECT s.setting FROM pg_settings AS s WHERE s.name = 'output_plugin_libraries') ~ 'test_decoding' THEN ', through output_plugin_libraries = ' || (SELECT s.setting FROM pg_settings AS s WHERE s.name = 'output_plugin_libraries') ELSE '' END)
+    SELECT 'replication_known', format('%s has REPLICATION, and so reads every row', r.rolname)
     FROM pg_roles AS r
     WHERE r.rolreplication AND NOT r.rolsuper AND r.rolname <> 'stormops_owner' AND r.oid NOT IN (SELECT u.grantee FROM stormops_internal.granted_roles() AS u)
         AND coalesce(shobj_description(r.oid, 'pg_authid'), '') !~ '^replication: '
@@ -98,9 +99,11 @@ CREATE FUNCTION stormops_internal.attest_replication(OUT property text, OUT evid
     SELECT 'replication_known', format('slot %s of %s decodes every row, whatever a publication says', s.slot_name, s.plugin)
     FROM pg_replication_slots AS s WHERE s.database = current_database() AND s.plugin <> 'pgoutput'
     UNION ALL
-    -- The server's own are pgoutput, which asks a publication, and test_decoding, which asks nobody and writes nothing but text.
+    -- Which libraries may decode is shown to superusers and pg_read_all_settings only, and is a setting of some versions. The server's
+    -- own are pgoutput, which asks a publication, and test_decoding, whose slots are named above.
     SELECT 'replication_known', format('output_plugin_libraries allows %s', btrim(p.library))
-    FROM regexp_split_to_table((SELECT s.setting FROM pg_settings AS s WHERE s.name = 'output_plugin_libraries'), ',') AS p (library) WHERE btrim(p.library, ' "') NOT IN ('', 'pgoutput', 'test_decoding')
+    FROM pg_settings AS s, regexp_split_to_table(s.setting, ',') AS p (library)
+    WHERE s.name = 'output_plugin_libraries' AND btrim(p.library, ' "') NOT IN ('', 'pgoutput', 'test_decoding')
     UNION ALL
     SELECT 'replication_known', format('subscription %s of %s writes %s', s.subname, s.subowner::regrole, r.srrelid::regclass)
     FROM pg_subscription_rel AS r JOIN pg_subscription AS s ON s.oid = r.srsubid JOIN pg_roles AS o ON o.oid = s.subowner AND NOT o.rolsuper

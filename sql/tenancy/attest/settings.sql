@@ -21,12 +21,14 @@ COMMENT ON FUNCTION stormops_internal.is_off(text) IS 'True if the server reads 
 CREATE FUNCTION stormops_internal.opened_by(name text, setting text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     SELECT CASE
         -- Temporary tables can be refused by REVOKE too: no_temporary_tables asks.
         WHEN $1 = 'stormops.guard_temporary_tables' THEN false
         WHEN $1 LIKE 'stormops.guard\_%' THEN stormops_internal.is_off($2)
         WHEN $1 LIKE 'stormops.ceiling\_%' THEN btrim($2) ~ '^[-+]?0*\.?0*\s*[a-zA-Z]*$'
+        WHEN $1 = 'stormops.session_tenant' THEN NOT stormops_internal.is_off($2)
         -- A network of at most seven bits is the internet, if it is not the private one of IPv6.
         WHEN $1 = 'stormops.egress_networks' THEN replace(lower($2), 'fc00::/7', '') ~ '/0*[0-7]\s*($|[,;" ])'
         ELSE false END
@@ -36,6 +38,7 @@ COMMENT ON FUNCTION stormops_internal.opened_by(text, text) IS 'True if a settin
 CREATE FUNCTION stormops_internal.attest_settings(OUT property text, OUT evidence text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
     AS $$
     WITH lasting AS MATERIALIZED (
         SELECT s.* FROM stormops_internal.lasting_settings() AS s
@@ -53,7 +56,9 @@ CREATE FUNCTION stormops_internal.attest_settings(OUT property text, OUT evidenc
     SELECT 'settings', format('%s is %s in this session', s.name, s.setting)
     FROM pg_settings AS s WHERE (s.name, s.setting) IN (('row_security', 'off'), ('session_replication_role', 'replica'), ('session_replication_role', 'local'), ('allow_system_table_mods', 'on'))
     UNION ALL
-    SELECT 'switches_on', format('%s=%s %s', s.name, s.setting, s.place) FROM lasting AS s WHERE stormops_internal.opened_by(s.name, s.setting)
+    SELECT 'switches_on', format('%s=%s %s', s.name, s.setting, s.place) FROM lasting AS s
+    WHERE stormops_internal.opened_by(s.name, s.setting)
+        AND (s.name <> 'stormops.session_tenant' OR s.role = 0) -- one role may be trusted not to be shared by a pool
     UNION ALL
     SELECT 'switches_on', format('%s is %s in this session', s.name, s.setting)
     FROM pg_settings AS s WHERE s.name LIKE 'stormops.%' AND stormops_internal.opened_by(s.name, s.setting)

@@ -93,6 +93,15 @@ COMMENT ON COLUMN stormops.users.role IS 'admin, crew_chief, field_user or viewe
 COMMENT ON COLUMN stormops.users.created_at IS 'When the user was added.';
 COMMENT ON COLUMN stormops.users.removed_at IS 'When the user was removed.';
 
+-- Written by every change of users, for which they stand in line.
+CREATE TABLE IF NOT EXISTS stormops_internal.user_changes (
+    for_tenant uuid PRIMARY KEY REFERENCES stormops.tenants,
+    changes    bigint NOT NULL CHECK (changes > 0)
+);
+COMMENT ON TABLE stormops_internal.user_changes IS 'How often a tenant''s users changed: the row that two changes at once take in turn.';
+COMMENT ON COLUMN stormops_internal.user_changes.for_tenant IS 'The tenant.';
+COMMENT ON COLUMN stormops_internal.user_changes.changes IS 'The changes so far.';
+
 CREATE TABLE IF NOT EXISTS stormops_internal.usage_grants (
     grantee    regrole PRIMARY KEY,
     kind       text NOT NULL CHECK (kind IN ('app', 'trusted_app', 'operator', 'monitor')),

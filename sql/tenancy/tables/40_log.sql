@@ -11,9 +11,21 @@ CREATE TABLE IF NOT EXISTS stormops.tenant_log (
     PRIMARY KEY (tenant_id, log, entry),
     UNIQUE (tenant_id, log, subject_id)
 );
+-- 0.2.0: a chain for what a tenant's own admins do, who can hold theirs for as long as they like.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_constraint AS k WHERE k.conrelid = 'stormops.tenant_log'::regclass AND k.conname = 'tenant_log_log_check'
+            AND pg_get_constraintdef(k.oid) LIKE '%people%'
+    ) THEN
+        ALTER TABLE stormops.tenant_log DROP CONSTRAINT IF EXISTS tenant_log_log_check;
+        ALTER TABLE stormops.tenant_log ADD CONSTRAINT tenant_log_log_check CHECK (log IN ('events', 'people', 'runs'));
+    END IF;
+END
+$$;
 COMMENT ON TABLE stormops.tenant_log IS 'The chains of hashes that make tenant_events and the policy runs with their decisions tamper-evident; see verify_log(). Append-only; whoever inserts an event or a run is entered here when the transaction commits.';
 COMMENT ON COLUMN stormops.tenant_log.tenant_id IS 'The tenant.';
-COMMENT ON COLUMN stormops.tenant_log.log IS 'events: rows of tenant_events; runs: rows of policy_runs with their decisions. Two chains, so that no run can hold up a suspension.';
+COMMENT ON COLUMN stormops.tenant_log.log IS 'events: rows of tenant_events; people: those of them about users (from 0.2.0 on); runs: rows of policy_runs with their decisions. Chains of their own, so that nothing a tenant does can hold up a suspension.';
 COMMENT ON COLUMN stormops.tenant_log.entry IS 'Place in the chain: 1, 2, 3, ... without a gap.';
 COMMENT ON COLUMN stormops.tenant_log.subject_id IS 'The event_id or run_id.';
 COMMENT ON COLUMN stormops.tenant_log.adopted IS 'True: the row was older than the chain, which vouches for it only from then on.';

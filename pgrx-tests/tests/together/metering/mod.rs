@@ -10,3 +10,4 @@ mod partitions;
 mod prices;
 mod quotas;
 mod rollups;
+mod whole_rows;

@@ -14,6 +14,7 @@ mod guard;
 mod isolation;
 mod lifecycle;
 mod login;
+mod open_transactions;
 mod poison;
 mod privileges;
 mod protect;

@@ -1,6 +1,10 @@
 //! attest() sees each property of a safe installation broken, names what broke it, and calls nothing else broken.
 
 mod breaks;
+mod catalogues;
+mod remedies;
+mod sabotage;
+mod settings;
 
 use breaks::BREAKS;
 use postgres::Client;
@@ -50,7 +54,45 @@ fn each_property_fails_when_it_is_broken_and_no_other() {
     let properties = superuser.query("SELECT property FROM stormops.attest()", &[]).expect("properties");
     let mut rest: Vec<String> = properties.iter().map(|row| row.get(0)).collect();
     rest.retain(|property| BREAKS.iter().all(|broken| broken.0 != property));
-    assert_eq!(rest, ["server_minor", "no_temporary_tables", "library_preloaded"]);
+    rest.retain(|property| sabotage::all().all(|broken| broken.0.split(' ').all(|name| name != property)));
+    assert_eq!(rest, ["server_minor", "library_preloaded"]);
+}
+
+/// Each in a transaction that is rolled back; before that it is undone in the way that the row says, and then nothing is left.
+#[test]
+fn each_sabotage_is_named_and_what_undoes_it_leaves_nothing() {
+    let db = db("sabotages");
+    let mut superuser = db.superuser();
+    assert!(sabotage::all().count() >= 60);
+    let mut wrong = Vec::new();
+    for (properties, sql, evidence, undone) in sabotage::all() {
+        let _turn = (sql.contains("PARAMETER") || sql.contains("ROLE")).then(turn);
+        superuser.batch_execute("BEGIN").expect("a transaction");
+        if let Err(error) = superuser.batch_execute(sql) {
+            superuser.batch_execute("ROLLBACK").expect("a rollback");
+            wrong.push(format!("{sql}\n  {error:?}"));
+            continue;
+        }
+        let found = failing(&mut superuser);
+        if let Err(error) = superuser.batch_execute(undone) {
+            superuser.batch_execute("ROLLBACK").expect("a rollback");
+            wrong.push(format!("{undone}\n  {error:?}"));
+            continue;
+        }
+        let left = failing(&mut superuser);
+        superuser.batch_execute("ROLLBACK").expect("a rollback");
+        let mut named: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let mut due: Vec<&str> = properties.split(' ').collect();
+        let first = found.iter().find(|(name, _)| name == due[0]);
+        let says = first.is_some_and(|(_, says)| says.contains(evidence));
+        named.sort_unstable();
+        due.sort_unstable();
+        if named != due || !says || !left.is_empty() {
+            wrong.push(format!("{sql}\n  {properties}: {evidence}\n  was {found:#?}\n  undone {left:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert_eq!(failing(&mut superuser), [], "after it was all rolled back");
 }
 
 /// Outside a transaction, since it concerns the database itself.
@@ -82,7 +124,7 @@ fn operators_and_monitors_ask_and_nobody_else() {
                 .query_one("SELECT pass FROM stormops.attest() WHERE property = 'server_minor'", &[])
                 .expect("a row")
                 .get(0);
-            assert_eq!((row.get::<_, i64>(0) + row.get::<_, i64>(1), row.get::<_, bool>(2)), (25, minor));
+            assert_eq!((row.get::<_, i64>(0) + row.get::<_, i64>(1), row.get::<_, bool>(2)), (31, minor));
             assert_eq!(row.get::<_, Option<&str>>(3), (!minor).then_some("high"));
         } else {
             fails_with(session.query("SELECT * FROM stormops.attest()", &[]), "42501");
