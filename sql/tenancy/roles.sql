@@ -36,7 +36,7 @@ BEGIN
     PERFORM stormops.renew_grants();
 END
 $$;
-COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and takes any other from it. kind: app (tenant by login() only), trusted_app (may also enter_tenant()), operator (tenants'' lifecycle; rows by break_glass() only), monitor (metrics only). Adds stormops to the role''s search_path. For superusers. Errors: 22004; 22023 unknown kind; 42704 no such role; 0LP01 the role is outside row security.';
+COMMENT ON FUNCTION stormops.grant_usage(name, text) IS 'Gives an ordinary role one kind of use, and no other. kind: app (tenant by login() only), trusted_app (may also name the tenant: enter_tenant(), SET app.current_tenant), operator (tenants'' lifecycle; rows by break_glass() only), monitor (metrics only). Adds stormops to its search_path. For superusers. Errors: 22004; 22023 unknown kind; 42704 no such role; 0LP01 the role is outside row security.';
 
 CREATE FUNCTION stormops_internal.search_path_here() RETURNS text
     LANGUAGE sql STABLE
