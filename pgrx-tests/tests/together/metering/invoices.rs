@@ -54,8 +54,7 @@ fn all_tenants_are_invoiced_at_once_as_one_by_one() {
         let invoice = b.draft("2024-01");
         b.finalize(invoice);
     }
-    let numbers =
-        "SELECT string_agg(concat_ws(' ', org_name, invoice_number), '; ' ORDER BY org_name) FROM stormops.list_invoices('2024-01')";
+    let numbers = "SELECT string_agg(concat_ws(' ', org_name, invoice_number), '; ' ORDER BY org_name) FROM stormops.list_invoices('2024-01')";
     assert_eq!(text(&mut b.op, numbers), "Abc Roofing 1; Best Roofs 1; Idle 1");
 }
 

@@ -29,7 +29,9 @@ fn roll_up(op: &mut Client) -> i64 {
 /// The copy bills what the original would, goes on metering, and proves all of it.
 fn goes_on(db: &Db, tenant: Uuid, january: Uuid, unfolded: i64) {
     let mut op = db.as_role("op");
-    session(db, tenant).batch_execute("SELECT stormops.record_usage('model_call', 500, at => '2024-02-12Z')").expect("usage");
+    session(db, tenant)
+        .batch_execute("SELECT stormops.record_usage('model_call', 500, at => '2024-02-12Z')")
+        .expect("usage");
     assert_eq!(roll_up(&mut op), unfolded + 1, "what was not rolled up, and what is new here");
     assert_eq!(roll_up(&mut op), 0);
     assert_eq!(get::<i64>(&mut op, "SELECT count(*) FROM stormops.verify_rollups()", &[]), 0);
@@ -49,7 +51,11 @@ fn goes_on(db: &Db, tenant: Uuid, january: Uuid, unfolded: i64) {
 fn subscribe(from: &Db, to: &Db, name: &str, publication: &str) {
     from.superuser().batch_execute(publication).expect("a publication");
     // Within one server the slot is made by hand: CREATE SUBSCRIPTION would wait for its own transaction.
-    get::<String>(&mut from.superuser(), &format!("SELECT slot_name::text FROM pg_create_logical_replication_slot('{name}', 'pgoutput')"), &[]);
+    get::<String>(
+        &mut from.superuser(),
+        &format!("SELECT slot_name::text FROM pg_create_logical_replication_slot('{name}', 'pgoutput')"),
+        &[],
+    );
     let subscription = format!(
         "CREATE SUBSCRIPTION {name} CONNECTION 'host={} port=5432 user={SUPERUSER} dbname={}' PUBLICATION {name}
          WITH (create_slot = false, slot_name = '{name}', copy_data = true)",
@@ -90,7 +96,12 @@ fn without_rows(of: &Db, name: &str) -> Db {
 fn a_promoted_logical_copy_bills_what_the_original_would() {
     let (b, january) = used("published");
     let copy = without_rows(&b.db, "promoted");
-    subscribe(&b.db, &copy, "promotion", "CREATE PUBLICATION promotion FOR ALL TABLES WITH (publish_via_partition_root = true)");
+    subscribe(
+        &b.db,
+        &copy,
+        "promotion",
+        "CREATE PUBLICATION promotion FOR ALL TABLES WITH (publish_via_partition_root = true)",
+    );
     // While it follows, the original goes on.
     b.meter("model_call", "1000", "2024-03-01Z");
     let mut op = b.db.as_role("op");
@@ -131,9 +142,14 @@ fn a_tenant_that_is_moved_by_logical_replication_is_billed_there_once() {
         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
         WHERE c.relnamespace = 'stormops'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition";
     let tables: String = get(&mut b.db.superuser(), tables, &[&b.tenant]);
-    let prices = "SELECT count(*) FROM stormops_internal.prices WHERE price_id IN (SELECT price_id FROM stormops.invoice_lines)";
+    let prices =
+        "SELECT count(*) FROM stormops_internal.prices WHERE price_id IN (SELECT price_id FROM stormops.invoice_lines)";
     // The prices that it is billed by are the installation's: there they are the same.
-    let price: String = get(&mut b.db.superuser(), "SELECT price_id::text FROM stormops_internal.prices WHERE metric_name = 'model_call'", &[]);
+    let price: String = get(
+        &mut b.db.superuser(),
+        "SELECT price_id::text FROM stormops_internal.prices WHERE metric_name = 'model_call'",
+        &[],
+    );
     target
         .superuser()
         .batch_execute(&format!(
@@ -142,7 +158,12 @@ fn a_tenant_that_is_moved_by_logical_replication_is_billed_there_once() {
              ALTER TABLE stormops_internal.prices ENABLE TRIGGER USER"
         ))
         .expect("the same prices");
-    subscribe(&b.db, &target, "moving", &format!("CREATE PUBLICATION moving FOR TABLE {tables} WITH (publish_via_partition_root = true)"));
+    subscribe(
+        &b.db,
+        &target,
+        "moving",
+        &format!("CREATE PUBLICATION moving FOR TABLE {tables} WITH (publish_via_partition_root = true)"),
+    );
     caught_up(&b.db, &target, prices);
     promote(&target, "moving");
     b.db.superuser().batch_execute("SELECT pg_drop_replication_slot('moving')").ok();

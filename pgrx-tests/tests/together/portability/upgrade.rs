@@ -151,7 +151,15 @@ fn what_was_billed_under_a_released_version_is_billed_alike_under_this_one() {
         let may = invoice(&mut op, "generate_invoice($1, '2024-05')");
         op.execute("SELECT stormops.finalize_invoice($1)", &[&may]).expect("a final invoice");
         assert!(op.query_one(proved, &[]).expect("a proof").get::<_, bool>(0));
-        assert_eq!(op.query_one("SELECT count(*) FROM stormops.preview_invoice($1, '2024-06') WHERE kind = 'adjustment'", &[&tenants[1]]).expect("a preview").get::<_, i64>(0), 0);
+        assert_eq!(
+            op.query_one(
+                "SELECT count(*) FROM stormops.preview_invoice($1, '2024-06') WHERE kind = 'adjustment'",
+                &[&tenants[1]]
+            )
+            .expect("a preview")
+            .get::<_, i64>(0),
+            0
+        );
     }
 }
 
