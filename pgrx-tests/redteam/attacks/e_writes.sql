@@ -55,7 +55,7 @@ SELECT tenant_id FROM stormops.storms FOR UPDATE;
 --# 95 | OPS | superuser | rows=0 | naive skips
 -- Every reference carries the tenant, and no delete cascades; every key begins with the tenant, but for the order of
 -- events, which no tenant can name.
-SELECT conname FROM pg_constraint AS k JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attname = 'tenant_id' WHERE k.connamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND k.contype = 'f' AND (k.conkey[1] <> a.attnum OR k.confdeltype <> 'a') UNION ALL SELECT i.indexrelid::regclass::text FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attname = 'tenant_id' JOIN pg_class AS c ON c.oid = i.indrelid WHERE c.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND i.indkey[0] <> a.attnum AND i.indexrelid <> 'stormops.tenants_name_key_key'::regclass AND i.indexrelid NOT IN (SELECT relid FROM pg_partition_tree('stormops.tenant_usage_new'));
+SELECT conname FROM pg_constraint AS k JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attname = 'tenant_id' WHERE k.connamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND k.contype = 'f' AND (k.conkey[1] <> a.attnum OR k.confdeltype <> 'a') UNION ALL SELECT i.indexrelid::regclass::text FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attname = 'tenant_id' JOIN pg_class AS c ON c.oid = i.indrelid WHERE c.relnamespace IN ('stormops'::regnamespace, to_regnamespace('stormops_internal')) AND i.indkey[0] <> a.attnum AND i.indexrelid <> 'stormops.tenants_name_key_key'::regclass;
 
 --# 96 | S2 | app, tapp | rows=1
 -- Hanging a row below the victim's would stop its deletes.

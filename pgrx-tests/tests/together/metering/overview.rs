@@ -75,7 +75,6 @@ fn a_forecast_states_its_days_its_method_and_its_uncertainty() {
     let wide = "SELECT (low < expected AND expected < high AND n = 13 AND method = 'daily mean')::text FROM stormops.forecast_usage('2024-01-14Z')";
     assert_eq!(rows(&mut b.op, wide), ["true"]);
     for call in [
-        "stormops.forecast_usage(NULL)",
         "stormops.forecast_usage(now(), 1)",
         "stormops.forecast_usage('infinity')",
         "stormops_internal.forecast_days('{NaN}', 3)",
