@@ -8,7 +8,18 @@ CREATE FUNCTION stormops_internal.judge_outcomes(
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    WITH given AS (
+    WITH RECURSIVE run AS (
+        -- From the run that is current now back to the first, by what superseded what and no clock: a run begins at the latest
+        -- now, and when the one began that superseded it.
+        SELECT r.run_id, r.supersedes, least(r.decided_at, now()) AS since, 1 AS back,
+            make_interval(days => (r.parameters ->> 'outcome_days')::integer) AS window
+        FROM stormops.policy_runs AS r
+        WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
+        UNION ALL
+        SELECT r.run_id, r.supersedes, least(r.decided_at, n.since), n.back + 1,
+            make_interval(days => (r.parameters ->> 'outcome_days')::integer)
+        FROM run AS n JOIN stormops.policy_runs AS r ON r.tenant_id = stormops.current_tenant() AND r.run_id = n.supersedes
+    ), given AS (
         SELECT o.place, o.property_id, o.converted, round(o.value, 2) AS value, coalesce(o.occurred_at, now()) AS occurred_at,
             -- Without a key of its own an outcome is the property's one outcome of this storm.
             coalesce(o.idempotency_key, $1 || ':' || o.property_id) AS idempotency_key
@@ -16,7 +27,7 @@ CREATE FUNCTION stormops_internal.judge_outcomes(
             property_id uuid, converted boolean, value numeric, occurred_at timestamptz, idempotency_key text
         )) WITH ORDINALITY AS o (property_id, converted, value, occurred_at, idempotency_key, place)
     ), placed AS (
-        SELECT g.*, r.run_id, g.occurred_at > r.decided_at + r.window AS late,
+        SELECT g.*, r.run_id, g.occurred_at > r.since + r.window AS late,
             EXISTS (
                 SELECT FROM stormops.policy_decisions_log AS d
                 WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = r.run_id AND d.property_id = g.property_id
@@ -26,11 +37,7 @@ CREATE FUNCTION stormops_internal.judge_outcomes(
         FROM given AS g
         -- The run that was current when the outcome occurred.
         LEFT JOIN LATERAL (
-            SELECT r.run_id, r.decided_at, make_interval(days => (r.parameters ->> 'outcome_days')::integer) AS window
-            FROM stormops.policy_runs AS r
-            WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.decided_at <= g.occurred_at
-            ORDER BY r.decided_at DESC, r.run_id DESC
-            LIMIT 1
+            SELECT r.run_id, r.since, r.window FROM run AS r WHERE r.since <= g.occurred_at ORDER BY r.back LIMIT 1
         ) AS r ON true
     )
     SELECT p.place, p.property_id, p.run_id, p.converted, p.value, p.occurred_at, p.late, p.idempotency_key,

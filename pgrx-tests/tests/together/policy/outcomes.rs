@@ -189,6 +189,29 @@ fn an_outcome_belongs_to_the_run_current_when_it_occurred_and_is_late_after_the_
     assert_eq!(get::<f64>(&mut session, "SELECT sum(value)::float8 FROM storm_results", &[]), 7.0);
 }
 
+/// Of a clock that was a day ahead and has been put back: what happens now belongs to the run that is current now.
+#[test]
+fn a_clock_that_was_ahead_sends_no_outcome_to_a_run_that_is_over() {
+    let Applied { db, mut session, hail, run, one, other, .. } = applied("ahead");
+    age(&db, run, 3);
+    let again = "SELECT run_id FROM stormops.apply_policy($1, supersede => true)";
+    let ahead: Uuid = get(&mut session, again, &[&hail]);
+    age(&db, ahead, -1);
+    let belongs = |session: &mut Client, property: Uuid, rest: &str, key: &str| -> Uuid {
+        let keyed = format!("{rest}, 'idempotency_key', '{key}'");
+        assert_eq!(record(session, hail, &element(property, &keyed)).expect("an outcome")[0], 1, "{rest}");
+        get(session, "SELECT run_id FROM policy_outcomes WHERE idempotency_key = $1", &[&key])
+    };
+    assert_eq!(belongs(&mut session, one, "", "now"), ahead);
+    assert_eq!(belongs(&mut session, one, ", 'occurred_at', now() - interval '2 days'", "before"), run);
+    // The next run comes after it, though the clock says before.
+    let third: Uuid = get(&mut session, again, &[&hail]);
+    assert_eq!(belongs(&mut session, other, "", "third"), third);
+    let late = "SELECT late FROM stormops.record_outcomes($1, jsonb_build_array(jsonb_build_object(
+        'property_id', $2::uuid, 'converted', true, 'idempotency_key', 'soon')))";
+    assert_eq!(get::<i64>(&mut session, late, &[&hail, &other]), 0);
+}
+
 #[test]
 fn of_two_sessions_that_send_one_key_at_once_one_counts() {
     let Applied { db, tenant, session: mut first, hail, one, .. } = applied("at_once");
