@@ -16,3 +16,5 @@ DROP FUNCTION IF EXISTS stormops.generate_invoice(uuid, text);
 DROP FUNCTION IF EXISTS stormops_internal.measured_quantity(uuid, text, text, text, timestamptz, timestamptz, bigint);
 DROP FUNCTION IF EXISTS stormops_internal.rated_quantities(uuid[], date[], text[], bigint);
 DROP FUNCTION IF EXISTS stormops.rate(uuid[], date[], text[], bigint);
+DROP FUNCTION IF EXISTS stormops.trust_issuer(text, text, jsonb, boolean, text, text, text); -- says what was left out
+DROP FUNCTION IF EXISTS stormops_internal.read_jwks(text);
