@@ -8,9 +8,9 @@ CREATE FUNCTION stormops_internal.new_signing_key() RETURNS TABLE (private_key b
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'new_signing_key_wrapper';
 COMMENT ON FUNCTION stormops_internal.new_signing_key() IS 'A new Ed25519 key pair: the private half (32 bytes) and the public one as a JWK.';
 
-CREATE FUNCTION stormops_internal.read_jwks(jwks text) RETURNS TABLE (kid text, algorithm text, jwk text)
+CREATE FUNCTION stormops_internal.read_jwks(jwks text) RETURNS TABLE (kid text, algorithm text, jwk text, left_out text)
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'read_jwks_wrapper';
-COMMENT ON FUNCTION stormops_internal.read_jwks(text) IS 'The keys of a JWK set that can verify tokens, checked. Error: 22023.';
+COMMENT ON FUNCTION stormops_internal.read_jwks(text) IS 'The keys of a JWK set that can verify tokens, checked; and those that cannot, without jwk, each with the reason. Error: 22023.';
 
 CREATE FUNCTION stormops_internal.sign_token(private_key bytea, kid text, claims text) RETURNS text
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'sign_token_wrapper';
@@ -24,7 +24,7 @@ COMMENT ON FUNCTION stormops.login(text) IS 'Verifies a signed token (JWT of at 
 CREATE FUNCTION stormops.trust_issuer(
     issuer text, audience text, jwks jsonb, bound boolean DEFAULT false,
     tenant_claim text DEFAULT 'tenant_id', user_claim text DEFAULT 'sub', role_claim text DEFAULT 'role',
-    OUT kid text, OUT algorithm text
+    OUT kid text, OUT algorithm text, OUT left_out text
 ) RETURNS SETOF record
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -53,12 +53,18 @@ BEGIN
         trusted_at = excluded.trusted_at, trusted_by = excluded.trusted_by;
     DELETE FROM stormops_internal.token_keys AS k WHERE k.issuer = trust_issuer.issuer;
     RETURN QUERY
-        INSERT INTO stormops_internal.token_keys AS k (issuer, kid, algorithm, jwk)
-        SELECT trust_issuer.issuer, r.kid, r.algorithm, r.jwk FROM stormops_internal.read_jwks(jwks::text) AS r
-        RETURNING k.kid, k.algorithm;
+        WITH given AS MATERIALIZED (
+            SELECT r.* FROM stormops_internal.read_jwks(jwks::text) AS r
+        ), taken AS (
+            INSERT INTO stormops_internal.token_keys AS k (issuer, kid, algorithm, jwk)
+            SELECT trust_issuer.issuer, g.kid, g.algorithm, g.jwk FROM given AS g WHERE g.left_out IS NULL
+            RETURNING k.kid, k.algorithm
+        )
+        SELECT t.kid, t.algorithm, NULL::text FROM taken AS t
+        UNION ALL SELECT g.kid, g.algorithm, g.left_out FROM given AS g WHERE g.left_out IS NOT NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.trust_issuer(text, text, jsonb, boolean, text, text, text) IS 'Trusts the tokens of an issuer (iss) for an audience (aud), signed by a key of this set (JWKS, up to 100 kB); a second call replaces the set. bound: only tokens whose nonce is login_challenge(). *_claim: the claims with tenant, user and role. Returns the keys taken. For superusers. Errors: 22004; 22023 a bad name, a weak, malformed or private key, one without kid, or no usable key.';
+COMMENT ON FUNCTION stormops.trust_issuer(text, text, jsonb, boolean, text, text, text) IS 'Trusts the tokens of an issuer (iss) for an audience (aud), signed by a key of this set (JWKS, up to 100 kB); a second call replaces the set. bound: only tokens whose nonce is login_challenge(). *_claim: the claims with tenant, user and role. Returns the keys, and of one that is not taken why (left_out). For superusers. Errors: 22004; 22023 a bad name, a weak, malformed or private key, one without kid, or no usable key.';
 
 CREATE FUNCTION stormops.distrust_issuer(issuer text) RETURNS void
     LANGUAGE plpgsql VOLATILE

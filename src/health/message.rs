@@ -152,7 +152,7 @@ fn slack(alert: &Alert) -> Value {
         lines.extend(alert.steps.iter().enumerate().map(|(i, step)| format!("{}. {}", i + 1, escape(step))));
     }
     // Slack refuses a block's text above 3000 characters.
-    let text = cut(&lines.join("\n"), 2900);
+    let text = cut_escaped(&lines.join("\n"), 2900);
     json!({
         "text": format!("{mark}: {summary}"),
         "blocks": [{ "type": "section", "text": { "type": "mrkdwn", "text": text } }],
@@ -172,6 +172,15 @@ fn facts(details: &Value) -> Option<String> {
 /// The three characters with a meaning in Slack's text: so that no name can mention @channel or make a link.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// The first `most` characters, of the last escape all or nothing: `&` stands for itself in no escaped text.
+fn cut_escaped(text: &str, most: usize) -> String {
+    let mut text = cut(text, most);
+    if let Some(last) = text.rfind('&').filter(|last| !text[*last..].contains(';')) {
+        text.truncate(last);
+    }
+    text
 }
 
 /// A webhook as "Standard Webhooks" describes it: HMAC-SHA256 over id, time and body.
@@ -260,6 +269,13 @@ mod tests {
         let mut long = alert("trigger");
         long.steps = vec!["x".repeat(500); 20];
         assert!(slack(&long)["blocks"][0]["text"]["text"].as_str().unwrap().chars().count() <= 3000);
+        // Wherever the end falls, it cuts no escape in two.
+        for start in 0..6 {
+            long.steps = vec![format!("{}{}", "x".repeat(start), "<".repeat(3000))];
+            let sent = slack(&long);
+            let text = sent["blocks"][0]["text"]["text"].as_str().unwrap();
+            assert!(text.ends_with("&lt;") && text.chars().count() > 2890, "{}", &text[text.len() - 9..]);
+        }
     }
 
     #[test]

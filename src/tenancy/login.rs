@@ -7,10 +7,12 @@ use super::context::{self, Admission};
 use super::entry::Entry;
 use super::token::{self, Trust, key};
 use crate::postgres::lookup::{By, Key, Row, Schema, table, with_row};
+use crate::postgres::raise::raise_from_c;
 use crate::postgres::time;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::rc::Rc;
 
 /// Kept at most; a backend of more issuers and keys begins anew.
@@ -36,17 +38,42 @@ unsafe extern "C-unwind" fn on_change(_: pg_sys::Datum, table: pg_sys::Oid) {
     }
 }
 
-/// Lets this transaction in where the token says, if it is one that holds.
+/// Lets this transaction in where the token says, if it is one that holds. Why it does not goes to the server's log.
 pub fn login(token: &str) -> Admission {
-    let Some(login) = verified(token) else { return Admission::Refused };
+    let login = match verified(token) {
+        Ok(login) => login,
+        Err(fault) => return refused(fault),
+    };
     let entry = Entry::Token { limit: login.limit, expires: time::from_unix(login.expires) };
-    context::admit(login.tenant, Some(login.user), entry)
+    match context::admit(login.tenant, Some(login.user), entry) {
+        Admission::Refused => refused(c"its tenant is closed or does not exist, or its user is no member"),
+        other => other,
+    }
 }
 
-fn verified(token: &str) -> Option<token::Login> {
-    let decoded = token::decode(token)?;
-    let unverified = decoded.unverified()?;
-    let trust = trusted(unverified.issuer, unverified.kid)?;
+/// Nobody who connects reads the server's log, and `client_min_messages` cannot ask for this. Without the statement, in which
+/// a token may stand.
+fn refused(fault: &'static CStr) -> Admission {
+    // SAFETY: a line of the log raises no error.
+    unsafe {
+        raise_from_c(
+            PgLogLevel::LOG_SERVER_ONLY,
+            PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+            c"login refused, of which the caller is not told the reason",
+            fault,
+            true,
+        );
+    }
+    Admission::Refused
+}
+
+fn verified(token: &str) -> Result<token::Login, &'static CStr> {
+    let decoded = token::decode(token)
+        .ok_or(c"it is no token: longer than 8192 bytes, not three parts, or its JSON is not strict")?;
+    let unverified =
+        decoded.unverified().ok_or(c"its header is not taken: typ, alg, kid, or a member that would choose the key")?;
+    let trust = trusted(unverified.issuer, unverified.kid)
+        .ok_or(c"its issuer is not trusted, or its kid is no key of the issuer: stormops.issuers()")?;
     // SAFETY: reads the clock.
     let now = time::to_unix(unsafe { pg_sys::GetCurrentTimestamp() });
     unverified.verify(&trust, now, challenge::current().as_deref())

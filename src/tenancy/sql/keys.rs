@@ -6,14 +6,27 @@ use crate::tenancy::challenge;
 use crate::tenancy::token::{key, sign};
 use pgrx::prelude::*;
 
-/// The keys of a JWK set that can verify tokens, or an error if one is weak or malformed.
+/// The keys of a JWK set that can verify tokens, or an error if one is weak or malformed; then those that are left out.
+#[expect(clippy::type_complexity, reason = "a row of SQL")]
 #[pg_extern(sql = false)]
-fn read_jwks(jwks: &str) -> TableIterator<'static, (name!(kid, String), name!(algorithm, String), name!(jwk, String))> {
+fn read_jwks(
+    jwks: &str,
+) -> TableIterator<
+    'static,
+    (
+        name!(kid, Option<String>),
+        name!(algorithm, Option<String>),
+        name!(jwk, Option<String>),
+        name!(left_out, Option<String>),
+    ),
+> {
     need(jwks.len().min(key::LONGEST_SET) * 100);
     let published = key::published(jwks).unwrap_or_else(|fault| {
         refuse(fault, "Take the provider's set as it is, from its jwks_uri; docs/tenancy.md lists what a key must be.")
     });
-    TableIterator::new(published.into_iter().map(|key| (key.kid, key.algorithm.to_owned(), key.jwk)))
+    let taken = published.into_iter().map(|key| (Some(key.kid), Some(key.algorithm.to_owned()), Some(key.jwk), None));
+    let left = key::left_out(jwks).into_iter().map(|key| (key.kid, key.algorithm, None, Some(key.why)));
+    TableIterator::new(taken.chain(left))
 }
 
 /// A new Ed25519 key pair: the private half to keep, the public one as a JWK.

@@ -14,7 +14,9 @@ pub enum Json {
     Null,
     Bool(bool),
     Integer(i64),
-    /// A number that is no integer, or too large for one.
+    /// A number with a point or an exponent, as far as its whole part is exact.
+    Real(f64),
+    /// A number that is neither.
     Number,
     Text(String),
     Array(Vec<Json>),
@@ -29,13 +31,18 @@ impl Json {
         }
     }
 
-    pub fn integer(&self) -> Option<i64> {
+    /// A NumericDate (RFC 7519, section 2), which may have a fraction, in whole seconds.
+    pub fn seconds(&self, whole: fn(f64) -> f64) -> Option<i64> {
         match self {
             Self::Integer(integer) => Some(*integer),
+            Self::Real(number) => Some(whole(*number) as i64),
             _ => None,
         }
     }
 }
+
+/// Below it every whole number is a double: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// How many arrays and objects may stand inside each other.
 pub const DEEPEST: usize = 8;
@@ -91,8 +98,8 @@ impl<'de> Visitor<'de> for Level {
         Ok(i64::try_from(value).map_or(Json::Number, Json::Integer))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Number)
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(if value.abs() < EXACT { Json::Real(value) } else { Json::Number })
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Json, E> {
@@ -124,12 +131,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_integers_or_nothing() {
+    fn numbers_are_exact_or_nothing() {
         let read = |number: &str| object(format!("{{\"n\":{number}}}").as_bytes()).map(|o| o["n"].clone());
         assert_eq!(read("12"), Some(Json::Integer(12)));
         assert_eq!(read("-12"), Some(Json::Integer(-12)));
-        for number in ["12.0", "1.2e1", "18446744073709551615", "9223372036854775808", "123456789012345678901234567890"]
-        {
+        for (number, value) in [("12.0", 12.0), ("1.2e1", 12.0), ("-0.5", -0.5)] {
+            assert_eq!(read(number), Some(Json::Real(value)), "{number}");
+        }
+        assert_eq!(
+            [Json::Real(-0.5), Json::Real(12.9), Json::Integer(3)].map(|n| n.seconds(f64::floor)),
+            [-1, 12, 3].map(Some)
+        );
+        for number in [
+            "9007199254740993.0",
+            "1e300",
+            "18446744073709551615",
+            "9223372036854775808",
+            "123456789012345678901234567890",
+        ] {
             assert_eq!(read(number), Some(Json::Number), "{number}");
         }
         for number in ["1e400", "012", "+1", "NaN", "Infinity", "0x1", "1_000", ""] {

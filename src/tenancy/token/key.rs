@@ -38,6 +38,13 @@ pub struct Published {
     pub jwk: String,
 }
 
+/// A key of a set that verifies no token here.
+pub struct LeftOut {
+    pub kid: Option<String>,
+    pub algorithm: Option<String>,
+    pub why: String,
+}
+
 pub const LONGEST_SET: usize = 100_000;
 pub const LONGEST_KID: usize = 200;
 
@@ -70,6 +77,32 @@ pub fn published(jwks: &str) -> Result<Vec<Published>, &'static str> {
         published.push(Published { kid: kid.to_owned(), algorithm, jwk });
     }
     if published.is_empty() { Err("the set of keys has none that can verify a token") } else { Ok(published) }
+}
+
+/// The keys of the same set that are not taken, each with the reason.
+pub fn left_out(jwks: &str) -> Vec<LeftOut> {
+    let keys = match json::object(jwks.as_bytes()).and_then(|mut set| set.remove("keys")) {
+        Some(Json::Array(keys)) => keys,
+        _ => Vec::new(),
+    };
+    let reason = |jwk: &Object| match jwk.get("use") {
+        Some(used) if used.text() != Some("sig") => Some("its use is not sig".to_owned()),
+        _ if kind(jwk).is_none() => {
+            let of = ["kty", "crv", "alg"].iter().filter_map(|member| text(jwk, member)).collect::<Vec<_>>().join(" ");
+            Some(format!("{of} is not taken: a token is signed by EdDSA (Ed25519), ES256 (P-256), RS256 or HS256"))
+        }
+        _ => None,
+    };
+    let short = |text: &str| text.chars().take(LONGEST_KID).collect::<String>();
+    let left = keys.iter().filter_map(|key| match key {
+        Json::Object(jwk) => Some(LeftOut {
+            why: short(&reason(jwk)?),
+            kid: text(jwk, "kid").map(short),
+            algorithm: text(jwk, "alg").map(short),
+        }),
+        _ => None,
+    });
+    left.collect()
 }
 
 /// A key that was kept.

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use json::{Json, Object};
 use jsonwebtoken::Algorithm;
 use key::Key;
+use std::ffi::CStr;
 
 /// Longer ones are not looked at. In bytes.
 pub const LONGEST: usize = 8192;
@@ -101,34 +102,42 @@ impl Decoded<'_> {
 }
 
 impl Unverified<'_> {
-    /// `now`: seconds since 1970; `challenge`: this transaction's, if it asked for one.
-    pub fn verify(&self, trust: &Trust, now: i64, challenge: Option<&str>) -> Option<Login> {
-        if self.algorithm != trust.key.algorithm || !trust.key.verifies(self.signed, self.signature) {
-            return None;
+    /// `now`: seconds since 1970; `challenge`: this transaction's, if it asked for one. Error: what does not hold, for
+    /// operators only; whoever sent the token learns nothing of it.
+    pub fn verify(&self, trust: &Trust, now: i64, challenge: Option<&str>) -> Result<Login, &'static CStr> {
+        if self.algorithm != trust.key.algorithm {
+            return Err(c"its alg is not that of the key");
         }
-        let expires = self.claims.get("exp")?.integer()?;
+        if !trust.key.verifies(self.signed, self.signature) {
+            return Err(c"its signature is not the key's");
+        }
+        let expires =
+            self.claims.get("exp").and_then(|end| end.seconds(f64::floor)).ok_or(c"it has no exp that is a number")?;
         let begun = |claim| match self.claims.get(claim) {
             None => true,
-            Some(begin) => begin.integer().is_some_and(|begin| begin <= now.saturating_add(LEEWAY)),
+            Some(begin) => begin.seconds(f64::ceil).is_some_and(|begin| begin <= now.saturating_add(LEEWAY)),
         };
         let challenged = challenge.is_some() && self.claims.get("nonce").and_then(Json::text) == challenge;
-        let holds = now < expires.saturating_add(LEEWAY)
-            && expires <= now.saturating_add(LONGEST_LIFE)
-            && trust.not_after.is_none_or(|end| now < end)
-            && begun("nbf")
-            && begun("iat")
-            && self.is_for(&trust.audience)
-            && (challenged || !trust.bound);
-        if !holds {
-            return None;
+        let conditions = [
+            (now < expires.saturating_add(LEEWAY), c"it has expired"),
+            (expires <= now.saturating_add(LONGEST_LIFE), c"it lives for more than a day"),
+            (trust.not_after.is_none_or(|end| now < end), c"its key has ended"),
+            (begun("nbf"), c"its nbf is not reached, or no number"),
+            (begun("iat"), c"its iat lies in the future, or is no number"),
+            (self.is_for(&trust.audience), c"its aud is not the audience that the issuer is trusted for"),
+            (challenged || !trust.bound, c"its nonce is not this transaction's login_challenge()"),
+        ];
+        if let Some((_, fault)) = conditions.iter().find(|(holds, _)| !holds) {
+            return Err(fault);
         }
         let limit = match self.claims.get(&trust.role_claim) {
             None => None,
-            Some(role) => Some(Role::parse(role.text()?)?),
+            Some(role) => Some(role.text().and_then(Role::parse).ok_or(c"its role claim names no role of a tenant")?),
         };
         let id = |claim: &str| canonical(self.claims.get(claim)?.text()?);
-        let (tenant, user) = (id(&trust.tenant_claim)?, id(&trust.user_claim)?);
-        Some(Login { tenant, user, limit, expires: expires.saturating_add(LEEWAY) })
+        let tenant = id(&trust.tenant_claim).ok_or(c"its tenant claim is missing, or no UUID in small letters")?;
+        let user = id(&trust.user_claim).ok_or(c"its user claim is missing, or no UUID in small letters")?;
+        Ok(Login { tenant, user, limit, expires: expires.saturating_add(LEEWAY) })
     }
 
     fn is_for(&self, audience: &str) -> bool {

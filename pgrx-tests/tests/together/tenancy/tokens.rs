@@ -1,7 +1,7 @@
 //! Which tokens `login()` takes: whose, signed by which key, and what it tells of those that it refuses.
 
 use postgres::error::DbError;
-use postgres::{Client, Error};
+use postgres::{Client, Config, Error, NoTls};
 use serde_json::{Value, json};
 use stormops_tests::tokens::{ISSUER, claims, jwks, now, signed, signed_as, trust};
 use stormops_tests::twins::{Twins, id};
@@ -97,6 +97,61 @@ fn every_refusal_is_told_alike_and_the_token_nowhere() {
     for token in refused.iter().filter(|token| token.len() > 40) {
         assert!(!log.contains(token.as_str()), "the log shows {token}");
     }
+}
+
+/// What each refusal was about stands in the server's log, and whoever asked hears nothing of it.
+#[test]
+fn an_operator_reads_why_a_login_was_refused_and_the_caller_does_not() {
+    let twins = Twins::new("reasons");
+    trust(&twins.db, &jwks(), "");
+    let good = claims(twins.a, admin(&twins));
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        signed("ed", &claims)
+    };
+    let mut fractions = good.clone();
+    fractions["exp"] = json!(now() as f64 + 600.5);
+    fractions["iat"] = json!(now() as f64 - 0.25);
+    login(&mut twins.db.as_role("app"), &signed("ed", &fractions)).expect("dates with a fraction");
+    let (say, said) = std::sync::mpsc::channel();
+    let mut config = Config::new();
+    config.host(cluster().socket()).port(5432).user("app").dbname(&twins.db.name);
+    config.notice_callback(move |notice| say.send(notice.message().to_owned()).expect("a test"));
+    let mut client = config.connect(NoTls).expect("a session");
+    client.batch_execute("SET client_min_messages = debug5").expect("a setting");
+    for (token, reason) in [
+        (with("exp", json!(1.5)), "it has expired"),
+        (with("exp", json!("soon")), "it has no exp that is a number"),
+        (with("aud", json!("another")), "its aud is not the audience"),
+        (with("role", json!(["admin"])), "its role claim names no role"),
+        (with("sub", json!("me")), "its user claim is missing"),
+        (with("sub", json!(Uuid::from_u128(7).to_string())), "its user is no member"),
+        (with("iss", json!("https://other.example")), "its issuer is not trusted"),
+        ("x".to_owned(), "it is no token"),
+    ] {
+        let before = cluster().log().matches(reason).count();
+        fails_with(login(&mut client, &token), "28000");
+        assert!(cluster().log().matches(reason).count() > before, "{reason}");
+        assert!(said.try_iter().all(|heard| !heard.contains("login refused")), "{reason}");
+    }
+}
+
+#[test]
+fn keys_that_are_left_out_are_returned_with_the_reason() {
+    let twins = Twins::new("left_out");
+    let mut set = jwks();
+    let keys = set["keys"].as_array_mut().expect("keys");
+    keys.push(json!({"kty": "RSA", "kid": "ps", "alg": "PS256", "n": "AA", "e": "AQAB"}));
+    keys.push(json!({"kty": "RSA", "kid": "enc", "use": "enc", "n": "AA", "e": "AQAB"}));
+    let trusted = "SELECT kid, left_out FROM stormops.trust_issuer('https://kc.example', 'storm', $1) ORDER BY kid";
+    let rows = twins.db.superuser().query(trusted, &[&set]).expect("keys");
+    let rows: Vec<(String, Option<String>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let why = "RSA PS256 is not taken: a token is signed by EdDSA (Ed25519), ES256 (P-256), RS256 or HS256";
+    let due = [("ed", None), ("enc", Some("its use is not sig")), ("hs", None), ("ps", Some(why))];
+    assert_eq!(rows, due.map(|(kid, why)| (kid.to_owned(), why.map(str::to_owned))));
+    let kept = "SELECT array_agg(kid ORDER BY kid) FROM stormops.issuers() WHERE issuer = 'https://kc.example'";
+    assert_eq!(stormops_tests::get::<Vec<String>>(&mut twins.db.as_role("op"), kept, &[]), ["ed", "hs"]);
 }
 
 #[test]

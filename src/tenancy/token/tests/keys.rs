@@ -1,6 +1,7 @@
 //! Which keys are trusted.
 
 use super::*;
+use crate::tenancy::token::key::left_out;
 
 #[test]
 fn weak_and_malformed_keys_are_not_trusted() {
@@ -51,6 +52,12 @@ fn a_set_is_taken_for_what_of_it_can_sign() {
     for set in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]}"#, r#"{"keys":[1]}"#] {
         assert!(published(set).is_err(), "{set}");
     }
+    let left: Vec<_> = left_out(&format!("{{\"keys\":[{other},{encrypt},{pss},{sign}]}}"))
+        .iter()
+        .map(|key| (key.kid.clone().unwrap_or_default(), key.why.split(':').next().unwrap_or_default().to_owned()))
+        .collect();
+    let due = [("p384", "EC P-384 is not taken"), ("enc", "its use is not sig"), ("ps", "RSA PS256 is not taken")];
+    assert_eq!(left, due.map(|(kid, why)| (kid.to_owned(), why.to_owned())));
     assert!(published(&format!("{{\"keys\":[{other}]}}")).is_err());
     assert!(published(&format!("{{\"keys\":[{ED},{ED}]}}")).is_err());
     assert!(published(&" ".repeat(100_001)).is_err());
