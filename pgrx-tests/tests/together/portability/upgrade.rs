@@ -102,8 +102,8 @@ fn a_dump_of_a_released_version_restores_under_this_one() {
         let granted = |entry: &&str| entry.contains(" ACL ") && entry.contains(" FUNCTION ");
         assert!(entries.lines().any(|entry| granted(&entry)));
         let list = std::env::temp_dir().join(format!("stormops-restore-{}", std::process::id()));
-        let kept: Vec<_> = entries.lines().filter(|entry| !granted(entry)).collect();
-        std::fs::write(&list, kept.join("\n")).expect("a list");
+        let others: Vec<_> = entries.lines().filter(|entry| !granted(entry)).collect();
+        std::fs::write(&list, others.join("\n")).expect("a list");
         restored.pg_restore(&dump, &["--exit-on-error", "-L", list.to_str().expect("UTF-8")]);
         std::fs::remove_file(&list).ok();
         restored.superuser().batch_execute("SELECT stormops.install()").expect("the tables of this version");
