@@ -64,7 +64,7 @@ BEGIN
         UNION ALL SELECT g.kid, g.algorithm, g.left_out FROM given AS g WHERE g.left_out IS NOT NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.trust_issuer(text, text, jsonb, boolean, text, text, text) IS 'Trusts the tokens of an issuer (iss) for an audience (aud), signed by a key of this set (JWKS, up to 100 kB); a second call replaces the set. bound: only tokens whose nonce is login_challenge(). *_claim: the claims with tenant, user and role. Returns the keys, and of one that is not taken why (left_out). For superusers. Errors: 22004; 22023 a bad name, a weak, malformed or private key, one without kid, or no usable key.';
+COMMENT ON FUNCTION stormops.trust_issuer(text, text, jsonb, boolean, text, text, text) IS 'Trusts the tokens of an issuer (iss) for an audience (aud), signed by a key of this set (JWKS, up to 100 kB); a second call replaces the set. bound: only tokens whose nonce is login_challenge(). *_claim: the claims with tenant, user and role. Returns the keys, and why one is left_out. For superusers. Errors: 22004; 22023 a bad name, a weak, malformed or private key, no kid, or no usable key.';
 
 CREATE FUNCTION stormops.distrust_issuer(issuer text) RETURNS void
     LANGUAGE plpgsql VOLATILE
