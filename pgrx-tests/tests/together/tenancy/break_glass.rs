@@ -150,10 +150,10 @@ fn nothing_can_be_written() {
 #[test]
 fn a_grant_serves_the_role_that_opened_it() {
     let twins = Twins::new("role");
-    // Of this test's own: roles are the cluster's, and attest() elsewhere would name a member of tapp.
+    // Of this test's own: roles are the cluster's, and attest() elsewhere would name a member of tapp or a trusted one.
     let roles = "CREATE ROLE glass LOGIN; CREATE ROLE glass2 LOGIN; CREATE ROLE glass3 LOGIN;
         SELECT stormops.grant_usage('glass', 'operator'); SELECT stormops.grant_usage('glass2', 'operator');
-        SELECT stormops.grant_usage('glass3', 'trusted_app'); GRANT glass3, glass2 TO glass";
+        SELECT stormops.grant_usage('glass3', 'app'); GRANT glass3, glass2 TO glass";
     twins.db.in_turn(roles);
     let grant = opened(&twins, "glass", "1 hour");
     for role in ["op", "glass2", SUPERUSER] {
