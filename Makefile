@@ -7,6 +7,7 @@ SHELL := bash
 # Evaluated when used, since `setup` may first have to install the server. Not exported unless the caller gave it:
 # setup tells a choice from a default.
 PG_CONFIG ?= $(shell . .ci/lib.sh && find_pg_config)
+VERSION = $(shell sed -nE 's/^version = "([^"]+)"$$/\1/p' Cargo.toml | head -n 1)
 PG = pg$(shell . .ci/lib.sh && pg_version $(PG_CONFIG))
 
 .PHONY: build # build the extension into target/release
@@ -48,6 +49,15 @@ lint:
 .PHONY: setup # install what is missing on this machine
 setup:
 	.ci/setup
+
+.PHONY: deb # build a Debian package in target/
+deb:
+	PG_CONFIG=$(PG_CONFIG) packaging/deb
+
+.PHONY: dist # pack the committed sources into target/
+dist:
+	mkdir -p target
+	git archive --format=tar.gz --prefix=stormops-$(VERSION)/ -o target/stormops-$(VERSION).tar.gz HEAD
 
 .PHONY: clean # remove the demo cluster and all that was built
 clean:

@@ -48,6 +48,17 @@ impl Cluster {
         Self::made("follower", |dir| drop(ci_cluster("standby", dir, &[of])))
     }
 
+    /// A second cluster, prepared as this one and as empty; it ends with the process too.
+    pub fn beside(name: &str) -> Self {
+        let prepared = prepared::prepared();
+        Self::made(name, |dir| drop(ci_cluster("start", dir, &[prepared.data()])))
+    }
+
+    /// How libpq reaches a database as its superuser.
+    pub fn address(&self, database: &str) -> String {
+        format!("host={} port=5432 user={SUPERUSER} dbname={database}", self.socket)
+    }
+
     fn made(name: &str, make: impl FnOnce(&Path)) -> Self {
         let dir = root().join(format!("target/pgrx-tests/{name}-{}", std::process::id()));
         let keeper = keeper(&dir, name);

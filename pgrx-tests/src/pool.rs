@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, Config, NoTls};
 
-use crate::{ROLES, cluster};
+use crate::{ROLES, SUPERUSER, cluster};
 
 pub struct Pool {
     process: Child,
@@ -18,11 +18,12 @@ impl Pool {
     pub fn start(connections: usize) -> Self {
         let dir = PathBuf::from(cluster().socket());
         let (port, file) = (6432, |name: &str| dir.join(name).display().to_string());
-        let users: Vec<String> = ROLES.iter().map(|(role, _)| format!("\"{role}\" \"\"")).collect();
+        let roles = ROLES.iter().map(|(role, _)| *role).chain([SUPERUSER]);
+        let users: Vec<String> = roles.map(|role| format!("\"{role}\" \"\"")).collect();
         std::fs::write(file("users.txt"), users.join("\n")).expect("the list of users");
         let settings = format!(
             "[databases]\n* = host={0} port=5432\n[pgbouncer]\nlisten_addr =\nlisten_port = {port}\nunix_socket_dir = {0}\n\
-             auth_type = trust\nauth_file = {1}\npool_mode = transaction\ndefault_pool_size = {connections}\n\
+             auth_type = trust\nauth_file = {1}\nadmin_users = {SUPERUSER}\npool_mode = transaction\ndefault_pool_size = {connections}\n\
              max_client_conn = 100\nlog_connections = 0\nlog_disconnections = 0\n",
             dir.display(),
             file("users.txt"),
@@ -37,6 +38,16 @@ impl Pool {
         let process = command.arg("-q").arg(file("pgbouncer.ini")).current_dir("/").stdin(Stdio::null()).spawn();
         let process = process.unwrap_or_else(|e| panic!("pgbouncer: {e}: run `.ci/setup test`"));
         Self { process, port }
+    }
+
+    /// Where its console is, as its administrator.
+    pub fn console(&self) -> String {
+        format!("host={} port={} user={SUPERUSER} dbname=pgbouncer", cluster().socket(), self.port)
+    }
+
+    /// Its settings, which it reads again when its console says RELOAD.
+    pub fn settings(&self) -> PathBuf {
+        PathBuf::from(cluster().socket()).join("pgbouncer.ini")
     }
 
     /// Waits for it to listen.

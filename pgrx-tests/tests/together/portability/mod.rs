@@ -1,6 +1,7 @@
 //! Dump and restore, upgrades, and the scripts of both.
 
 mod copies;
+mod delivery;
 mod dump;
 mod life;
 mod script;

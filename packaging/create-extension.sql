@@ -1,0 +1,2 @@
+-- Run once by the image, in the database POSTGRES_DB.
+CREATE EXTENSION stormops;

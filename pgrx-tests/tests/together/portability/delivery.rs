@@ -1,0 +1,116 @@
+//! delivery/: an upgrade that goes through or leaves the database as it was, and a smoke test that leaves nothing.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use stormops_tests::{Db, ROLES, SUPERUSER, cluster, get};
+
+use super::life::{Filled, fill};
+
+/// A script of delivery/, on a database, as its superuser.
+fn delivery(script: &str, db: &Db, args: &[&str]) -> Output {
+    let psql = cluster().program("psql", SUPERUSER, &db.name);
+    let bin = Path::new(psql.get_program()).parent().expect("the server's programs");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the checkout");
+    let mut command = Command::new(checkout.join("delivery").join(script));
+    let environment = psql.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    command.envs(environment).env("PATH", path).args(args).output().expect("a script")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+fn released() -> Filled {
+    let db = Db::empty("delivered");
+    db.superuser().batch_execute("CREATE EXTENSION stormops VERSION '0.1.0'").expect("a released version");
+    for (role, kind) in ROLES {
+        db.in_turn(&format!("SELECT stormops.grant_usage('{role}', '{kind}')"));
+    }
+    fill(db)
+}
+
+fn version(db: &Db) -> String {
+    get(&mut db.superuser(), "SELECT extversion FROM pg_extension WHERE extname = 'stormops'", &[])
+}
+
+/// What a smoke test could leave behind.
+fn left(db: &Db) -> String {
+    let all =
+        "SELECT concat_ws(' ', (SELECT count(*) FROM stormops.tenants), (SELECT count(*) FROM stormops.properties),
+            (SELECT count(*) FROM stormops_internal.usage_grants), (SELECT count(*) FROM stormops.tenant_usage),
+            (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'stormops_smoke%'))";
+    get(&mut db.superuser(), all, &[])
+}
+
+#[test]
+fn an_upgrade_that_holds_goes_through_and_may_run_again() {
+    let Filled { db, .. } = released();
+    let before = left(&db);
+    let first = delivery("upgrade", &db, &[]);
+    assert!(first.status.success(), "{}", said(&first));
+    let current = env!("CARGO_PKG_VERSION");
+    assert_eq!(version(&db), current);
+    assert!(said(&first).contains(&format!("done, the database is at {current}")), "{}", said(&first));
+    assert_eq!(left(&db), before);
+    let again = delivery("upgrade", &db, &[]);
+    assert!(again.status.success() && said(&again).contains("nothing to do"), "{}", said(&again));
+}
+
+#[test]
+fn an_upgrade_that_does_not_hold_is_taken_back() {
+    let Filled { db, .. } = released();
+    let mut superuser = db.superuser();
+    // Opens a table as soon as the extension was altered, as a careless tool might.
+    superuser
+        .batch_execute(
+            "CREATE FUNCTION public.careless() RETURNS event_trigger LANGUAGE plpgsql AS
+                 $$ BEGIN ALTER TABLE stormops.storms DISABLE ROW LEVEL SECURITY; END $$;
+             CREATE EVENT TRIGGER careless ON ddl_command_end WHEN TAG IN ('ALTER EXTENSION')
+                 EXECUTE FUNCTION public.careless()",
+        )
+        .expect("an event trigger");
+    let failed = delivery("upgrade", &db, &[]);
+    assert_eq!(failed.status.code(), Some(1), "{}", said(&failed));
+    assert!(said(&failed).contains("after the upgrade attest() fails"), "{}", said(&failed));
+    assert_eq!(version(&db), "0.1.0");
+    let secure = "SELECT relrowsecurity FROM pg_class WHERE oid = 'stormops.storms'::regclass";
+    assert!(get::<bool>(&mut superuser, secure, &[]));
+    superuser.batch_execute("DROP EVENT TRIGGER careless").expect("a repair");
+
+    // A version that is not there; a transaction that stands in the way for longer than one waits.
+    assert_eq!(delivery("upgrade", &db, &["--to", "9.9.9"]).status.code(), Some(1));
+    superuser.batch_execute("BEGIN; LOCK TABLE stormops.storms IN ACCESS SHARE MODE").expect("a lock");
+    let waited = delivery("upgrade", &db, &["--wait", "1"]);
+    assert_eq!(waited.status.code(), Some(1));
+    assert!(said(&waited).contains("lock timeout"), "{}", said(&waited));
+    superuser.batch_execute("ROLLBACK").expect("the end of it");
+    assert_eq!(version(&db), "0.1.0");
+}
+
+#[test]
+fn a_smoke_test_says_what_does_not_work_and_keeps_nothing() {
+    let db = Db::new("smoke");
+    let before = left(&db);
+    let works = delivery("smoke", &db, &[]);
+    assert!(works.status.success(), "{}", said(&works));
+    assert!(said(&works).contains("a first storm works"), "{}", said(&works));
+    assert_eq!(left(&db), before);
+    db.superuser()
+        .batch_execute("ALTER TABLE stormops.storms ADD CONSTRAINT no_hail CHECK (peril <> 'hail')")
+        .expect("a fault");
+    let broken = delivery("smoke", &db, &[]);
+    assert!(!broken.status.success() && said(&broken).contains("no_hail"), "{}", said(&broken));
+    // Rows of others that a new tenant sees.
+    let db = Db::new("smoke_open");
+    let tenant = stormops_tests::provision(&db, "Open Roofs");
+    stormops_tests::tenant::session(&db, tenant)
+        .batch_execute("INSERT INTO stormops.storms (event_id, name, peril) VALUES ('E1', 'One', 'hail')")
+        .expect("a storm");
+    assert!(delivery("smoke", &db, &[]).status.success());
+    db.superuser().batch_execute("ALTER TABLE stormops.storms DISABLE ROW LEVEL SECURITY").expect("a fault");
+    let open = delivery("smoke", &db, &[]);
+    assert!(!open.status.success() && said(&open).contains("sees rows of others"), "{}", said(&open));
+    assert_eq!(delivery("smoke", &db, &["--nonsense"]).status.code(), Some(2));
+}
