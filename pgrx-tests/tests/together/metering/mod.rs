@@ -1,5 +1,6 @@
 //! Usage, quotas, prices and invoices.
 
+mod clocks;
 mod evasion;
 mod finalization;
 mod ingest;
