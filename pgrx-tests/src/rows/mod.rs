@@ -1,9 +1,6 @@
-//! Two tenants whose rows have the same ids and keys in every table.
+//! A row of every table, as text: it is known before there is a database to put it in.
 
-use postgres::{Error, SimpleQueryMessage};
 use uuid::Uuid;
-
-use crate::db::Db;
 
 mod experiment;
 mod field;
@@ -20,62 +17,10 @@ type Row = (&'static str, &'static str, &'static str);
 /// Every parent before its children: a domain refers to those before it.
 const DOMAINS: [&[Row]; 7] =
     [tenancy::ROWS, field::ROWS, uplift::ROWS, experiment::ROWS, policy::ROWS, metering::ROWS, health::ROWS];
-/// The database that `Twins::new` copies, and whom it holds.
+/// The database that holds rows of two tenants, and who they are: `twins::Twins` copies it.
 pub(crate) const TEMPLATE: &str = "twins_template";
 pub(crate) const ORG_NAMES: [&str; 2] = ["Alpha Roofing", "Bravo Roofing"];
 const PARENTS: [&str; 5] = ["{storm}", "{property}", "{experiment}", "{run}", "{invoice}"];
-
-pub struct Twins {
-    pub db: Db,
-    /// Has row 1 of every table.
-    pub a: Uuid,
-    /// Has the same rows 1, and rows 2 that A lacks.
-    pub b: Uuid,
-    /// Every table of the role matrix, every parent before its children.
-    pub tables: Vec<&'static str>,
-}
-
-impl Twins {
-    pub fn new(name: &str) -> Self {
-        let db = Db::copy(name, TEMPLATE);
-        let mut superuser = db.superuser();
-        let tenant = |org_name: &str| format!("SELECT tenant_id FROM stormops.tenants WHERE org_name = '{org_name}'");
-        let [a, b] =
-            ORG_NAMES.map(|name| superuser.query_one(&tenant(name), &[]).expect("a tenant of the template").get(0));
-        let tables: Vec<&str> = std::iter::once("tenants").chain(rows()).collect();
-        let unknown = "SELECT DISTINCT table_name FROM stormops.role_matrix() WHERE table_name <> ALL ($1)";
-        let unknown = superuser.query(unknown, &[&tables]).expect("the role matrix");
-        assert!(unknown.is_empty(), "src/twins/ lacks a table: {unknown:?}");
-        Self { db, a, b, tables }
-    }
-
-    /// What a script gives in a session of its own: the first column of all its rows. It is sent as one message, after
-    /// `$a` and `$b` in it became the tenants' ids, and `ENTER` the statement that sets one of them.
-    pub fn run(&self, role: &str, script: &str) -> Result<Vec<String>, Error> {
-        let script = script.replace("ENTER ", "SET app.current_tenant = ").replace("$a", &format!("'{}'", self.a));
-        let messages = self.db.as_role(role).simple_query(&script.replace("$b", &format!("'{}'", self.b)))?;
-        let value = |message: &SimpleQueryMessage| match message {
-            SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten().map(str::to_owned),
-            _ => None,
-        };
-        Ok(messages.iter().filter_map(value).collect())
-    }
-
-    /// How many rows of a tenant there really are.
-    pub fn count(&self, table: &str, tenant: Uuid) -> usize {
-        let count = format!("SELECT count(*) FROM stormops.{table} WHERE tenant_id = '{tenant}'");
-        self.db.superuser().query_one(&count, &[]).expect("a count").get::<_, i64>(0) as usize
-    }
-
-    /// Every value of every row of a tenant.
-    pub fn contents(&self, tenant: Uuid) -> Vec<String> {
-        let mut superuser = self.db.superuser();
-        let rows =
-            |table: &&str| format!("SELECT r::text FROM stormops.{table} AS r WHERE tenant_id = '{tenant}' ORDER BY 1");
-        let read = |table: &&str| superuser.query(&rows(table), &[]).expect("rows");
-        self.tables.iter().flat_map(read).map(|row| row.get(0)).collect()
-    }
-}
 
 /// The tables that have rows here, every parent before its children.
 pub fn rows() -> impl Iterator<Item = &'static str> {
@@ -115,7 +60,7 @@ pub fn id(n: u8) -> Uuid {
 }
 
 fn template(table: &str, tenant: Uuid, n: u8) -> String {
-    let Some((_, columns, values)) = all().find(|row| row.0 == table) else { panic!("src/twins/ lacks table {table}") };
+    let Some((_, columns, values)) = all().find(|row| row.0 == table) else { panic!("src/rows/ lacks table {table}") };
     let values = values.replace("{id}", &id(n).to_string()).replace("{n}", &n.to_string());
     format!("INSERT INTO stormops.{table} AS r (tenant_id, {columns}) VALUES ('{tenant}', {values})")
 }
