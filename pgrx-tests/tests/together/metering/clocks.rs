@@ -58,7 +58,7 @@ fn a_price_that_was_set_ahead_keeps_no_draft_back_and_none_that_came_after_a_dra
     b.price(&format!("'platform', 'flat', 9, tenant_id => '{other}', valid_from => '2024-01-01 00:00Z'"));
     b.price(&format!("'platform', 'flat', 9, tenant_id => '{}', valid_from => '2024-02-01 00:00Z'", b.tenant));
     assert_eq!(b.finalize(january), 1);
-    assert_eq!(b.about(LINES, january), "usage model_call 1000 10.00; flat platform 1 8.00");
+    assert_eq!(b.about(LINES, january), "flat platform 1 8.00; usage model_call 1000 10.00");
 }
 
 #[test]
@@ -92,5 +92,5 @@ fn a_step_that_was_taken_ahead_ends_with_the_next_one() {
             THEN '2024-01-20 10:00Z' ELSE '2024-01-10 10:00Z' END::timestamptz
         WHERE action IN ('suspend', 'reactivate', 'set_tier')",
     );
-    assert_eq!(b.lines("2024-01"), ["usage model_call 1000 10.00", "flat platform 1 31.00"]);
+    assert_eq!(b.lines("2024-01"), ["flat platform 1 31.00", "usage model_call 1000 10.00"]);
 }

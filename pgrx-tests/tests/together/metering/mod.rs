@@ -10,5 +10,6 @@ mod overview;
 mod partitions;
 mod prices;
 mod quotas;
+mod rollup_plans;
 mod rollups;
 mod whole_rows;
