@@ -1,10 +1,6 @@
 -- Three tenants, side by side: 1,000,000 + 400,000 + 100,000 properties, each with a score. The first
 -- tenant has a second storm, with 100,000 scores.
-CREATE DATABASE bench;
-\c bench
 CREATE EXTENSION stormops;
-CREATE ROLE bench_operator LOGIN;
-CREATE ROLE bench_app LOGIN;
 ALTER ROLE bench_app SET stormops.guard_explain = off; -- the bench compares plans
 ALTER ROLE bench_app SET stormops.session_tenant = on; -- and times statements, not transactions
 CREATE ROLE bench_bypass LOGIN BYPASSRLS;

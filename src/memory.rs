@@ -9,6 +9,18 @@ use std::cell::Cell;
 thread_local! {
     /// True while the code that runs wants to hear of an allocation that fails.
     static FALLIBLE: Cell<bool> = const { Cell::new(false) };
+    /// True in a thread that is not the session's.
+    static ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+#[inline]
+pub fn is_aside() -> bool {
+    ASIDE.get()
+}
+
+/// Says of this thread that it is not the session's, which it then can neither end nor raise an error in.
+pub fn leave_the_session() {
+    ASIDE.set(true);
 }
 
 #[inline]

@@ -12,6 +12,7 @@ pub mod pool;
 pub mod protected;
 pub mod receiver;
 pub mod redteam;
+pub mod rows;
 pub mod rule;
 pub mod tenant;
 pub mod tokens;

@@ -13,7 +13,7 @@ CREATE FUNCTION stormops_internal.post_alert(kind text, address text, secret tex
     LANGUAGE c VOLATILE STRICT
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'post_alert_wrapper';
-COMMENT ON FUNCTION stormops_internal.post_alert(text, text, text, jsonb, integer) IS 'Sends one alert and waits at most timeout_ms, 1 to 60000. kind: pagerduty (Events API v2; secret: the routing key; empty address: its own), slack (incoming webhook; the address is the secret), webhook (signed as Standard Webhooks says with HMAC-SHA256). outcome: delivered, retry (retry_after: seconds the server asked for), dead (can never succeed); detail never holds the address, the secret or an answer. Connects to public addresses only, and to stormops.egress_networks.';
+COMMENT ON FUNCTION stormops_internal.post_alert(text, text, text, jsonb, integer) IS 'Sends one alert and waits at most timeout_ms, 1 to 60000. kind: pagerduty (Events API v2; secret: the routing key; empty address: its own), slack (incoming webhook; the address is the secret), webhook (signed as Standard Webhooks says with HMAC-SHA256). outcome: delivered, retry (retry_after: seconds the server asked for), dead (can never succeed), busy (nothing was tried: 16 requests that this session gave up have not ended). detail holds no address, secret or answer.';
 
 CREATE FUNCTION stormops_internal.event_rank(event text) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -111,8 +111,10 @@ DECLARE
     d record; -- what is due
     answer record;
     most_attempts constant integer := 10;
+    platform constant uuid := '00000000-0000-0000-0000-000000000000'; -- whose own messages have their turn as a tenant's
     stop_at timestamptz := clock_timestamp() + interval '30 seconds';
     tried_at timestamptz;
+    turns jsonb; -- when each tenant had its last turn, in seconds since 1970
     waited jsonb := '{}'; -- for each tenant's receivers, seconds
     slow uuid[] := '{}'; -- tenants for whom this call has waited enough
 BEGIN
@@ -132,34 +134,45 @@ BEGIN
         RETURN; -- the primary delivers
     END IF;
     queued := stormops_internal.queue_alerts();
+    SELECT coalesce(jsonb_object_agg(t.owner, t.last_turn), '{}') INTO turns
+    FROM (
+        SELECT coalesce(x.for_tenant, platform) AS owner, extract(epoch FROM max(x.last_attempt_at)) AS last_turn
+        FROM stormops_internal.alert_deliveries AS x
+        WHERE x.last_attempt_at <= clock_timestamp() -- or the clock was ahead
+        GROUP BY 1
+    ) AS t;
     -- One at a time and not for long, so that this transaction stays short; who calls at the same
     -- time takes others.
-    WHILE most > 0 AND clock_timestamp() < stop_at LOOP
-        SELECT x.delivery_id, x.for_tenant, x.attempts, x.message, r.kind, r.address, r.secret INTO d
+    WHILE most > 0 AND clock_timestamp() + least(timeout, interval '1 s') <= stop_at LOOP
+        SELECT x.delivery_id, coalesce(x.for_tenant, platform) AS owner, x.attempts, x.message, r.kind, r.address, r.secret INTO d
         FROM stormops_internal.alert_deliveries AS x JOIN stormops_internal.alert_routes AS r ON r.route_id = x.route_id
-        WHERE x.state = 'pending' AND x.next_attempt_at <= clock_timestamp()
+        WHERE x.state = 'pending'
+            -- A clock that was ahead keeps nothing back.
+            AND (x.next_attempt_at <= clock_timestamp() OR coalesce(x.last_attempt_at, x.created_at) > clock_timestamp())
             -- The rest of a slow tenant's waits for the next call, and everybody else's does not.
-            AND coalesce(x.for_tenant <> ALL (slow), true)
+            AND coalesce(x.for_tenant, platform) <> ALL (slow)
             -- In the order of the alert's life: no resolve overtakes its trigger.
             AND NOT EXISTS (
                 SELECT FROM stormops_internal.alert_deliveries AS earlier
                 WHERE earlier.route_id = x.route_id AND earlier.alert_id = x.alert_id AND earlier.state = 'pending'
                     AND stormops_internal.event_rank(earlier.event) < stormops_internal.event_rank(x.event)
             )
-        -- What was never tried goes first: receivers that do not answer hold up nobody else's news.
-        ORDER BY x.attempts > 0, x.next_attempt_at LIMIT 1
+        -- Tenants take turns, over all calls: however much one has to say to receivers that do not answer, it holds up
+        -- nobody else's news. Of its own, what was never tried goes first.
+        ORDER BY coalesce((turns ->> coalesce(x.for_tenant, platform)::text)::numeric, 0), x.attempts > 0, x.next_attempt_at LIMIT 1
         FOR UPDATE OF x SKIP LOCKED;
         EXIT WHEN NOT FOUND;
         most := most - 1;
         tried_at := clock_timestamp();
         SELECT p.* INTO answer FROM stormops_internal.post_alert(d.kind, d.address, d.secret,
-            d.message || jsonb_build_object('message_id', d.delivery_id), (extract(epoch FROM timeout) * 1000)::integer) AS p;
-        IF d.for_tenant IS NOT NULL THEN
-            waited := waited || jsonb_build_object(d.for_tenant,
-                coalesce((waited ->> d.for_tenant::text)::numeric, 0) + extract(epoch FROM clock_timestamp() - tried_at));
-            IF (waited ->> d.for_tenant::text)::numeric > 3 THEN
-                slow := slow || d.for_tenant;
-            END IF;
+            d.message || jsonb_build_object('message_id', d.delivery_id),
+            (extract(epoch FROM least(timeout, stop_at - tried_at)) * 1000)::integer) AS p;
+        EXIT WHEN answer.outcome = 'busy'; -- it was not tried: the next call begins with it
+        turns := turns || jsonb_build_object(d.owner, extract(epoch FROM tried_at));
+        waited := waited || jsonb_build_object(d.owner,
+            coalesce((waited ->> d.owner::text)::numeric, 0) + extract(epoch FROM clock_timestamp() - tried_at));
+        IF (waited ->> d.owner::text)::numeric > 3 THEN
+            slow := slow || d.owner;
         END IF;
         IF answer.outcome = 'retry' AND d.attempts + 1 >= most_attempts THEN
             answer.outcome := 'dead';
@@ -181,7 +194,7 @@ BEGIN
     SELECT count(*) INTO pending FROM stormops_internal.alert_deliveries AS x WHERE x.state = 'pending';
 END
 $$;
-COMMENT ON FUNCTION stormops.deliver_alerts(integer, interval) IS 'Sends the alerts that are due, at least once each, for up to 30 seconds. timeout: for one message, 0.1 to 30 s. Returns queued, delivered, retried, dead (given up), pending. Calls at the same time share the work. Does nothing on a standby. For operators and schedules. Error: 22023 an argument.';
+COMMENT ON FUNCTION stormops.deliver_alerts(integer, interval) IS 'Sends the alerts that are due, at least once each, for up to 30 seconds. timeout: for one message, 0.1 to 30 s. Returns queued, delivered, retried, dead (given up), pending. Tenants take turns. Calls at the same time share the work. Does nothing on a standby. For operators and schedules. Error: 22023 an argument.';
 
 CREATE FUNCTION stormops.alert_deliveries(
     tenant_id uuid DEFAULT NULL,

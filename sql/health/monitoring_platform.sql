@@ -96,7 +96,9 @@ BEGIN
     PERFORM stormops_internal.visit_all_tenants();
     SELECT p.folded_at INTO progress FROM stormops_internal.metering_progress AS p;
     -- Bounded: a rollup that stands still for a week must not make every look at it slower.
-    SELECT count(*), coalesce(extract(epoch FROM now() - greatest(progress.folded_at, min(e.recorded_at))), 0)
+    SELECT count(*), coalesce(extract(epoch FROM now() - greatest(
+            CASE WHEN progress.folded_at <= now() THEN progress.folded_at END, -- or the clock was ahead
+            min(e.recorded_at))), 0)
     INTO unfolded_events, unfolded_age_seconds
     FROM (
         SELECT u.recorded_at FROM stormops.tenant_usage AS u

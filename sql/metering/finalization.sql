@@ -119,9 +119,8 @@ BEGIN
             SELECT FROM stormops.invoices AS o
             WHERE o.tenant_id = i.tenant_id AND o.kind = 'invoice' AND greatest(o.finalized_mark, o.voided_mark) > i.usage_mark)
             THEN 'another invoice of the tenant was finalized or voided since this one was drafted'
-        WHEN EXISTS (
-            SELECT FROM stormops_internal.prices AS p WHERE p.price_book = i.price_book AND p.created_at >= i.generated_at
-                AND p.valid_from < stormops_internal.month_start((i.period + interval '1 month')::date))
+        WHEN i.price_digest IS DISTINCT FROM (
+            SELECT p.digest FROM stormops_internal.prices_that_hold(ARRAY[i.tenant_id], ARRAY[i.price_book], i.period) AS p)
             THEN 'a price of the month was set since this one was drafted'
         WHEN i.price_book <> (SELECT a.price_book FROM stormops_internal.assigned_books(i.tenant_id) AS a)
             THEN 'the tenant pays by another price book than that of the draft'

@@ -23,20 +23,22 @@ CREATE FUNCTION stormops_internal.write_invoices(tenants uuid[], books text[], p
         SELECT d.* FROM stormops_internal.due_lines($1, $2, $3, NULL) AS d
     ), written AS (
         INSERT INTO stormops.invoices AS i
-            (tenant_id, period, org_name, price_book, currency, minor_unit, total, usage_mark, event_count, generated_at, generated_by)
+            (tenant_id, period, org_name, price_book, currency, minor_unit, total, usage_mark, price_digest, event_count, generated_at,
+            generated_by)
         SELECT t.tenant_id, $3, t.org_name, b.price_book, b.currency, b.minor_unit, coalesce(d.total, round(0::numeric, b.minor_unit)),
-            coalesce(k.mark, 1), coalesce(c.event_count, 0), $4, (SELECT stormops_internal.calling_role())
+            coalesce(k.mark, 1), p.digest, coalesce(c.event_count, 0), $4, (SELECT stormops_internal.calling_role())
         FROM unnest($1, $2) AS a (tenant_id, price_book)
         JOIN stormops.tenants AS t ON t.tenant_id = a.tenant_id
         JOIN stormops_internal.price_books AS b ON b.price_book = a.price_book
+        JOIN stormops_internal.prices_that_hold($1, $2, $3) AS p ON p.tenant_id = a.tenant_id
         LEFT JOIN (SELECT d.tenant_id, sum(d.amount) AS total FROM due AS d GROUP BY d.tenant_id) AS d ON d.tenant_id = a.tenant_id
         LEFT JOIN stormops_internal.counted_events($1, $3) AS c ON c.tenant_id = a.tenant_id
         LEFT JOIN stormops_internal.next_marks($1) AS k ON k.tenant_id = a.tenant_id
         WHERE t.tenant_id = ANY ($1)
         ON CONFLICT (tenant_id, period) WHERE kind = 'invoice' AND status <> 'void'
         DO UPDATE SET org_name = excluded.org_name, price_book = excluded.price_book, currency = excluded.currency,
-            minor_unit = excluded.minor_unit, total = excluded.total, usage_mark = excluded.usage_mark, event_count = excluded.event_count,
-            generated_at = excluded.generated_at, generated_by = excluded.generated_by
+            minor_unit = excluded.minor_unit, total = excluded.total, usage_mark = excluded.usage_mark, price_digest = excluded.price_digest,
+            event_count = excluded.event_count, generated_at = excluded.generated_at, generated_by = excluded.generated_by
         RETURNING i.tenant_id, i.invoice_id
     )
     INSERT INTO stormops.invoice_lines (tenant_id, invoice_id, line, kind, metric_name, unit, from_time, to_time, tier, rule, quantity,

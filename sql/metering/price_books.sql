@@ -61,6 +61,26 @@ CREATE FUNCTION stormops_internal.assigned_books(only_tenant uuid, OUT tenant_id
 $$;
 COMMENT ON FUNCTION stormops_internal.assigned_books(uuid) IS 'The price book of a tenant, or of each.';
 
+CREATE FUNCTION stormops_internal.prices_that_hold(
+    tenants uuid[], books text[], period date, OUT tenant_id uuid, OUT digest bytea
+) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH price AS MATERIALIZED (
+        SELECT p.price_book, p.for_tenant,
+            string_agg(format('%s %s', p.price_id, extract(epoch FROM least(p.valid_to, l.ends))), ',' ORDER BY p.price_id) AS prices
+        FROM stormops_internal.prices AS p, stormops_internal.month_start(($3 + interval '1 month')::date) AS l (ends)
+        WHERE p.price_book = ANY ($2) AND p.valid_from < l.ends AND coalesce(p.valid_to, 'infinity') > stormops_internal.month_start($3)
+        GROUP BY p.price_book, p.for_tenant
+    )
+    SELECT a.tenant_id, sha256(convert_to(concat_ws(';', a.price_book, coalesce(e.prices, ''), coalesce(o.prices, '')), 'UTF8'))
+    FROM unnest($1, $2) AS a (tenant_id, price_book)
+    LEFT JOIN price AS e ON e.price_book = a.price_book AND e.for_tenant IS NULL
+    LEFT JOIN price AS o ON o.price_book = a.price_book AND o.for_tenant = a.tenant_id
+$$;
+COMMENT ON FUNCTION stormops_internal.prices_that_hold(uuid[], text[], date) IS 'For each tenant a digest of the prices of its book that hold in the month, for all, for tiers and for the tenant itself, and of their ends within it: it changes when one is set.';
+
 CREATE FUNCTION stormops.set_price_book(tenant_id uuid, price_book text) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -76,12 +96,16 @@ BEGIN
             HINT = 'SELECT * FROM stormops.list_tenants(); SELECT stormops.create_price_book(...);';
     END IF;
     LOCK TABLE stormops.invoices IN SHARE MODE;
+    PERFORM FROM stormops.tenants AS t WHERE t.tenant_id = set_price_book.tenant_id FOR NO KEY UPDATE;
     IF EXISTS (SELECT FROM stormops.invoices AS i WHERE i.tenant_id = set_price_book.tenant_id AND i.status = 'finalized' AND i.currency <> new_currency) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the tenant has invoices in another currency',
             HINT = 'What late events change on them could not be billed. Use a book of the same currency.';
     END IF;
-    INSERT INTO stormops.price_book_assignments (tenant_id, price_book, assigned_by)
-    VALUES (tenant_id, price_book, stormops_internal.calling_role());
+    -- The latest assignment holds: so none is from before another, whatever the clock says.
+    INSERT INTO stormops.price_book_assignments (tenant_id, assigned_at, price_book, assigned_by)
+    SELECT set_price_book.tenant_id, greatest(clock_timestamp(), max(a.assigned_at) + interval '1 microsecond'), price_book,
+        stormops_internal.calling_role()
+    FROM stormops.price_book_assignments AS a WHERE a.tenant_id = set_price_book.tenant_id;
 END
 $$;
 COMMENT ON FUNCTION stormops.set_price_book(uuid, text) IS 'By which book a tenant is invoiced from now on; what is finalized stays, and a draft is generated anew. For operators. Errors: 25000 not READ COMMITTED; P0002 no such tenant or book; 55000 it has invoices in another currency.';

@@ -123,7 +123,6 @@ BEGIN
     RETURNING p.price_id INTO supersedes;
     INSERT INTO stormops_internal.prices AS p (price_book, for_tenant, tier, metric_name, model, unit_prices, up_to, package_size,
         included_quantity, valid_from, valid_to, created_at, created_by)
-    -- The time under the lock, not that of the transaction's begin: drafts from before it are told by it.
     VALUES (price_book, tenant_id, tier, metric_name, model, unit_prices, up_to, package_size,
         included_quantity, valid_from, valid_to, clock_timestamp(), stormops_internal.calling_role())
     RETURNING p.price_id INTO price_id;

@@ -33,6 +33,26 @@ CREATE FUNCTION stormops_internal.month_start(period date) RETURNS timestamptz
     AS $$ SELECT pg_catalog.timezone('UTC', $1::pg_catalog.timestamp) $$;
 COMMENT ON FUNCTION stormops_internal.month_start(date) IS 'The first moment of a day, UTC.';
 
+CREATE FUNCTION stormops_internal.steps_of(
+    tenants uuid[], actions text[], OUT tenant_id uuid, OUT nth bigint, OUT at timestamptz, OUT from_status text, OUT to_status text
+) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT s.tenant_id, s.nth, min(s.happened_at) OVER (PARTITION BY s.tenant_id ORDER BY s.nth ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING),
+        s.from_status, s.to_status
+    FROM (
+        -- The chain's order, which no clock makes. An event of this transaction is not in it yet, and is the last.
+        SELECT e.*, row_number() OVER (PARTITION BY e.tenant_id ORDER BY (
+            SELECT l.entry FROM stormops.tenant_log AS l
+            WHERE l.tenant_id = e.tenant_id AND l.log = 'events' AND l.subject_id = e.event_id
+        ) NULLS LAST, e.happened_at, e.event_id) AS nth
+        FROM stormops.tenant_events AS e
+        WHERE e.tenant_id = ANY ($1) AND e.action = ANY ($2)
+    ) AS s
+$$;
+COMMENT ON FUNCTION stormops_internal.steps_of(uuid[], text[]) IS 'Such events of each tenant in the order in which they happened, 1, 2, 3 ..., and when: not after the next one, so that one from a clock that was ahead ends with what came after it.';
+
 CREATE FUNCTION stormops_internal.tier_history(
     tenants uuid[], OUT tenant_id uuid, OUT tier text, OUT from_time timestamptz, OUT to_time timestamptz
 ) RETURNS SETOF record
@@ -41,10 +61,9 @@ CREATE FUNCTION stormops_internal.tier_history(
     AS $$
     WITH change AS (
         SELECT DISTINCT ON (e.tenant_id, h.hour) e.tenant_id, h.hour, e.to_status AS tier,
-            first_value(e.from_status) OVER (PARTITION BY e.tenant_id ORDER BY e.happened_at, e.event_id) AS first_tier
-        FROM stormops.tenant_events AS e, date_trunc('hour', e.happened_at, 'UTC') AS h (hour)
-        WHERE e.tenant_id = ANY ($1) AND e.action = 'set_tier'
-        ORDER BY e.tenant_id, h.hour, e.happened_at DESC, e.event_id DESC
+            first_value(e.from_status) OVER (PARTITION BY e.tenant_id ORDER BY e.nth) AS first_tier
+        FROM stormops_internal.steps_of($1, '{set_tier}') AS e, date_trunc('hour', e.at, 'UTC') AS h (hour)
+        ORDER BY e.tenant_id, h.hour, e.nth DESC
     )
     SELECT c.tenant_id, c.tier, c.hour, lead(c.hour, 1, 'infinity') OVER (PARTITION BY c.tenant_id ORDER BY c.hour) FROM change AS c
     UNION ALL
@@ -61,18 +80,18 @@ CREATE FUNCTION stormops_internal.active_history(
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    WITH step AS (
-        SELECT t.tenant_id, t.created_at AS happened_at, NULL::uuid AS event_id, 'active' AS status
-        FROM stormops.tenants AS t WHERE t.tenant_id = ANY ($1)
+    WITH event AS (
+        SELECT e.tenant_id, e.nth, e.at, e.to_status AS status
+        FROM stormops_internal.steps_of($1, '{suspend,reactivate,close}') AS e
+    ), step AS (
+        SELECT t.tenant_id, 0 AS nth, least(t.created_at, f.at) AS at, 'active' AS status
+        FROM stormops.tenants AS t LEFT JOIN event AS f ON f.tenant_id = t.tenant_id AND f.nth = 1
+        WHERE t.tenant_id = ANY ($1)
         UNION ALL
-        SELECT e.tenant_id, e.happened_at, e.event_id, e.to_status FROM stormops.tenant_events AS e
-        WHERE e.tenant_id = ANY ($1) AND e.action IN ('suspend', 'reactivate', 'close')
+        SELECT e.tenant_id, e.nth, e.at, e.status FROM event AS e
     )
-    SELECT s.tenant_id, s.happened_at, s.to_time
-    FROM (
-        SELECT s.*, lead(s.happened_at, 1, 'infinity') OVER (PARTITION BY s.tenant_id ORDER BY s.happened_at, s.event_id NULLS FIRST) AS to_time
-        FROM step AS s
-    ) AS s
+    SELECT s.tenant_id, s.at, s.to_time
+    FROM (SELECT s.*, lead(s.at, 1, 'infinity') OVER (PARTITION BY s.tenant_id ORDER BY s.nth) AS to_time FROM step AS s) AS s
     WHERE s.status = 'active'
 $$;
 COMMENT ON FUNCTION stormops_internal.active_history(uuid[]) IS 'When each tenant was active: from provisioning until it was closed, without suspensions.';

@@ -11,6 +11,8 @@ pub enum Outcome {
     },
     /// The same request can never succeed.
     Dead,
+    /// Nothing was tried: earlier requests of this session have not ended.
+    Busy,
 }
 
 /// A server that asks for more patience than this gets another try all the same.
@@ -32,6 +34,7 @@ impl Outcome {
             Self::Delivered => "delivered",
             Self::Retry { .. } => "retry",
             Self::Dead => "dead",
+            Self::Busy => "busy",
         }
     }
 }

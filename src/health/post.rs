@@ -22,7 +22,7 @@ pub struct Answer {
     pub detail: String,
 }
 
-/// Sends it, and waits no longer than `timeout` for all of it.
+/// Sends it, and waits no longer than `timeout` for all of it but the look-up of the host's name.
 pub fn post(egress: &Egress, url: &Url, message: &Message, timeout: Duration) -> Answer {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let config = Agent::config_builder()
@@ -68,7 +68,7 @@ fn reason(error: &Error) -> String {
 
 /// Looks a host up and lets through only what may be reached. Done here, where the connection takes
 /// its addresses from, so that a name cannot be looked up twice with two answers (DNS rebinding).
-/// On the calling thread: a backend must not start threads.
+/// It takes as long as the system's resolver does: a backend lets it be done aside.
 #[derive(Debug)]
 struct Guarded {
     egress: Egress,

@@ -43,6 +43,13 @@ fn granted(memory: *mut u8) -> *mut u8 {
 /// Returns where there is no session to end, or where it is ending already: then the process aborts.
 #[cold]
 fn end_session() {
+    if memory::is_aside() {
+        // Not a thread that the server knows. It stays where it is: nobody waits for it longer than for any other.
+        loop {
+            // SAFETY: waits for a signal, of which it takes none.
+            unsafe { libc::pause() };
+        }
+    }
     // SAFETY: plain reads of the backend's own state. FATAL does not return: it neither unwinds nor jumps over the
     // frames above, which are left as they are when the process exits.
     unsafe {

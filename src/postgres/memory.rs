@@ -42,8 +42,8 @@ pub fn collected<T>(elements: impl Iterator<Item = T>, most: usize) -> Vec<T> {
     collected
 }
 
-/// An error now if so much memory is not to be had: for code that does not ask before it allocates. A backend runs one
-/// thread, so nobody takes it before that code does.
+/// An error now if so much memory is not to be had: for code that does not ask before it allocates. Nobody takes it before
+/// that code does: a backend runs one thread, and beside it (`health/aside.rs`) only small requests.
 pub fn need(bytes: usize) {
     if !is_there(bytes) {
         out_of_memory();

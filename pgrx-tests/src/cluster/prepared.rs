@@ -10,7 +10,7 @@ use std::process::Command;
 use uuid::Uuid;
 
 use super::{Cluster, ci_cluster, root, run};
-use crate::{NOBODY, ROLES, SUPERUSER, twins};
+use crate::{NOBODY, ROLES, SUPERUSER, rows};
 
 /// Holds the extension.
 pub(crate) const TEMPLATE: &str = "stormops_template";
@@ -56,9 +56,9 @@ fn key() -> u64 {
     installed.retain(|path| path.exists()); // one that is missing is named when the extension is made
     let digests = printed(Command::new("sha256sum").args(installed));
     let day = printed(Command::new("date").args(["-u", "+%F"]));
-    let twins = twins::script([Uuid::nil(), Uuid::max()]);
+    let rows = rows::script([Uuid::nil(), Uuid::max()]);
     let mut key = DefaultHasher::new();
-    (digests, config("--version"), day, extension(), twins, include_str!("prepared.rs")).hash(&mut key);
+    (digests, config("--version"), day, extension(), rows, include_str!("prepared.rs")).hash(&mut key);
     key.finish()
 }
 
@@ -74,16 +74,16 @@ fn make(data: &Path) {
         let mut template = cluster.connect(SUPERUSER, TEMPLATE);
         template.batch_execute(&extension()).expect("the extension and its roles: did `make install` come first?");
     });
-    database(&cluster, twins::TEMPLATE, TEMPLATE, || {
+    database(&cluster, rows::TEMPLATE, TEMPLATE, || {
         let provisioned =
             "SELECT tenant_id FROM stormops.provision_tenant($1, 'standard', 'admin@' || $2 || '.example')";
-        let mut operator = cluster.connect("op", twins::TEMPLATE);
-        let tenants = twins::ORG_NAMES.map(|name| {
+        let mut operator = cluster.connect("op", rows::TEMPLATE);
+        let tenants = rows::ORG_NAMES.map(|name| {
             let host = name.to_lowercase().replace(' ', "-");
             operator.query_one(provisioned, &[&name, &host]).expect("a tenant").get(0)
         });
-        let mut template = cluster.connect(SUPERUSER, twins::TEMPLATE);
-        template.batch_execute(&twins::script(tenants)).expect("a row of every table");
+        let mut template = cluster.connect(SUPERUSER, rows::TEMPLATE);
+        template.batch_execute(&rows::script(tenants)).expect("a row of every table");
     });
     ci_cluster("stop", &cluster.dir, &[]);
     let made = Path::new(cluster.socket()).join("data");

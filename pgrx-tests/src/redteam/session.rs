@@ -61,7 +61,7 @@ impl Session {
             "app" => self.log_in(stage, tenant, &set),
             // A user of the tenant who may only read.
             "viewer" => {
-                let user = format!("SET LOCAL app.current_user_id = '{}'", crate::twins::id(8));
+                let user = format!("SET LOCAL app.current_user_id = '{}'", crate::rows::id(8));
                 self.client.batch_execute(&format!("BEGIN; {set}; {user}; SELECT stormops.current_user_role()"))
             }
             _ => self.client.batch_execute(&format!("BEGIN; {set}; SELECT stormops.current_tenant()")),

@@ -6,7 +6,7 @@ use postgres::Client;
 use uuid::Uuid;
 
 use super::CANARY;
-use crate::twins::{id, insert, insert_below, rows};
+use crate::rows::{id, insert, insert_below, rows};
 use crate::{Db, SUPERUSER, cluster};
 
 pub const A: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_000a_0000);

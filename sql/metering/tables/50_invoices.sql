@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS stormops.price_book_assignments (
 );
 COMMENT ON TABLE stormops.price_book_assignments IS 'By which price book a tenant pays, and so in which currency: the latest row. None: "default". Written by set_price_book().';
 COMMENT ON COLUMN stormops.price_book_assignments.tenant_id IS 'The tenant; defaults to the one in context.';
-COMMENT ON COLUMN stormops.price_book_assignments.assigned_at IS 'When it was assigned.';
+COMMENT ON COLUMN stormops.price_book_assignments.assigned_at IS 'When it was assigned; later than any assignment of the tenant before it, whatever the clock said.';
 COMMENT ON COLUMN stormops.price_book_assignments.price_book IS 'A book of price_books.';
 COMMENT ON COLUMN stormops.price_book_assignments.assigned_by IS 'The database role that assigned it.';
 
@@ -47,6 +47,9 @@ CREATE TABLE IF NOT EXISTS stormops.invoices (
 ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS usage_mark bigint CHECK (usage_mark > 0);
 ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS finalized_mark bigint CHECK (finalized_mark > 0);
 ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS voided_mark bigint CHECK (voided_mark > 0);
+-- 0.2.0: that a price was set since the draft is told by what stood then, not by a clock. A draft of before has none, and is
+-- generated anew.
+ALTER TABLE stormops.invoices ADD COLUMN IF NOT EXISTS price_digest bytea CHECK (octet_length(price_digest) = 32);
 CREATE UNIQUE INDEX IF NOT EXISTS invoices_period ON stormops.invoices (tenant_id, period) WHERE kind = 'invoice' AND status <> 'void';
 CREATE UNIQUE INDEX IF NOT EXISTS invoices_number ON stormops.invoices (tenant_id, invoice_number);
 CREATE INDEX IF NOT EXISTS invoices_corrects ON stormops.invoices (tenant_id, corrects);
@@ -72,6 +75,7 @@ COMMENT ON COLUMN stormops.invoices.total IS 'Sum of the lines'' amounts; negati
 COMMENT ON COLUMN stormops.invoices.usage_mark IS 'The step at which it was drafted: see usage_batches.';
 COMMENT ON COLUMN stormops.invoices.finalized_mark IS 'The step at which it was finalized.';
 COMMENT ON COLUMN stormops.invoices.voided_mark IS 'The step at which it was voided.';
+COMMENT ON COLUMN stormops.invoices.price_digest IS 'SHA-256 of the prices that held for it in its month when it was drafted; NULL: of a credit note, or drafted by 0.1.0.';
 COMMENT ON COLUMN stormops.invoices.event_count IS 'Events of the period that it counts, of all metrics.';
 COMMENT ON COLUMN stormops.invoices.corrects IS 'Of a credit note: the invoice that it corrects.';
 COMMENT ON COLUMN stormops.invoices.reason IS 'Why it was credited or voided, in the words of whoever did it.';

@@ -1,17 +1,17 @@
 //! The settings of who may be written to, and the function that writes.
 
-#![expect(unsafe_code, reason = "signals are held back while the request is under way")]
-
+use crate::health::aside::Errand;
 use crate::health::egress::Egress;
 use crate::health::http_status::Outcome;
 use crate::health::message::{Alert, Kind, PAGERDUTY, message};
 use crate::health::post::{Answer, post};
 use crate::postgres::json::Document;
 use crate::postgres::raise::refuse;
+use crate::postgres::wait::until_readable;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 static HOSTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static NETWORKS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
@@ -87,30 +87,15 @@ fn send(kind: &str, address: &str, secret: &str, alert: Document, timeout_ms: i3
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let message = message(kind, secret, &alert, now.as_secs());
     let timeout = Duration::from_millis(u64::try_from(timeout_ms.clamp(1, 60_000)).unwrap_or(5000));
-    with_signals_held(|| post(&egress, &url, &message, timeout))
-}
-
-/// A signal that arrives meanwhile, a cancel say, is delivered after: at most the timeout later.
-/// The library underneath is not written for handlers that run in the middle of its system calls.
-fn with_signals_held<T>(work: impl FnOnce() -> T) -> T {
-    /// Gives the signals back, however the work ends.
-    struct Held(libc::sigset_t);
-    impl Drop for Held {
-        fn drop(&mut self) {
-            // SAFETY: restores the mask that was there.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
-        }
-    }
-    // SAFETY: plain calls on two signal sets of this frame. Faults of the processor stay deliverable.
-    let _held = unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        let mut before: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&raw mut all);
-        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGQUIT] {
-            libc::sigdelset(&raw mut all, fault);
-        }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
-        Held(before)
+    let deadline = Instant::now() + timeout;
+    let Some(errand) = Errand::begin(move || post(&egress, &url, &message, timeout)) else {
+        return Answer { outcome: Outcome::Busy, status: None, detail: "earlier requests have not ended".to_owned() };
     };
-    work()
+    let retry =
+        |detail: &str| Answer { outcome: Outcome::Retry { after: None }, status: None, detail: detail.to_owned() };
+    // Who is interrupted here, or has waited long enough, leaves the request to itself.
+    if !until_readable(errand.bell(), deadline) {
+        return retry("no answer in time");
+    }
+    errand.answer().unwrap_or_else(|| retry("no HTTP answer"))
 }

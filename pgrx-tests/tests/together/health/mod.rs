@@ -4,6 +4,7 @@ mod alerts;
 mod counts;
 mod dashboard;
 mod delivery;
+mod delivery_turns;
 mod encodings;
 mod expectations;
 mod fairness;

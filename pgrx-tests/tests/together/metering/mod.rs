@@ -1,5 +1,6 @@
 //! Usage, quotas, prices and invoices.
 
+mod clocks;
 mod evasion;
 mod finalization;
 mod ingest;
@@ -9,5 +10,6 @@ mod overview;
 mod partitions;
 mod prices;
 mod quotas;
+mod rollup_plans;
 mod rollups;
 mod whole_rows;

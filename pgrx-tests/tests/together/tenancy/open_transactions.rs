@@ -40,6 +40,7 @@ const RUNS: &[(&str, &[&str])] = &[
     ("SELECT * FROM stormops.deliver_alerts()", &["00000"]),
     ("SELECT * FROM stormops.expire_trials()", &["00000"]),
     ("SELECT * FROM stormops.generate_invoices('2024-01')", &["00000"]),
+    ("SELECT stormops.set_price_book($a, 'default')", &["00000"]),
     ("SELECT stormops.maintain_partitions(6)", &["00000"]),
     ("SELECT stormops.set_tier_quota('enterprise', 'model_call', 1000)", &["00000"]),
     ("SELECT stormops.set_quota($a, 'api_call', 1000)", &["00000"]),
