@@ -4,7 +4,7 @@ CREATE FUNCTION stormops_internal.unsafe_keys(relation oid, OUT object text, OUT
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    WITH tenant AS (
+    WITH tenant AS NOT MATERIALIZED ( -- by the table: the columns of all are many
         SELECT a.attrelid, a.attnum FROM pg_attribute AS a WHERE a.attname = 'tenant_id' AND NOT a.attisdropped
     )
     -- No tenant can insert into tenants, so its unique name is no oracle.
