@@ -30,6 +30,21 @@ END
 $$;
 COMMENT ON FUNCTION stormops_internal.raise_no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
 
+CREATE FUNCTION stormops_internal.count_decisions(decisions bigint) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    tenant uuid := stormops.current_tenant();
+BEGIN
+    PERFORM stormops_internal.visit_all_tenants();
+    INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted, took_ms)
+    VALUES (tenant, 'policy_decisions_log', stormops.new_id(), decisions, 0,
+        greatest(0, extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000));
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.count_decisions(bigint) IS 'Adds to the row counts how many decisions a run has written, as triggers do for tables.';
+
 CREATE FUNCTION stormops_internal.policy_tally(
     counts jsonb,
     OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint, OUT reasons jsonb, OUT expected_value numeric
@@ -126,7 +141,7 @@ BEGIN
     END IF;
 
     run_id := stormops.new_id();
-    INSERT INTO stormops.policy_decisions_log (
+    INSERT INTO stormops.policy_decision_rows (
         tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
         decision, reason, policy_mode, model_version
     )
@@ -151,6 +166,7 @@ BEGIN
     );
     INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints)
     VALUES (tenant, run_id, written.decisions, written.digest, written.fingerprints);
+    PERFORM stormops_internal.count_decisions(written.decisions);
     INSERT INTO stormops.tenant_usage (metric_name, metric_value, dimensions)
     SELECT m.metric_name, m.n, jsonb_build_object('policy_mode', policy_mode, 'run_id', run_id, 'storm_id', storm_id)
     FROM (VALUES ('policy_run', 1), ('policy_decision', treat + hold + excluded)) AS m (metric_name, n);
