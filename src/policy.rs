@@ -2,6 +2,13 @@
 
 mod counts;
 mod draw;
+mod pushdown;
+mod reading;
 mod rule;
 mod seal;
 mod sql;
+
+/// Sets the hooks. Called once, when the library loads.
+pub fn init() {
+    pushdown::init();
+}

@@ -3,6 +3,7 @@
 pub mod aggregate;
 #[cfg(not(test))] // tests run without a server
 mod allocator;
+pub mod arrays;
 pub mod bytea;
 pub mod call;
 pub mod float_state;

@@ -23,8 +23,8 @@ BEGIN
                 SELECT d.tenant_id, d.inserted - d.deleted FROM stormops.row_count_deltas AS d WHERE d.table_name = $1
             ) AS b GROUP BY b.tenant_id
         ), present AS (
-            SELECT r.tenant_id, stormops_internal.count_bucket(r.%I) AS bucket, count(*) AS rows, max(r.%I) AS last_at
-            FROM stormops.%I AS r GROUP BY 1, 2
+            SELECT r.tenant_id, stormops_internal.count_bucket(r.at) AS bucket, sum(r.n)::bigint AS rows, max(r.at) AS last_at
+            FROM (%s) AS r GROUP BY 1, 2
         ), totals AS (
             SELECT p.tenant_id, sum(p.rows) AS rows FROM present AS p GROUP BY 1
         ), missing AS (
@@ -42,7 +42,8 @@ BEGIN
         ON CONFLICT ON CONSTRAINT row_counts_pkey DO UPDATE
         SET inserted = c.inserted + EXCLUDED.inserted, deleted = c.deleted + EXCLUDED.deleted,
             last_at = greatest(c.last_at, EXCLUDED.last_at)
-        $query$, this.time_column, this.time_column, this.table_name)
+        $query$, (SELECT string_agg(format('SELECT r.tenant_id, r.%I AS at, %s AS n FROM %s AS r', this.time_column, k.rows, k.relation), ' UNION ALL ')
+            FROM stormops_internal.kept_in(this.table_name) AS k))
     USING this.table_name;
     GET DIAGNOSTICS corrected = ROW_COUNT;
     RETURN corrected;

@@ -22,6 +22,7 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
 INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
     ('policy_decisions', '{app,trusted_app,operator}'),
     ('policy_decisions_log', '{app,trusted_app,operator}'),
+    ('policy_decisions_plain', '{}'),
     ('storm_results', '{app,trusted_app,operator}');
 
 -- Which kind of use may execute which function.
@@ -38,10 +39,17 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.decision_counts(text,text,double precision)', '{app,trusted_app}'),
     ('stormops_internal.attitude(double precision)', '{app,trusted_app}'),
     ('stormops.draw(uuid,uuid,uuid,text)', '{app,trusted_app}'),
+    ('stormops.decisions_about(uuid)', '{app,trusted_app,operator}'),
+    -- The views call it as whoever asks them.
+    ('stormops_internal.unpack_decisions(uuid[],smallint[],double precision[],double precision[],double precision[],text[],text[],double precision[],text[],smallint[],uuid)', '{app,trusted_app,operator}'),
+    ('stormops_internal.block_may_have(uuid,uuid,uuid[])', '{app,trusted_app,operator}'),
+    ('stormops_internal.find_decisions(uuid,uuid,uuid[],smallint[],uuid[])', '{app,trusted_app}'),
+    ('stormops_internal.randomised_of_block(uuid[],smallint[],double precision[],text[],double precision[],uuid[])', '{app,trusted_app}'),
     ('stormops.record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),
     ('stormops.record_outcomes(uuid,jsonb)', '{app,trusted_app}'),
     ('stormops.maintain_partitions(integer)', '{operator}'),
-    ('stormops.drop_decisions_before(date)', '{operator}');
+    ('stormops.drop_decisions_before(date)', '{operator}'),
+    ('stormops.pack_decisions(integer)', '{operator}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES

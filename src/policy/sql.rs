@@ -2,6 +2,7 @@
 
 mod counts;
 mod seal;
+mod unpack;
 
 use super::{draw, rule};
 use pgrx::prelude::*;

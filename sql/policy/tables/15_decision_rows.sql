@@ -26,6 +26,10 @@ CREATE TABLE IF NOT EXISTS stormops.policy_decisions_log (
 CREATE TABLE IF NOT EXISTS stormops_internal.policy_decisions_log_default PARTITION OF stormops.policy_decisions_log DEFAULT;
 CREATE INDEX IF NOT EXISTS policy_decisions_log_arrival ON stormops.policy_decisions_log USING brin (tenant_id, decided_at) WITH (pages_per_range = 128, autosummarize = on);
         ALTER TABLE stormops.policy_decisions_log RENAME TO policy_decision_rows;
+        -- Rows were counted by triggers: nothing is added to them any more.
+        DROP TRIGGER IF EXISTS count_inserted ON stormops.policy_decision_rows;
+        DROP TRIGGER IF EXISTS count_deleted ON stormops.policy_decision_rows;
+        DROP TRIGGER IF EXISTS count_truncated ON stormops.policy_decision_rows;
         -- Partitions, checks and indexes by their new table, as in a new installation; a month without decisions needs none.
         FOR old IN
             SELECT i.inhrelid::regclass AS name, c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
