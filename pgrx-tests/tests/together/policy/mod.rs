@@ -1,8 +1,10 @@
 //! Runs, decisions, outcomes, limits.
 
+mod blocks;
 mod decisions;
 mod limits;
 mod modes;
 mod outcomes;
 mod partitions;
+mod pushdown;
 mod runs;
