@@ -4,5 +4,6 @@ mod decisions;
 mod limits;
 mod modes;
 mod outcomes;
+mod packed;
 mod partitions;
 mod runs;
