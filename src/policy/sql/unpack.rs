@@ -3,9 +3,9 @@
 #![expect(unsafe_code, reason = "sets of rows on the hot path")]
 
 use crate::policy::reading::{Fault, HEARS_AFTER, Id, find_all, one_length, place, within};
-use crate::postgres::arrays::{Odd, element, elements, texts};
 use crate::postgres::call::{self, argument, uuid};
 use crate::postgres::raise::{raise, refuse};
+use crate::postgres::slices::{Odd, element, elements, texts};
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use pgrx::prelude::*;
 

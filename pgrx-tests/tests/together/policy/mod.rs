@@ -5,6 +5,7 @@ mod decisions;
 mod limits;
 mod modes;
 mod outcomes;
+mod packed;
 mod partitions;
 mod pushdown;
 mod runs;
