@@ -29,9 +29,9 @@ CREATE TABLE IF NOT EXISTS stormops.policy_decision_blocks (
     PRIMARY KEY (tenant_id, run_id, first_property),
     CONSTRAINT one_length CHECK (cardinality(property_ids) = n AND cardinality(classes) = n AND cardinality(scores) = n AND cardinality(score_sds) = n AND cardinality("values") = n),
     CONSTRAINT first_and_last CHECK (property_ids[1] = first_property AND property_ids[n] = last_property AND first_property <= last_property),
-    CONSTRAINT dictionaries CHECK (cardinality(decisions) BETWEEN 1 AND 255 AND cardinality(reasons) = cardinality(decisions)
+    CONSTRAINT dictionaries CHECK (cardinality(decisions) >= 1 AND cardinality(decisions) <= 255 AND cardinality(reasons) = cardinality(decisions)
         AND cardinality(propensities) = cardinality(decisions) AND cardinality(counts) = cardinality(decisions)),
-    CONSTRAINT models CHECK (cardinality(model_versions) BETWEEN 1 AND 255 AND CASE WHEN models IS NULL THEN cardinality(model_versions) = 1 ELSE cardinality(models) = n END)
+    CONSTRAINT models CHECK (cardinality(model_versions) >= 1 AND cardinality(model_versions) <= 255 AND CASE WHEN models IS NULL THEN cardinality(model_versions) = 1 ELSE cardinality(models) = n END)
 ) PARTITION BY RANGE (run_id);
 CREATE TABLE IF NOT EXISTS stormops_internal.policy_decision_blocks_default PARTITION OF stormops.policy_decision_blocks DEFAULT;
 -- lz4, or nothing: pglz costs more than all else together. What a database has, a dump of it asks for; a new installation asks its server.
