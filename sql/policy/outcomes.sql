@@ -9,6 +9,7 @@ CREATE FUNCTION stormops_internal.judge_outcomes(
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off -- how many there are the planner does not know: a hash for one costs nothing
     SET enable_mergejoin = off -- and sorts nothing
+    SET work_mem = '64MB' -- fifty thousand are no reason to write to disk
     SET jit = off -- without loops its cost is beyond all measure
     AS $$
     WITH RECURSIVE run AS (

@@ -21,7 +21,7 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
 INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
     ('policy_decisions', '{app,trusted_app,operator}'),
     ('policy_decisions_log', '{app,trusted_app,operator}'),
-    ('policy_decisions_plain', '{}'),
+    ('policy_decisions_plain', '{app,trusted_app,operator}'),
     ('storm_results', '{app,trusted_app,operator}');
 
 -- Which kind of use may execute which function.

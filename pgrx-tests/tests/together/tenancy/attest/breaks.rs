@@ -202,7 +202,7 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
         "ALTER VIEW stormops.policy_decisions_plain RESET (security_barrier)",
         "stormops.policy_decisions_plain",
     ),
-    ("no_grant_added", "GRANT SELECT ON stormops.policy_decisions_plain TO tapp", "stormops.policy_decisions_plain to tapp"),
+    ("no_grant_added", "GRANT SELECT ON stormops.policy_decisions_plain TO mon", "stormops.policy_decisions_plain to mon"),
     (
         "no_grant_added",
         "GRANT UPDATE (scores) ON stormops.policy_decision_blocks TO tapp",
