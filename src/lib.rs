@@ -28,6 +28,7 @@ pub extern "C-unwind" fn _PG_init() {
     // Before tenancy reserves the prefix: what is not defined then is forgotten.
     uplift::init();
     health::init();
+    policy::init();
     tenancy::init();
 }
 

@@ -144,9 +144,9 @@ GRANT EXECUTE ON FUNCTION stormops.export_tenant_data(uuid) TO PUBLIC;
 \undo
 REVOKE EXECUTE ON FUNCTION stormops.export_tenant_data(uuid) FROM PUBLIC;
 --# the logs by functions only | 175 tapp 1, 175b tapp 1
-GRANT INSERT, UPDATE, DELETE ON stormops.policy_decisions_log, stormops.tenant_events TO tapp;
+GRANT INSERT, UPDATE, DELETE ON stormops.policy_decision_blocks, stormops.tenant_events TO tapp;
 \undo
-REVOKE INSERT, UPDATE, DELETE ON stormops.policy_decisions_log, stormops.tenant_events FROM tapp;
+REVOKE INSERT, UPDATE, DELETE ON stormops.policy_decision_blocks, stormops.tenant_events FROM tapp;
 --# the tenant's own row | 160 app 1
 GRANT DELETE, UPDATE (status, tier) ON stormops.tenants TO app;
 \undo

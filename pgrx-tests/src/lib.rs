@@ -5,6 +5,7 @@
 //! that holds the extension.
 
 pub mod billed;
+pub mod blocks;
 mod cluster;
 mod db;
 pub mod monitoring;

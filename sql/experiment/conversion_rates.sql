@@ -46,6 +46,65 @@ CREATE FUNCTION stormops.compared_decisions(
 $$;
 COMMENT ON FUNCTION stormops.compared_decisions(uuid) IS 'The decided properties of a storm''s current run. compared: it was the rule''s choice to treat, as the logged propensity tells, so that chance alone (holdout, exploration) held some; with exploration 0.5 all are. converted: it did, within outcome_days of the decision.';
 
+CREATE FUNCTION stormops_internal.conversion_counts(
+    tenant_id uuid, storm_id uuid,
+    OUT treated_n bigint, OUT treated_converted bigint, OUT control_n bigint, OUT control_converted bigint, OUT recorded bigint, OUT not_compared bigint
+)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off -- as decisions_of()
+    SET jit = off
+    AS $$
+    -- Of blocks the dictionaries say how many there are, and only properties with an outcome are looked up.
+    WITH run AS MATERIALIZED (
+        SELECT r.run_id, (1 - (r.parameters ->> 'holdout')::float8) * (1 - (r.parameters ->> 'exploration')::float8) AS planned_rate
+        FROM stormops.policy_runs AS r
+        WHERE r.tenant_id = $1 AND r.storm_id = $2 AND r.superseded_at IS NULL
+    ), class AS MATERIALIZED (
+        SELECT b.first_property, c.class, c.n, c.reason, c.decision = 'treat' AS treated,
+            CASE c.decision WHEN 'treat' THEN c.propensity ELSE 1 - c.propensity END AS treat_rate
+        FROM stormops.policy_decision_blocks AS b
+        CROSS JOIN LATERAL unnest(b.decisions, b.reasons, b.propensities, b.counts) WITH ORDINALITY AS c (decision, reason, propensity, n, class)
+        WHERE b.tenant_id = $1 AND b.run_id = (SELECT run.run_id FROM run) AND c.decision <> 'exclude'
+    ), chosen AS MATERIALIZED (
+        SELECT coalesce(max(c.treat_rate) FILTER (WHERE c.reason IN ('above_threshold', 'explore_hold')), (SELECT run.planned_rate FROM run)) AS treat_rate
+        FROM class AS c
+    ), judged AS MATERIALIZED (
+        SELECT c.first_property, c.class, c.n, c.treated, abs(c.treat_rate - (SELECT h.treat_rate FROM chosen AS h)) < 1e-9 AS compared FROM class AS c
+    ), outcome AS MATERIALIZED (
+        SELECT o.property_id, bool_or(o.converted) AS converted
+        FROM stormops.policy_outcomes AS o
+        WHERE o.tenant_id = $1 AND o.run_id = (SELECT run.run_id FROM run) AND NOT o.late
+        GROUP BY o.property_id
+    ), placed AS (
+        SELECT b.first_property, f.class, f.property_id
+        FROM stormops.policy_decision_blocks AS b
+        CROSS JOIN LATERAL stormops_internal.find_decisions(b.first_property, b.last_property, b.property_ids, b.classes,
+            (SELECT array_agg(o.property_id ORDER BY o.property_id) FROM outcome AS o)) AS f
+        WHERE b.tenant_id = $1 AND b.run_id = (SELECT run.run_id FROM run)
+    ), packed AS (
+        SELECT coalesce(sum(j.n) FILTER (WHERE j.compared AND j.treated), 0) AS treated_n, 0::bigint AS treated_converted,
+            coalesce(sum(j.n) FILTER (WHERE j.compared AND NOT j.treated), 0) AS control_n, 0::bigint AS control_converted, 0::bigint AS recorded,
+            coalesce(sum(j.n) FILTER (WHERE NOT j.compared), 0) AS not_compared
+        FROM judged AS j
+        UNION ALL
+        SELECT 0, count(*) FILTER (WHERE j.treated AND o.converted), 0, count(*) FILTER (WHERE NOT j.treated AND o.converted), count(*), 0
+        FROM placed AS p JOIN judged AS j ON j.first_property = p.first_property AND j.class = p.class JOIN outcome AS o ON o.property_id = p.property_id
+        WHERE j.compared
+        UNION ALL
+        -- A run that is kept row by row.
+        SELECT count(*) FILTER (WHERE d.compared AND d.treated), count(*) FILTER (WHERE d.compared AND d.treated AND d.converted),
+            count(*) FILTER (WHERE d.compared AND NOT d.treated), count(*) FILTER (WHERE d.compared AND NOT d.treated AND d.converted),
+            count(*) FILTER (WHERE d.compared AND d.has_outcome), count(*) FILTER (WHERE NOT d.compared)
+        FROM stormops_internal.decisions_of($1, $2) AS d
+        WHERE EXISTS (SELECT FROM stormops.policy_decision_rows AS l WHERE l.tenant_id = $1 AND l.run_id = (SELECT run.run_id FROM run))
+    )
+    SELECT sum(p.treated_n)::bigint, sum(p.treated_converted)::bigint, sum(p.control_n)::bigint, sum(p.control_converted)::bigint,
+        sum(p.recorded)::bigint, sum(p.not_compared)::bigint
+    FROM packed AS p
+$$;
+COMMENT ON FUNCTION stormops_internal.conversion_counts(uuid, uuid) IS 'decisions_of() counted: compared, treated or not, of those converted, with an outcome; and those not compared.';
+
 CREATE FUNCTION stormops_internal.conversion_rates_of(
     tenant_id uuid, storm_id uuid, min_lift double precision DEFAULT 0.05, alpha double precision DEFAULT 0.05,
     outcomes_final boolean DEFAULT false
@@ -59,12 +118,7 @@ CREATE FUNCTION stormops_internal.conversion_rates_of(
         FROM stormops.policy_runs AS r
         WHERE r.tenant_id = $1 AND r.storm_id = $2 AND r.superseded_at IS NULL
     ), counted AS (
-        SELECT count(*) FILTER (WHERE d.compared AND d.treated) AS treated_n,
-            count(*) FILTER (WHERE d.compared AND d.treated AND d.converted) AS treated_converted,
-            count(*) FILTER (WHERE d.compared AND NOT d.treated) AS control_n,
-            count(*) FILTER (WHERE d.compared AND NOT d.treated AND d.converted) AS control_converted,
-            count(*) FILTER (WHERE d.compared AND d.has_outcome) AS recorded, count(*) FILTER (WHERE NOT d.compared) AS not_compared
-        FROM stormops_internal.decisions_of($1, $2) AS d
+        SELECT d.* FROM stormops_internal.conversion_counts($1, $2) AS d
     ), so_far AS (
         SELECT n.*, r.run_id, r.window_ends_at, n.recorded > 0 OR $5 IS TRUE AS known,
             CASE WHEN $5 OR r.window_ends_at <= now() THEN 0 ELSE n.treated_n + n.control_n - n.recorded END AS awaiting

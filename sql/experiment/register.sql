@@ -25,6 +25,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.comparison_power(double precision,double precision,bigint,double precision)', '{app,trusted_app}'),
     ('stormops.benjamini_hochberg(double precision[])', '{app,trusted_app}'),
     ('stormops_internal.decisions_of(uuid,uuid)', '{app,trusted_app}'),
+    ('stormops_internal.conversion_counts(uuid,uuid)', '{app,trusted_app}'),
     ('stormops.compared_decisions(uuid)', '{app,trusted_app}'),
     ('stormops_internal.conversion_rates_of(uuid,uuid,double precision,double precision,boolean)', '{app,trusted_app}'),
     ('stormops.check_conversion_rates(uuid,double precision,double precision,boolean)', '{app,trusted_app}'),

@@ -113,6 +113,18 @@ END
 $$;
 COMMENT ON FUNCTION stormops_internal.counted_table(text) IS 'A row of counted_tables(). Errors: 22004; 42704 no such row.';
 
+CREATE FUNCTION stormops_internal.kept_in(table_name text, OUT relation regclass, OUT rows text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT to_regclass(format('stormops.%I', coalesce(k.name, $1))), coalesce(k.rows, '1')
+    FROM (SELECT) AS one
+    -- The log of decisions is a view of both; of blocks each is many rows.
+    LEFT JOIN (VALUES ('policy_decision_rows', '1'), ('policy_decision_blocks', 'r.n')) AS k (name, rows) ON $1 = 'policy_decisions_log'
+    ORDER BY k.name DESC
+$$;
+COMMENT ON FUNCTION stormops_internal.kept_in(text) IS 'The tables that hold the rows of a table of counted_tables(), and how many of them a row r of each is. The first has its columns and checks.';
+
 CREATE FUNCTION stormops_internal.tenant_row_counts(
     OUT tenant_id uuid, OUT table_name text, OUT total_rows bigint, OUT recent_rows_24h bigint, OUT last_at timestamptz
 ) RETURNS SETOF record

@@ -48,6 +48,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.may_monitor()', '{app,trusted_app,operator,monitor}'),
     ('stormops.counted_tables()', '{app,trusted_app,operator,monitor}'),
     ('stormops_internal.counted_table(text)', '{app,trusted_app,operator,monitor}'),
+    ('stormops_internal.kept_in(text)', '{app,trusted_app}'),
     ('stormops_internal.shipped_columns()', '{app,trusted_app,operator,monitor}'),
     ('stormops_internal.schema_drift(text)', '{app,trusted_app,operator,monitor}'),
     ('stormops_internal.count_bucket(timestamp with time zone)', '{app,trusted_app}'),

@@ -51,7 +51,7 @@ CREATE FUNCTION stormops_internal.row_quality(
 #variable_conflict use_variable
 DECLARE
     this record := stormops_internal.counted_table(table_name);
-    relation regclass := format('stormops.%I', this.table_name)::regclass;
+    relation regclass := (SELECT k.relation FROM stormops_internal.kept_in(this.table_name) AS k LIMIT 1);
     key_columns text := (SELECT string_agg(stormops_internal.shown(this.table_name, k), ', ') FROM unnest(this.natural_key) AS k);
 BEGIN
     -- All names are the catalogue's or this extension's own.
@@ -154,8 +154,8 @@ BEGIN
         max(greatest(s.last_analyze, s.last_autoanalyze))
     INTO size_bytes, dead_rows, last_vacuum, last_analyze
     FROM (
-        SELECT p.relid FROM pg_partition_tree(format('stormops.%I', this.table_name)::regclass) AS p
-        UNION SELECT format('stormops.%I', this.table_name)::regclass -- which is no tree where there is no partition
+        SELECT p.relid FROM stormops_internal.kept_in(this.table_name) AS k, pg_partition_tree(k.relation) AS p
+        UNION SELECT k.relation FROM stormops_internal.kept_in(this.table_name) AS k -- which is no tree where there is no partition
     ) AS p
     LEFT JOIN pg_stat_all_tables AS s ON s.relid = p.relid;
 END

@@ -9,8 +9,9 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('policy_runs', 'SELECT', 'viewer', NULL, NULL),
     ('policy_runs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_runs', 'UPDATE', 'crew_chief', NULL, 'apply_policy()'),
-    ('policy_decisions_log', 'SELECT', 'viewer', NULL, NULL),
-    ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_decision_blocks', 'SELECT', 'viewer', NULL, NULL),
+    ('policy_decision_blocks', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_decision_rows', 'SELECT', 'viewer', NULL, NULL),
     ('policy_run_digests', 'SELECT', 'admin', NULL, NULL),
     ('policy_run_digests', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
@@ -19,6 +20,8 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
 -- Views that show tenants' rows as their caller sees them.
 INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
     ('policy_decisions', '{app,trusted_app,operator}'),
+    ('policy_decisions_log', '{app,trusted_app,operator}'),
+    ('policy_decisions_plain', '{app,trusted_app,operator}'),
     ('storm_results', '{app,trusted_app,operator}');
 
 -- Which kind of use may execute which function.
@@ -28,17 +31,27 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.preview_policy(uuid,text)', '{app,trusted_app}'),
     ('stormops.policy_parameters(text)', '{app,trusted_app}'),
     ('stormops.policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
-    ('stormops_internal.policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.policy_exceptions(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.policy_numbers(jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.decide_policy(uuid,uuid,double precision[])', '{app,trusted_app}'),
+    ('stormops_internal.count_policy(uuid,uuid,double precision[])', '{app,trusted_app}'),
     ('stormops_internal.require_open_storm(uuid)', '{app,trusted_app}'),
     ('stormops_internal.raise_no_scores(uuid)', '{app,trusted_app}'),
     ('stormops_internal.policy_tally(jsonb)', '{app,trusted_app}'),
     ('stormops_internal.decision_counts(text,text,double precision)', '{app,trusted_app}'),
     ('stormops_internal.attitude(double precision)', '{app,trusted_app}'),
     ('stormops.draw(uuid,uuid,uuid,text)', '{app,trusted_app}'),
+    ('stormops.decisions_about(uuid)', '{app,trusted_app,operator}'),
+    -- The views call it as whoever asks them.
+    ('stormops_internal.unpack_decisions(uuid[],smallint[],double precision[],double precision[],double precision[],text[],text[],double precision[],text[],smallint[],uuid)', '{app,trusted_app,operator}'),
+    ('stormops_internal.block_may_have(uuid,uuid,uuid[])', '{app,trusted_app,operator}'),
+    ('stormops_internal.find_decisions(uuid,uuid,uuid[],smallint[],uuid[])', '{app,trusted_app}'),
+    ('stormops_internal.randomised_of_block(uuid[],smallint[],double precision[],text[],double precision[],uuid[])', '{app,trusted_app}'),
     ('stormops.record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),
     ('stormops.record_outcomes(uuid,jsonb)', '{app,trusted_app}'),
     ('stormops.maintain_partitions(integer)', '{operator}'),
-    ('stormops.drop_decisions_before(date)', '{operator}');
+    ('stormops.drop_decisions_before(date)', '{operator}'),
+    ('stormops.pack_decisions(integer)', '{operator}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES

@@ -18,12 +18,21 @@ BEGIN
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
         WHERE c.relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
         UNION ALL
+        -- How many decisions there are, whatever form they are kept in.
+        SELECT 'policy_decisions_log', 'stormops.policy_decisions_log'::regclass
+        UNION ALL
         -- Of the database's own tables those that are protected, with their schema.
         SELECT format('%I.%I', c.relnamespace::regnamespace, c.relname), c.oid::regclass
         FROM stormops_internal.protected() AS p JOIN pg_class AS c ON c.oid = p.relation
         ORDER BY 1
     LOOP
-        EXECUTE format('SELECT count(*) FROM %s WHERE tenant_id = $1', counted.relation) INTO row_count USING target;
+        EXECUTE (
+            SELECT format('SELECT %s', string_agg(format('(SELECT coalesce(sum(%s), 0) FROM %s AS r WHERE r.tenant_id = $1)', k.rows, k.relation), ' + '))
+            FROM (
+                SELECT k.rows, k.relation FROM stormops_internal.kept_in(counted.name) AS k WHERE counted.name = 'policy_decisions_log'
+                UNION ALL SELECT '1', counted.relation WHERE counted.name <> 'policy_decisions_log'
+            ) AS k)
+        INTO row_count USING target;
         table_name := counted.name;
         RETURN NEXT;
     END LOOP;

@@ -33,8 +33,30 @@ CREATE FUNCTION stormops_internal.storm_trial(storm_id uuid) RETURNS TABLE (case
     SET enable_seqscan = off -- planned for a run of any size: by the index, or a small one reads a month's log
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
     AS $$
-    SELECT stormops.uplift_agg(d.score, d.treated, d.converted::integer::float8, d.propensity)
-    FROM stormops.randomised_decisions($1) AS d
+    SELECT stormops.uplift_agg(d.score, d.treated, d.converted, d.propensity)
+    FROM (
+        SELECT t.score, t.treated, t.converted, t.propensity
+        FROM stormops.policy_decision_blocks AS b
+        CROSS JOIN LATERAL stormops_internal.randomised_of_block(b.property_ids, b.classes, b.scores, b.decisions, b.propensities, (
+            SELECT array_agg(DISTINCT o.property_id ORDER BY o.property_id) FROM stormops.policy_outcomes AS o
+            WHERE o.tenant_id = stormops.current_tenant() AND NOT o.late AND o.converted AND o.run_id = (
+                SELECT r.run_id FROM stormops.policy_runs AS r
+                WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
+            )
+        )) AS t
+        WHERE b.tenant_id = stormops.current_tenant() AND b.run_id = (
+            SELECT r.run_id FROM stormops.policy_runs AS r
+            WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
+        )
+        UNION ALL
+        -- A run that is kept row by row.
+        SELECT d.score, d.treated, d.converted::integer::float8, d.propensity
+        FROM stormops.randomised_decisions($1) AS d
+        WHERE EXISTS (
+            SELECT FROM stormops.policy_runs AS r JOIN stormops.policy_decision_rows AS l ON l.tenant_id = r.tenant_id AND l.run_id = r.run_id
+            WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
+        )
+    ) AS d
 $$;
 COMMENT ON FUNCTION stormops_internal.storm_trial(uuid) IS 'randomised_decisions() as a state: one row.';
 

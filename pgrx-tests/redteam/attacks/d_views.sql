@@ -12,6 +12,7 @@ SELECT relname FROM pg_class WHERE relnamespace IN ('stormops'::regnamespace, to
 -- A view is a way to write, too.
 UPDATE stormops.v_properties SET address = 'mine'; COMMIT;
 UPDATE stormops.policy_decisions SET reason = 'mine'; COMMIT;
+UPDATE stormops.policy_decisions_log SET reason = 'mine'; COMMIT;
 
 --# 63 | OPS | superuser | rows=0 | naive skips
 -- A materialised view has no row security.
@@ -34,6 +35,7 @@ SELECT * FROM stormops.properties WHERE address::int > 0;
 -- The same through views.
 SELECT 1 FROM stormops.v_properties WHERE CASE WHEN external_id = 'P-1' THEN 0 ELSE address::int END > 0;
 SELECT 1 FROM stormops.policy_decisions WHERE reason::int > 0;
+SELECT 1 FROM stormops.policy_decisions_log WHERE reason::int > 0;
 SELECT 1 FROM stormops.storm_results WHERE reason::int > 0;
 
 --# 68 | S1 | app | rows=0

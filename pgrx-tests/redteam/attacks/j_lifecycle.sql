@@ -93,9 +93,12 @@ INSERT INTO stormops.users (tenant_id, user_id, email, role) VALUES (:'A', :'id2
 
 --# 175 | S1 | app, tapp | refused 42501 permission denied | naive skips
 -- The log is written by functions and changed by nobody.
-INSERT INTO stormops.policy_decisions_log (tenant_id) VALUES (:'A');
-DELETE FROM stormops.policy_decisions_log;
-UPDATE stormops.policy_decisions_log SET decided_at = 'infinity';
+INSERT INTO stormops.policy_decision_blocks (tenant_id) VALUES (:'A');
+DELETE FROM stormops.policy_decision_blocks;
+UPDATE stormops.policy_decision_blocks SET decided_at = 'infinity';
+INSERT INTO stormops.policy_decision_rows (tenant_id) VALUES (:'A');
+DELETE FROM stormops.policy_decision_rows;
+UPDATE stormops.policy_decision_rows SET decided_at = 'infinity';
 
 --# 175b | S1 | app, tapp | refused 42501 permission denied | naive skips
 INSERT INTO stormops.tenant_events (tenant_id, event_id, action, actor) VALUES (:'A', :'id9', 'close', 'op');

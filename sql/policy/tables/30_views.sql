@@ -1,7 +1,15 @@
+-- Over the tables, not over policy_decisions_log: which runs are current is no condition that reaches into that.
 CREATE OR REPLACE VIEW stormops.policy_decisions WITH (security_invoker, security_barrier) AS
-SELECT d.*
+SELECT b.tenant_id, b.run_id, u.property_id, b.storm_id, b.decided_at, u.propensity, u.score, u.score_sd, u.value, u.decision, u.reason, b.policy_mode, u.model_version
 FROM stormops.policy_runs AS r
-JOIN stormops.policy_decisions_log AS d ON d.tenant_id = r.tenant_id AND d.run_id = r.run_id
+JOIN stormops.policy_decision_blocks AS b ON b.tenant_id = r.tenant_id AND b.run_id = r.run_id
+CROSS JOIN LATERAL stormops_internal.unpack_decisions(
+    b.property_ids, b.classes, b.scores, b.score_sds, b."values", b.decisions, b.reasons, b.propensities, b.model_versions, b.models, NULL) AS u
+WHERE r.superseded_at IS NULL
+UNION ALL
+SELECT d.tenant_id, d.run_id, d.property_id, d.storm_id, d.decided_at, d.propensity, d.score, d.score_sd, d.value, d.decision, d.reason, d.policy_mode, d.model_version
+FROM stormops.policy_runs AS r
+JOIN stormops.policy_decision_rows AS d ON d.tenant_id = r.tenant_id AND d.run_id = r.run_id
 WHERE r.superseded_at IS NULL;
 COMMENT ON VIEW stormops.policy_decisions IS 'The decisions that stand: those of each storm''s current run. Columns as in policy_decisions_log.';
 

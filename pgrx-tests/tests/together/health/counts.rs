@@ -140,11 +140,14 @@ fn partitions_that_are_dropped_are_uncounted_and_what_bypassed_the_triggers_is_r
     work(&mut session);
     let mut superuser = db.superuser();
     // A run of long ago, in the default partition and then in one of its own.
-    let old = "INSERT INTO stormops.policy_decisions_log
-        SELECT tenant_id, stormops_internal.first_id_of('2020-03-01'), property_id, storm_id, decided_at, propensity, score, score_sd,
-            value, decision, reason, policy_mode, model_version FROM stormops.policy_decisions_log
+    let old = "INSERT INTO stormops.policy_decision_blocks
+        SELECT (jsonb_populate_record(b, jsonb_build_object('run_id', stormops_internal.first_id_of('2020-03-01')))).*
+        FROM stormops.policy_decision_blocks AS b
         WHERE run_id = (SELECT max(run_id::text)::uuid FROM stormops.policy_runs)";
-    assert_eq!(superuser.execute(old, &[]).expect("old decisions"), 50);
+    assert_eq!(superuser.execute(old, &[]).expect("a block of old decisions"), 1);
+    assert_eq!(wrong(&db).len(), 1);
+    let recount = "SELECT stormops.recount_rows('policy_decisions_log')";
+    assert_eq!(get::<i64>(&mut db.as_role("op"), recount, &[]), 1);
     let mut operator = db.as_role("op");
     operator.execute("SELECT stormops.maintain_partitions()", &[]).expect("upkeep");
     assert_eq!(wrong(&db), [""; 0], "moved");

@@ -42,11 +42,11 @@ fn the_system_is_healthy_and_each_trouble_shows() {
     operator.execute("SELECT stormops.run_job('health_checks')", &[]).expect("a run");
     assert_eq!(system(&mut operator).1, [""; 0]);
 
-    let old = "SELECT count(*) FROM pg_class WHERE relname ~ '^policy_decisions_log_\\d{4}' AND relkind = 'r'";
+    let old = "SELECT count(*) FROM pg_class WHERE relname ~ '^policy_decision_blocks_\\d{4}' AND relkind = 'r'";
     let partitions: i64 = get(&mut superuser, old, &[]);
     assert!(partitions > 3);
     let drop = "DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT oid::regclass FROM pg_class
-        WHERE relname ~ '^policy_decisions_log_\\d{4}' AND relkind = 'r' LOOP EXECUTE 'DROP TABLE ' || p; END LOOP; END $$";
+        WHERE relname ~ '^policy_decision_blocks_\\d{4}' AND relkind = 'r' LOOP EXECUTE 'DROP TABLE ' || p; END LOOP; END $$";
     superuser.batch_execute(drop).expect("no partitions");
     operator.execute("SELECT stormops.maintain_partitions(0)", &[]).expect("this month's");
     let days: i32 = get(&mut operator, "SELECT partition_runway_days FROM stormops.get_system_health()", &[]);

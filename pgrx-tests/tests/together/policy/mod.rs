@@ -1,8 +1,11 @@
 //! Runs, decisions, outcomes, limits.
 
+mod blocks;
 mod decisions;
 mod limits;
 mod modes;
 mod outcomes;
+mod packed;
 mod partitions;
+mod pushdown;
 mod runs;

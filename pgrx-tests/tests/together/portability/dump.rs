@@ -27,9 +27,14 @@ fn dropping_the_extension_loses_no_row_and_opens_none_and_it_comes_back() {
     let Filled { db, tenants } = filled();
     let (rows_before, catalogue_before) = (rows(&db), catalogue(&db));
     let mut superuser = db.superuser();
+    let decisions = |from: &str| format!("SELECT l::text FROM stormops.{from} AS l ORDER BY 1");
+    let decided = lines(&mut superuser, &decisions("policy_decisions_log"));
+    assert!(!decided.is_empty());
     fails_with(superuser.batch_execute("DROP EXTENSION stormops"), "2BP01");
     superuser.batch_execute("DROP EXTENSION stormops CASCADE").expect("a drop");
     same(&rows_before, &rows(&db), "without the extension");
+    // A decision is a decision still.
+    same(&decided, &lines(&mut superuser, &decisions("policy_decisions_plain")), "in plain SQL");
     let tables = "SELECT oid::regclass::text FROM pg_class
         WHERE relnamespace IN ('stormops'::regnamespace, 'stormops_internal'::regnamespace) AND relkind IN ('r', 'p', 'v')";
     let tables = lines(&mut superuser, tables);

@@ -52,7 +52,7 @@ const HOSTILE: [(&str, &[(&str, &str)]); 2] = [
 const UPKEEP: [(&str, &str); 6] = [
     ("SELECT stormops.maintain_partitions(7)::text", "4"),
     ("SELECT array_to_string(stormops.drop_usage_before('2025-06-01'), ' ')", "tenant_usage_2025_01"),
-    ("SELECT array_to_string(stormops.drop_decisions_before('2025-06-01'), ' ')", "policy_decisions_log_2025_01"),
+    ("SELECT array_to_string(stormops.drop_decisions_before('2025-06-01'), ' ')", "policy_decision_blocks_2025_01"),
     ("SELECT (partition_runway_days > 180)::text FROM stormops.get_system_health()", "true"),
     ("SELECT failed::text FROM stormops.run_health_checks()", "0"),
     ("SELECT count(*)::text FROM stormops.verify_rollups()", "0"),
@@ -61,11 +61,11 @@ const UPKEEP: [(&str, &str); 6] = [
 const OLD_PARTITIONS: &str = "
     CREATE TABLE stormops_internal.tenant_usage_2025_01 PARTITION OF stormops.tenant_usage
         FOR VALUES FROM ('2025-01-01 00:00Z') TO ('2025-02-01 00:00Z');
-    DO $$ BEGIN EXECUTE format('CREATE TABLE stormops_internal.policy_decisions_log_2025_01
-        PARTITION OF stormops.policy_decisions_log FOR VALUES FROM (%L) TO (%L)',
+    DO $$ BEGIN EXECUTE format('CREATE TABLE stormops_internal.policy_decision_blocks_2025_01
+        PARTITION OF stormops.policy_decision_blocks FOR VALUES FROM (%L) TO (%L)',
         stormops_internal.first_id_of('2025-01-01'), stormops_internal.first_id_of('2025-02-01')); END $$;
     ALTER TABLE stormops_internal.tenant_usage_2025_01 OWNER TO stormops_owner;
-    ALTER TABLE stormops_internal.policy_decisions_log_2025_01 OWNER TO stormops_owner";
+    ALTER TABLE stormops_internal.policy_decision_blocks_2025_01 OWNER TO stormops_owner";
 
 fn attested(db: &Db) -> Vec<String> {
     let failing =

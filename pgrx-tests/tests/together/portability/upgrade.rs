@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stormops_tests::{Db, ROLES, SUPERUSER, cluster, run};
+use stormops_tests::{Db, ROLES, SUPERUSER, cluster, fails_with, run};
 
 use super::life::{Filled, catalogue, fill, filled, inside, lines, same, works};
 
@@ -62,6 +62,47 @@ fn kept(before: &Db, after: &Db) -> [Vec<String>; 2] {
     [lines(&mut older, &digests), lines(&mut newer, &digests)]
 }
 
+/// Every decision, as a digest: of a table in a version before, of a view in this one.
+fn decisions(db: &Db) -> Vec<String> {
+    let digest =
+        "SELECT concat_ws(' ', tenant_id, run_id, count(*), md5(string_agg(l::text, ' ' ORDER BY property_id)))
+        FROM stormops.policy_decisions_log AS l GROUP BY tenant_id, run_id ORDER BY 1";
+    lines(&mut db.superuser(), digest)
+}
+
+/// Every decision of the older database is in the newer one and its log as it was: row by row, and as blocks, into which an
+/// operator makes it. Then the newer one has the partitions of a fresh one.
+fn decisions_are_kept(older: &Db, db: &Db, version: &str) {
+    let before = decisions(older);
+    assert!(before.len() >= 6, "{before:?}");
+    let (mut superuser, mut op) = (db.superuser(), db.as_role("op"));
+    let verified = "SELECT t.org_name || ' ' || v.ok || ' ' || v.decisions FROM stormops.tenants AS t, stormops.verify_log(t.tenant_id) AS v ORDER BY 1";
+    let as_rows = lines(&mut superuser, verified);
+    assert!(
+        as_rows.len() == 3 && as_rows.iter().all(|line| line.contains(" true ") && !line.ends_with(" 0")),
+        "{as_rows:?}"
+    );
+    same(&before, &decisions(db), &format!("decisions of {version}"));
+    let mut pack = |most: i32| {
+        let row = op
+            .query_one("SELECT runs, refused, runs_left, decisions FROM stormops.pack_decisions($1)", &[&most])
+            .expect("blocks");
+        [0, 1, 2, 3].map(|i| row.get::<_, i64>(i))
+    };
+    let runs = before.len() as i64;
+    assert_eq!(pack(2)[..3], [2, 0, runs - 2], "two runs of {version}");
+    same(&before, &decisions(db), &format!("decisions of {version}, some in blocks"));
+    assert_eq!(lines(&mut superuser, verified), as_rows, "{version}, some in blocks");
+    assert_eq!(pack(1000)[..3], [runs - 2, 0, 0], "the others of {version}");
+    assert_eq!(pack(1000), [0; 4], "none is left");
+    same(&before, &decisions(db), &format!("decisions of {version}, in blocks"));
+    assert_eq!(lines(&mut superuser, verified), as_rows, "{version}, in blocks");
+    let left = "SELECT count(*)::text FROM stormops.policy_decision_rows UNION ALL
+        SELECT relid::regclass::text FROM pg_partition_tree('stormops.policy_decision_rows') WHERE level > 0";
+    assert_eq!(lines(&mut superuser, left), ["0", "stormops_internal.policy_decision_rows_default"]);
+    db.as_role("op").execute("SELECT stormops.maintain_partitions(5)", &[]).expect("partitions, as fill() makes them");
+}
+
 fn failing(db: &Db) -> Vec<String> {
     let failing =
         "SELECT property || ': ' || evidence FROM stormops.attest() WHERE NOT pass AND property <> 'server_minor'";
@@ -78,6 +119,7 @@ fn an_upgraded_database_is_what_a_fresh_one_is_and_keeps_every_row() {
         db.superuser().batch_execute("ALTER EXTENSION stormops UPDATE").expect("an upgrade");
         let [older, newer] = kept(&before, &db);
         same(&older, &newer, &format!("rows of {version}"));
+        decisions_are_kept(&before, &db, &version);
         same(&expected, &catalogue(&db), &format!("the catalogue of {version}, upgraded"));
         assert_eq!(failing(&db), failing(&fresh.db), "attest() of {version}, upgraded");
 
@@ -109,8 +151,45 @@ fn a_dump_of_a_released_version_restores_under_this_one() {
         restored.superuser().batch_execute("SELECT stormops.install()").expect("the tables of this version");
         let [older, newer] = kept(&db, &restored);
         same(&older, &newer, &format!("rows of {version}"));
+        decisions_are_kept(&db, &restored, &version);
         same(&expected, &catalogue(&restored), &format!("the catalogue of {version}, restored"));
         works(&restored, tenants);
+    }
+}
+
+/// A run that was changed stays as it is, for verify_log() to name the row; the others are packed.
+#[test]
+fn packing_refuses_a_run_that_is_not_as_it_was_written() {
+    for (version, _) in versions() {
+        let Filled { db, tenants } = installed(&version);
+        db.superuser().batch_execute("ALTER EXTENSION stormops UPDATE").expect("an upgrade");
+        let mut op = db.as_role("op");
+        for bad in [0, -1] {
+            fails_with(op.query("SELECT stormops.pack_decisions($1)", &[&bad]), "22023");
+        }
+        for role in ["app", "tapp", "mon", "nobody"] {
+            fails_with(db.as_role(role).query("SELECT stormops.pack_decisions()", &[]), "42501");
+        }
+        let touch = "UPDATE stormops.policy_decision_rows SET score = score / 2
+            WHERE (run_id, property_id) = (SELECT run_id, property_id FROM stormops.policy_decision_rows WHERE tenant_id = $1 AND score > 0.01 ORDER BY 1, 2 LIMIT 1)
+            RETURNING run_id";
+        let touched: uuid::Uuid = db.superuser().query_one(touch, &[&tenants[0]]).expect("a touched row").get(0);
+        let before = decisions(&db);
+        let row =
+            op.query_one("SELECT runs, refused, runs_left FROM stormops.pack_decisions(NULL)", &[]).expect("blocks");
+        assert_eq!([0, 1, 2].map(|i| row.get::<_, i64>(i)), [before.len() as i64 - 1, 1, 1]);
+        same(&before, &decisions(&db), "one in rows");
+        let in_rows: uuid::Uuid = db
+            .superuser()
+            .query_one("SELECT DISTINCT run_id FROM stormops.policy_decision_rows", &[])
+            .expect("one run")
+            .get(0);
+        assert_eq!(in_rows, touched);
+        let verified = "SELECT ok, broken, broken_run FROM stormops.verify_log($1)";
+        let row = op.query_one(verified, &[&tenants[0]]).expect("a verdict");
+        assert!(!row.get::<_, bool>(0) && row.get::<_, &str>(1) == "policy_decisions_log");
+        assert_eq!(row.get::<_, uuid::Uuid>(2), touched);
+        assert!(op.query_one(verified, &[&tenants[1]]).expect("a verdict").get::<_, bool>(0));
     }
 }
 

@@ -9,14 +9,14 @@ const REFUSED: &str = "42501";
 const WAITED: &str = "55P03";
 
 /// What another session holds: the lock of an autovacuum. Every command below would wait for it, or for a stronger one.
-const HELD: &str = "BEGIN; LOCK TABLE stormops.storms, stormops.policy_decisions_log, pg_catalog.pg_authid,
+const HELD: &str = "BEGIN; LOCK TABLE stormops.storms, stormops.policy_decision_blocks, pg_catalog.pg_authid,
     pg_catalog.pg_class, own.list, own.parts, own.brin IN SHARE UPDATE EXCLUSIVE MODE";
 
 /// What the commands name: tables of all tenants, catalogues, and the role's own.
 const OWN: &str = "CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO app, tapp;
     CREATE FUNCTION own.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     CREATE TABLE own.list (a uuid, b uuid, c uuid); CREATE INDEX list_a ON own.list (a); GRANT SELECT ON own.list TO tapp; ALTER TABLE own.list OWNER TO app;
-    CREATE TABLE own.parts (LIKE stormops.policy_decisions_log) PARTITION BY LIST (tenant_id); ALTER TABLE own.parts OWNER TO app;
+    CREATE TABLE own.parts (LIKE stormops.policy_decision_blocks) PARTITION BY LIST (tenant_id); ALTER TABLE own.parts OWNER TO app;
     CREATE VIEW own.v AS TABLE stormops.storms; CREATE SEQUENCE own.s;
     CREATE MATERIALIZED VIEW own.m AS TABLE own.list; ALTER MATERIALIZED VIEW own.m OWNER TO app;
     CREATE TABLE own.brin (a int); CREATE INDEX brin_a ON own.brin USING brin (a)";
@@ -35,20 +35,20 @@ const WAITING: &[&str] = &[
     "CREATE TEMP TABLE probe (a uuid, b uuid, FOREIGN KEY (a, b) REFERENCES stormops.storms) ON COMMIT DROP",
     "CREATE TEMP TABLE probe () INHERITS (stormops.storms) ON COMMIT DROP",
     "CREATE TEMP TABLE probe () INHERITS (pg_catalog.pg_authid) ON COMMIT DROP",
-    "CREATE TEMP TABLE probe PARTITION OF stormops.policy_decisions_log DEFAULT ON COMMIT DROP",
-    "CREATE TABLE own.probe PARTITION OF stormops.policy_decisions_log DEFAULT",
+    "CREATE TEMP TABLE probe PARTITION OF stormops.policy_decision_blocks DEFAULT ON COMMIT DROP",
+    "CREATE TABLE own.probe PARTITION OF stormops.policy_decision_blocks DEFAULT",
     "CREATE STATISTICS own.x ON tenant_id, name FROM stormops.storms",
     "ALTER TABLE own.list INHERIT stormops.storms",
     "ALTER TABLE own.list ADD FOREIGN KEY (a, b) REFERENCES stormops.storms",
     "ALTER TABLE own.list ADD COLUMN d uuid REFERENCES stormops.storms",
-    "ALTER TABLE own.parts ATTACH PARTITION stormops.policy_decisions_log DEFAULT",
+    "ALTER TABLE own.parts ATTACH PARTITION stormops.policy_decision_blocks DEFAULT",
     "ALTER TABLE own.parts ATTACH PARTITION pg_catalog.pg_authid DEFAULT",
     "ALTER TABLE own.list SET (fillfactor = 70)",
     "DROP TABLE own.list",
     "COMMENT ON TABLE stormops.storms IS 'x'",
     "COMMENT ON COLUMN pg_catalog.pg_authid.rolname IS 'x'",
     "TRUNCATE own.list",
-    "VACUUM FULL stormops.policy_decisions_log",
+    "VACUUM FULL stormops.policy_decision_blocks",
     "ANALYZE own.list",
     "REINDEX TABLE own.list",
     "BEGIN; LOCK TABLE stormops.storms IN SHARE MODE",

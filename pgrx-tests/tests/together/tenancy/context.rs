@@ -14,7 +14,12 @@ fn without_a_tenant_every_table_gives_one_and_the_same_error() {
     let twins = Twins::new("unset");
     let mut told: Vec<DbError> = Vec::new();
     for role in ["app", "tapp"] {
-        for relation in twins.tables.iter().chain(&["policy_decisions", "storm_results"]) {
+        for relation in twins.tables.iter().chain(&[
+            "policy_decisions",
+            "policy_decisions_log",
+            "policy_decisions_plain",
+            "storm_results",
+        ]) {
             told.push(fails_with(twins.run(role, &format!("TABLE stormops.{relation}")), NO_TENANT));
         }
         for write in [
@@ -148,7 +153,12 @@ fn parallel_workers_are_in_the_same_tenant() {
             ),
         )
     };
-    for relation in twins.tables.iter().chain(&["policy_decisions", "storm_results"]) {
+    for relation in twins.tables.iter().chain(&[
+        "policy_decisions",
+        "policy_decisions_log",
+        "policy_decisions_plain",
+        "storm_results",
+    ]) {
         let rows = format!("SELECT tenant_id FROM stormops.{relation} WHERE tenant_id = stormops.current_tenant()");
         let plan = in_workers("", &format!("EXPLAIN (COSTS OFF) {rows}")).expect("a plan");
         assert!(plan.iter().any(|line| line.contains("Gather")), "{plan:?}");

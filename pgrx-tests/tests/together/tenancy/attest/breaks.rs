@@ -14,10 +14,20 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ),
     (
         "row_security_forced",
-        "ALTER TABLE stormops_internal.policy_decisions_log_default NO FORCE ROW LEVEL SECURITY",
-        "policy_decisions_log_default",
+        "ALTER TABLE stormops_internal.policy_decision_blocks_default NO FORCE ROW LEVEL SECURITY",
+        "policy_decision_blocks_default",
     ),
     ("row_security_forced", "ALTER TABLE stormops_internal.usage_grants DISABLE ROW LEVEL SECURITY", "usage_grants"),
+    (
+        "row_security_forced",
+        "ALTER TABLE stormops.policy_decision_blocks NO FORCE ROW LEVEL SECURITY",
+        "stormops.policy_decision_blocks does not force",
+    ),
+    (
+        "policies_as_shipped",
+        "DROP POLICY tenant_floor ON stormops.policy_decision_rows",
+        "policy tenant_floor on stormops.policy_decision_rows is missing",
+    ),
     (
         "policies_as_shipped",
         "DROP POLICY tenant_floor ON stormops.storms",
@@ -54,8 +64,8 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ("no_permissive_policy", "CREATE POLICY open ON stormops.storms USING (true)", "policy open on stormops.storms"),
     (
         "no_permissive_policy",
-        "CREATE POLICY open ON stormops_internal.policy_decisions_log_default USING (true)",
-        "policy_decisions_log_default",
+        "CREATE POLICY open ON stormops_internal.policy_decision_blocks_default USING (true)",
+        "policy_decision_blocks_default",
     ),
     ("no_permissive_policy", "CREATE POLICY open ON stormops_internal.usage_grants USING (true)", "usage_grants"),
     ("owned_by_owner", "ALTER TABLE stormops.storms OWNER TO nobody", "stormops.storms is nobody's"),
@@ -137,7 +147,7 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
         "GRANT SELECT ON stormops.tenants TO app WITH GRANT OPTION",
         "GRANT OPTION for SELECT on table stormops.tenants to app",
     ),
-    ("no_grant_added", "GRANT SELECT ON stormops_internal.policy_decisions_log_default TO tapp", "policy_decisions_log_default"),
+    ("no_grant_added", "GRANT SELECT ON stormops_internal.policy_decision_blocks_default TO tapp", "policy_decision_blocks_default"),
     ("no_grant_added", "GRANT UPDATE (tenant_id) ON stormops.storms TO app", "column stormops.storms.tenant_id to app"),
     (
         "no_grant_added",
@@ -169,8 +179,8 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ),
     (
         "views_ask_as_caller",
-        "CREATE VIEW public.peek AS SELECT * FROM stormops_internal.policy_decisions_log_default",
-        "policy_decisions_log_default",
+        "CREATE VIEW public.peek AS SELECT * FROM stormops_internal.policy_decision_blocks_default",
+        "policy_decision_blocks_default",
     ),
     (
         "views_ask_as_caller",
@@ -182,6 +192,22 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
         "ALTER VIEW stormops.storm_results SET (security_invoker = false)",
         "stormops.storm_results",
     ),
+    (
+        "views_ask_as_caller",
+        "ALTER VIEW stormops.policy_decisions_log SET (security_invoker = false)",
+        "stormops.policy_decisions_log",
+    ),
+    (
+        "views_ask_as_caller",
+        "ALTER VIEW stormops.policy_decisions_plain RESET (security_barrier)",
+        "stormops.policy_decisions_plain",
+    ),
+    ("no_grant_added", "GRANT SELECT ON stormops.policy_decisions_plain TO mon", "stormops.policy_decisions_plain to mon"),
+    (
+        "no_grant_added",
+        "GRANT UPDATE (scores) ON stormops.policy_decision_blocks TO tapp",
+        "column stormops.policy_decision_blocks.scores to tapp",
+    ),
     ("keys_lead_with_tenant", "CREATE INDEX by_name ON stormops.storms (name)", "index stormops.by_name"),
     ("keys_lead_with_tenant", "ALTER TABLE stormops.properties ADD UNIQUE (external_id)", "properties_external_id_key"),
     (
@@ -192,8 +218,8 @@ pub const BREAKS: &[(&str, &str, &str)] = &[
     ),
     (
         "keys_lead_with_tenant",
-        "ALTER TABLE stormops_internal.policy_decisions_log_default ADD UNIQUE (property_id)",
-        "property_id",
+        "ALTER TABLE stormops_internal.policy_decision_blocks_default ADD UNIQUE (first_property)",
+        "first_property",
     ),
     (
         "tables_registered",

@@ -131,6 +131,18 @@ pub const SABOTAGES: &[Sabotage] = &[
         INSTALL,
     ),
     (
+        AS_SHIPPED,
+        "CREATE OR REPLACE VIEW stormops.policy_decisions_log WITH (security_invoker, security_barrier) AS TABLE stormops.policy_decisions_plain",
+        "view stormops.policy_decisions_log is",
+        INSTALL,
+    ),
+    (
+        AS_SHIPPED,
+        "ALTER TABLE stormops.policy_decision_blocks DROP CONSTRAINT one_length",
+        "stormops.policy_decision_blocks lacks CHECK",
+        "ALTER TABLE stormops.policy_decision_blocks ADD CONSTRAINT one_length CHECK (cardinality(property_ids) = n AND cardinality(classes) = n AND cardinality(scores) = n AND cardinality(score_sds) = n AND cardinality(\"values\") = n)",
+    ),
+    (
         "tables_registered",
         "CREATE SEQUENCE stormops.extra; ALTER SEQUENCE stormops.extra OWNER TO stormops_owner",
         "stormops.extra was added",

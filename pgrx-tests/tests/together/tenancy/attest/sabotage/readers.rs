@@ -123,9 +123,9 @@ pub const SABOTAGES: &[Sabotage] = &[
     (
         CHEAP,
         "CREATE FUNCTION public.spy(text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
-         ALTER TABLE stormops_internal.policy_decisions_log_default ADD CONSTRAINT spy CHECK (public.spy(reason))",
-        "constraint spy of stormops_internal.policy_decisions_log_default",
-        "ALTER TABLE stormops_internal.policy_decisions_log_default DROP CONSTRAINT spy",
+         ALTER TABLE stormops_internal.policy_decision_blocks_default ADD CONSTRAINT spy CHECK (public.spy(policy_mode))",
+        "constraint spy of stormops_internal.policy_decision_blocks_default",
+        "ALTER TABLE stormops_internal.policy_decision_blocks_default DROP CONSTRAINT spy",
     ),
     (
         CHEAP,

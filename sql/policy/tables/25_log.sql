@@ -1,0 +1,23 @@
+-- A row for each decision, whatever form it is kept in. A planner hook carries property_id = X to the blocks (docs/policy.md).
+-- 0.2.0: was a table, whose rows are in policy_decision_rows now; the columns are the same. What it stands on needs the extension, and
+-- so it goes with DROP EXTENSION ... CASCADE and comes back with the extension; policy_decisions_plain stays.
+CREATE OR REPLACE VIEW stormops.policy_decisions_log WITH (security_invoker, security_barrier) AS
+SELECT b.tenant_id, b.run_id, u.property_id, b.storm_id, b.decided_at, u.propensity, u.score, u.score_sd, u.value, u.decision, u.reason, b.policy_mode, u.model_version
+FROM stormops.policy_decision_blocks AS b
+CROSS JOIN LATERAL stormops_internal.unpack_decisions(
+    b.property_ids, b.classes, b.scores, b.score_sds, b."values", b.decisions, b.reasons, b.propensities, b.model_versions, b.models, NULL) AS u
+UNION ALL
+SELECT r.tenant_id, r.run_id, r.property_id, r.storm_id, r.decided_at, r.propensity, r.score, r.score_sd, r.value, r.decision, r.reason, r.policy_mode, r.model_version
+FROM stormops.policy_decision_rows AS r;
+COMMENT ON VIEW stormops.policy_decisions_log IS 'Every decision with its propensity, a row for each property of a run, out of policy_decision_blocks and policy_decision_rows. policy_decisions shows the current runs'' rows.';
+
+-- The same by the server's own means: for whoever has the tables without the extension.
+CREATE OR REPLACE VIEW stormops.policy_decisions_plain WITH (security_invoker, security_barrier) AS
+SELECT b.tenant_id, b.run_id, u.property_id, b.storm_id, b.decided_at, b.propensities[u.class] AS propensity, u.score, u.score_sd, u.value,
+    b.decisions[u.class] AS decision, b.reasons[u.class] AS reason, b.policy_mode, b.model_versions[coalesce(u.model, 1)] AS model_version
+FROM stormops.policy_decision_blocks AS b
+CROSS JOIN LATERAL unnest(b.property_ids, b.classes, b.scores, b.score_sds, b."values", b.models) AS u (property_id, class, score, score_sd, value, model)
+UNION ALL
+SELECT r.tenant_id, r.run_id, r.property_id, r.storm_id, r.decided_at, r.propensity, r.score, r.score_sd, r.value, r.decision, r.reason, r.policy_mode, r.model_version
+FROM stormops.policy_decision_rows AS r;
+COMMENT ON VIEW stormops.policy_decisions_plain IS 'policy_decisions_log in plain SQL, slower: it needs no function of the extension, and so outlives DROP EXTENSION ... CASCADE, when only superusers see rows.';
