@@ -154,9 +154,9 @@ BEGIN
         FROM (VALUES ('policy_decision_blocks', 'sum(r.n)'), ('policy_decision_rows', 'count(*)')) AS p (parent, rows)
         JOIN pg_inherits AS i ON i.inhparent = to_regclass('stormops.' || p.parent)
         JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE c.relname ~ ('^' || p.parent || '_[0-9]{4}_[0-9]{2}$')
-            AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month
-        ORDER BY 2, c.relname
+        WHERE CASE WHEN c.relname ~ ('^' || p.parent || '_[0-9]{4}_[0-9]{2}$')
+            THEN (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month END
+        ORDER BY right(c.relname, 7), c.relname
     LOOP
         PERFORM stormops_internal.uncount_partition('policy_decisions_log', partition.name, partition.rows);
         dropped := dropped || partition.name::text;
