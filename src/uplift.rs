@@ -4,12 +4,14 @@
 //! The statistics are plain Rust; `sql` is all that Postgres sees of them.
 
 mod bins;
+pub mod calibrated;
 mod calibration;
 mod curve;
 mod drift;
 #[cfg(test)]
 mod drift_tests;
 mod histogram;
+pub mod learn;
 mod means;
 mod ranking;
 mod rate;
