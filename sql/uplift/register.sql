@@ -8,7 +8,10 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('uplift_baselines', 'SELECT', 'viewer', NULL, NULL),
     ('uplift_baselines', 'INSERT', 'crew_chief', NULL, 'set_baseline()'),
     ('uplift_baselines', 'UPDATE', 'crew_chief', NULL, 'set_baseline()'),
-    ('uplift_baselines', 'DELETE', 'admin', NULL, NULL);
+    ('uplift_baselines', 'DELETE', 'admin', NULL, NULL),
+    ('uplift_models', 'SELECT', 'viewer', NULL, NULL),
+    ('uplift_models', 'INSERT', 'admin', NULL, 'register_model()'),
+    ('uplift_models', 'UPDATE', 'admin', NULL, 'retire_model()');
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
@@ -50,7 +53,10 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.storm_trial(uuid)', '{app,trusted_app}'),
     ('stormops.uplift_summary(uuid)', '{app,trusted_app}'),
     ('stormops.uplift_curve(uuid,integer)', '{app,trusted_app}'),
-    ('stormops.uplift_calibration(uuid,integer)', '{app,trusted_app}');
+    ('stormops.uplift_calibration(uuid,integer)', '{app,trusted_app}'),
+    ('stormops.model_features()', '{app,trusted_app,operator}'),
+    ('stormops_internal.feature_rows(uuid,timestamp with time zone,uuid,uuid,boolean)', '{app,trusted_app}'),
+    ('stormops.storm_features(uuid,timestamp with time zone)', '{app,trusted_app}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES
