@@ -110,13 +110,15 @@ impl Map {
             (-1.0..=1.0).contains(score) && (-1.0..=1.0).contains(effect) && *sd > 0.0 && *sd <= 1.0
         };
         let rises = points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
-        (!points.is_empty() && points.len() <= MOST_POINTS && rises && points.iter().all(range)).then_some(Self { points })
+        (!points.is_empty() && points.len() <= MOST_POINTS && rises && points.iter().all(range))
+            .then_some(Self { points })
     }
 
     /// Straight between the points, level beyond the outermost ones.
     pub fn at(&self, score: f64) -> (f64, f64) {
         let next = self.points.partition_point(|point| point.0 < score);
-        let (Some(high), low) = (self.points.get(next).or(self.points.last()), self.points[next.saturating_sub(1)]) else {
+        let (Some(high), low) = (self.points.get(next).or(self.points.last()), self.points[next.saturating_sub(1)])
+        else {
             return (score, f64::NAN);
         };
         let way = if high.0 > low.0 { ((score - low.0) / (high.0 - low.0)).clamp(0.0, 1.0) } else { 0.0 };
@@ -164,9 +166,14 @@ mod tests {
         assert_near(map.at(0.2).1, 0.025, 1e-12);
         let steps: Vec<f64> = (-100..=100).map(|i| map.at(f64::from(i) / 100.0).0).collect();
         assert!(steps.is_sorted());
-        for bad in [vec![], vec![(0.1, 0.2, 0.1), (0.1, 0.3, 0.1)], vec![(0.1, 0.2, 0.1), (0.2, 0.1, 0.1)], vec![(0.1, 0.2, 0.0)],
-            vec![(f64::NAN, 0.2, 0.1)], vec![(0.1, 1.5, 0.1)]]
-        {
+        for bad in [
+            vec![],
+            vec![(0.1, 0.2, 0.1), (0.1, 0.3, 0.1)],
+            vec![(0.1, 0.2, 0.1), (0.2, 0.1, 0.1)],
+            vec![(0.1, 0.2, 0.0)],
+            vec![(f64::NAN, 0.2, 0.1)],
+            vec![(0.1, 1.5, 0.1)],
+        ] {
             assert_eq!(Map::new(bad), None);
         }
         assert_eq!(Map::new(vec![(0.1, 0.2, 0.1)]).unwrap().at(0.7), (0.2, 0.1));
@@ -175,12 +182,18 @@ mod tests {
     /// Scores twice too wide come out as wide as the effects are.
     #[test]
     fn wide_scores_are_drawn_in() {
-        let wide: Vec<fixture::Raw> =
-            fixture::cases(11, 20_000, false).into_iter().map(|(s, t, y, p)| (0.1 + 2.0 * (s - 0.1), t, y, p)).collect();
+        let wide: Vec<fixture::Raw> = fixture::cases(11, 20_000, false)
+            .into_iter()
+            .map(|(s, t, y, p)| (0.1 + 2.0 * (s - 0.1), t, y, p))
+            .collect();
         let trial = Trial::of(wide.into_iter());
         let ranking = Ranking::new(&trial);
         let (knots, between) = knots(&bins(&ranking, &ranking.effects().unwrap(), 10)).unwrap();
-        assert!(knots.len() == 10 && between.variance > 0.0 && knots.windows(2).all(|pair| pair[0].effect <= pair[1].effect));
+        assert!(
+            knots.len() == 10
+                && between.variance > 0.0
+                && knots.windows(2).all(|pair| pair[0].effect <= pair[1].effect)
+        );
         let span = |of: fn(&Knot) -> f64| of(&knots[9]) - of(&knots[0]);
         assert!(span(|k| k.effect) < 0.8 * span(|k| k.score), "{knots:?}");
         assert!(knots.iter().all(|knot| knot.sd < knot.measured_se));

@@ -17,6 +17,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
+pub use evaluate::report;
 pub use fit::{Fit, fit};
 pub use model::Model;
 pub use rows::{Refusal, Rows};

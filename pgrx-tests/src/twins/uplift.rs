@@ -16,4 +16,9 @@ pub(super) const ROWS: &[Row] = &[
         "model_version, kind, features, model, digest, made_at, made_by",
         "'m{n}', 'linear', '[]', '{}', sha256('{}'), '2024-01-01', 'test'",
     ),
+    (
+        "uplift_calibrations",
+        "model_version, scores, effects, effect_sds, cases, measured, measured_ses, common_effect, between_sd, n, storms, made_at, made_by",
+        "'m{n}', '{0,0.1}', '{0,0.1}', '{0.1,0.1}', '{1,1}', '{0,0.1}', '{0.1,0.1}', 0, 0, 2, 1, '2024-01-01', 'test'",
+    ),
 ];

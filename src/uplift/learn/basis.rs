@@ -20,6 +20,9 @@ pub struct Number {
     pub mean: f64,
     /// 0: it has one value, and no column.
     pub sd: f64,
+    /// The least and the greatest that was learned from: what lies beyond counts as these, since nothing is known of it.
+    pub low: f64,
+    pub high: f64,
     /// Whether being missing has a column. What is missing otherwise counts as the mean.
     pub missing: bool,
     /// Where bends are, in the feature's own units: its terciles.
@@ -105,7 +108,7 @@ impl Basis {
         };
         put(1.0);
         for (number, value) in self.numbers.iter().zip(numbers) {
-            let standard = |value: f64| (value - number.mean) / number.sd;
+            let standard = |value: f64| (value.clamp(number.low, number.high) - number.mean) / number.sd;
             let missing = value.is_nan();
             if number.sd > 0.0 {
                 put(if missing { 0.0 } else { standard(*value) });
@@ -143,22 +146,23 @@ fn number(name: String, values: &mut [f64], rows: usize) -> Number {
     }
     let mean = Sum::of(values.iter().copied()) / n;
     let sd = (Sum::of(values.iter().map(|value| (value - mean).powi(2))) / n).sqrt();
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if sd <= 1e-12 * mean.abs() || sd < 1e-100 {
-        return Number { name, mean, sd: 0.0, missing, bends: Vec::new() };
+        return Number { name, mean, low, high, missing, ..Number::default() };
     }
     let mut bends = Vec::new();
     if has_many(values) {
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         for third in [1, 2] {
             let place = values.len() * third / 3;
             let bend = *values.select_nth_unstable_by(place, f64::total_cmp).1;
             // At the least value a bend would be the line itself, and where two are one, one does.
-            if bend > least && bends.last() != Some(&bend) {
+            if bend > low && bends.last() != Some(&bend) {
                 bends.push(bend);
             }
         }
     }
-    Number { name, mean, sd, missing, bends }
+    Number { name, mean, sd, low, high, missing, bends }
 }
 
 /// Whether there are more than a few different values.

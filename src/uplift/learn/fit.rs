@@ -140,7 +140,8 @@ fn sandwich(
             inner.add_outer(correction, &of_property);
             of_property.fill(0.0);
         }
-        let left = decision.outcome - expected.at(decision, FOLDS, columns) - decision.surprise() * dot(&fitted, columns);
+        let left =
+            decision.outcome - expected.at(decision, FOLDS, columns) - decision.surprise() * dot(&fitted, columns);
         let pull = decision.surprise() * left;
         of_property.iter_mut().zip(columns).for_each(|(sum, value)| *sum += pull * value);
     })?;
@@ -168,10 +169,14 @@ fn contributions(
         let part = |place: &usize| model.coefficients[*place];
         // The variance of the feature's part of the score, over the rows as they weigh.
         let mean: f64 = own.iter().map(|i| part(i) * products.at(*i, 0) / weight).sum();
-        let square: f64 =
-            own.iter().flat_map(|i| own.iter().map(move |j| (i, j))).map(|(i, j)| part(i) * part(j) * products.at(*i, *j) / weight).sum();
+        let square: f64 = own
+            .iter()
+            .flat_map(|i| own.iter().map(move |j| (i, j)))
+            .map(|(i, j)| part(i) * part(j) * products.at(*i, *j) / weight)
+            .sum();
         let bent = own.iter().any(|place| columns[*place].1 == Part::Bend && chosen.columns.contains(place));
-        let with_error = |vector: &[f64]| (dot(&model.coefficients, vector), model.covariance.quadratic(vector).max(0.0).sqrt());
+        let with_error =
+            |vector: &[f64]| (dot(&model.coefficients, vector), model.covariance.quadratic(vector).max(0.0).sqrt());
         let mut step = None;
         let mut levels = Vec::new();
         if let Some(number) = model.basis.numbers.get(feature) {

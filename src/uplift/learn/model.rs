@@ -53,8 +53,9 @@ impl Model {
         let covariance = Symmetric::from_cells(width, kept.covariance)?;
         let numbers = basis.numbers.iter().all(|number| {
             // A number without a spread has no line, and so no bend either.
-            is_usable(number.mean) && number.sd >= 0.0 && is_usable(number.sd) && (number.sd > 0.0 || number.bends.is_empty())
-                && number.bends.iter().all(|bend| is_usable(*bend))
+            let finite =
+                [number.mean, number.sd, number.low, number.high].iter().chain(&number.bends).all(|x| is_usable(*x));
+            finite && number.low <= number.high && (number.sd > 0.0 || number.sd == 0.0 && number.bends.is_empty())
         });
         let finite = |values: &[f64]| values.iter().all(|value| is_usable(*value));
         let sound = kept.linear == FORM

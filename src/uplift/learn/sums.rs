@@ -56,11 +56,7 @@ impl<'a> Design<'a> {
     }
 
     /// Each decision with its columns.
-    pub fn visit(
-        &self,
-        hear: &mut impl FnMut(),
-        mut see: impl FnMut(usize, &Decision, &[f64]),
-    ) -> Result<(), Refusal> {
+    pub fn visit(&self, hear: &mut impl FnMut(), mut see: impl FnMut(usize, &Decision, &[f64])) -> Result<(), Refusal> {
         let mut columns = zeros(self.width)?;
         for (row, decision) in self.rows.decisions.iter().enumerate() {
             if row % HEARS_AFTER == 0 {

@@ -6,3 +6,4 @@ mod modes;
 mod outcomes;
 mod partitions;
 mod runs;
+mod suggestions;
