@@ -2,18 +2,19 @@
 
 Usage: learn_references.py hillstrom <CSV   the women's e-mail of Hillstrom's trial against none: a row for each learner
        learn_references.py SOCKET TENANT    the rows of bench/learn.sql: as much, and milliseconds with fetching
+       learn_references.py made-up          numbers of src/uplift/learn/tests.rs, by the definitions in numpy
 
 Packages: numpy, pandas, econml==0.17.0, scikit-uplift==0.5.1, lightgbm. The folds are learn_uplift()'s own, by a hash of
 the property, so that every learner is judged on the same rows by the same models' absence.
 """
 
 import hashlib
+import math
 import sys
 import time
 import warnings
 
 import numpy as np
-import pandas as pd
 
 warnings.filterwarnings("ignore")
 FOLDS = 5
@@ -76,6 +77,7 @@ def dr_learner():
 
 
 def two_models():
+    import pandas as pd
     from lightgbm import LGBMClassifier
     from sklift.models import TwoModels
 
@@ -85,6 +87,7 @@ def two_models():
 
 
 def class_transformation():
+    import pandas as pd
     from lightgbm import LGBMClassifier
     from sklift.models import ClassTransformation
 
@@ -111,6 +114,8 @@ def out_of_fold(learner, x, treated, outcome, folds):
 
 def standardised(frame):
     """Numbers in standard deviations, missing ones as the mean; texts as yes or no."""
+    import pandas as pd
+
     numbers = frame.select_dtypes("number").astype(float)
     texts = pd.get_dummies(frame.select_dtypes(exclude="number"), drop_first=True).astype(float)
     numbers = ((numbers - numbers.mean()) / numbers.std(ddof=0)).fillna(0)
@@ -118,6 +123,8 @@ def standardised(frame):
 
 
 def hillstrom():
+    import pandas as pd
+
     frame = pd.read_csv(sys.stdin)
     ids = [hashlib.md5(f"hillstrom {i}".encode()).digest() for i in range(1, len(frame) + 1)]
     frame["fold"] = [fold(i) for i in ids]
@@ -127,6 +134,7 @@ def hillstrom():
 
 
 def logged(socket, tenant):
+    import pandas as pd
     import psycopg2
 
     connection = psycopg2.connect(host=socket, port=5432, user="bench_app", dbname="bench")
@@ -143,7 +151,81 @@ def logged(socket, tenant):
     return x, frame["treated"].to_numpy(int), frame["outcome"].to_numpy(float), frame["propensity"].to_numpy(float), folds
 
 
+class Draws:
+    """As in src/statistics/draws.rs."""
+
+    def __init__(self, seed):
+        self.state = seed
+
+    def next(self):
+        self.state = (self.state * 6364136223846793005 + 1442695040888963407) % 2**64
+        return (self.state >> 11) / 2**53
+
+    def normal(self):
+        radius = math.sqrt(-2 * math.log(1 - self.next()))
+        return radius * math.cos(self.next() * 2 * math.pi)
+
+
+def made_up(seed, n, policy):
+    """The rows of the tests: three numbers, a text, treated, outcome, propensity, fold."""
+    draws, rows = Draws(seed), []
+    for i in range(n):
+        x = [draws.normal() for _ in range(3)]
+        tin = draws.next() < 0.3
+        p = (0.9 if x[0] > 0 else 0.06) if policy else 0.5
+        treated = draws.next() < p
+        effect = 0.05 + 0.04 * x[0] + 0.08 * max(x[1] - 0.4, 0) + (0.05 if tin else 0)
+        outcome = draws.next() < 0.25 + 0.05 * x[1] + (effect if treated else 0)
+        missing = draws.next() < 0.05
+        rows.append((x[0], x[1], np.nan if missing else x[2], tin, treated, outcome, p, fold(bytes([7] * 8) + i.to_bytes(8, "big"))))
+    return np.array(rows, float)
+
+
+def columns(rows):
+    """A constant; of each number a line, being missing, and bends; the text."""
+    out = [np.ones(len(rows))]
+    for j in range(3):
+        x = rows[:, j]
+        seen = x[~np.isnan(x)]
+        z = np.where(np.isnan(x), 0, (x - seen.mean()) / seen.std())
+        out.append(z)
+        if len(seen) < len(x):
+            out.append(np.isnan(x).astype(float))
+        for third in (1, 2):
+            bend = (np.sort(seen)[len(seen) * third // 3] - seen.mean()) / seen.std()
+            out.append(np.where(np.isnan(x), 0, np.maximum(z - bend, 0)))
+    out.append(1 - rows[:, 3])
+    return np.array(out).T
+
+
+def ridge(b, target, weight, strength):
+    penalty = np.diag([0.0] + [strength] * (b.shape[1] - 1))
+    return np.linalg.solve((b * weight[:, None]).T @ b + penalty, b.T @ (weight * target))
+
+
+def print_made_up():
+    rows = made_up(3, 3000, True)
+    b, t, y, p, folds = columns(rows), rows[:, 4], rows[:, 5], rows[:, 6], rows[:, 7]
+    weight, expected = (t - p) ** 2, np.zeros(len(rows))
+    for k in range(FOLDS):
+        arms = []
+        for arm in (0, 1):
+            train = (folds != k) & (t == arm)
+            arms.append(ridge(b[train], y[train], weight[train], 10 * weight[train].mean()))
+        test = folds == k
+        expected[test] = (1 - p[test]) * (b[test] @ arms[1]) + p[test] * (b[test] @ arms[0])
+    strength = 10 * weight.mean()
+    beta = ridge(b, (y - expected) / (t - p), weight, strength)
+    inverse = np.linalg.inv((b * weight[:, None]).T @ b + np.diag([0.0] + [strength] * (b.shape[1] - 1)))
+    pull = ((t - p) * (y - expected - (t - p) * (b @ beta)))[:, None] * b
+    n, width = b.shape
+    covariance = inverse @ (pull.T @ pull) @ inverse * n / (n - 1) * (n - 1) / (n - width)
+    print("coefficients", *map(repr, map(float, beta[[0, 1, 5, -1]])), "deviation of row 0", repr(float(np.sqrt(b[0] @ covariance @ b[0]))))
+
+
 def main(source, *tenant):
+    if source == "made-up":
+        return print_made_up()
     learners = LEARNERS if source == "hillstrom" else {name: LEARNERS[name] for name in ("econml LinearDML", "scikit-uplift TwoModels, lightgbm")}
     for name, learner in learners.items():
         learner()  # loading the packages is not measured

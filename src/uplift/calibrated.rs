@@ -135,6 +135,21 @@ mod tests {
     use crate::uplift::ranking::Ranking;
     use crate::uplift::trial::Trial;
 
+    /// statsmodels 0.15.0: combine_effects(method_re='dl').
+    #[test]
+    fn what_bins_differ_by_equals_the_reference() {
+        let effects = [0.11, 0.083, 0.071, 0.066, 0.052, 0.047, 0.039, 0.021, 0.018, -0.004];
+        let errors = [0.011, 0.012, 0.0105, 0.0115, 0.0108, 0.0112, 0.0109, 0.0121, 0.0104, 0.0118];
+        let found = between(&effects.into_iter().zip(errors).collect::<Vec<_>>()).unwrap();
+        assert_near(found.variance, 0.000993311892076193, 1e-12);
+        assert_near(found.mean, 0.05035345976791321, 1e-12);
+        assert_near(found.mean_variance, 0.00011193817236206243, 1e-12);
+        assert_near(found.q, 80.49030505201159, 1e-12);
+        // The definition: shrink by tau^2 / (tau^2 + se^2).
+        let own = found.variance / (found.variance + 0.011f64.powi(2));
+        assert_near(found.shrunk(0.11, 0.011).0, found.mean + own * (0.11 - found.mean), 1e-12);
+    }
+
     #[test]
     fn equal_effects_are_one() {
         let one = between(&[(0.1, 0.02), (0.1, 0.05), (0.1, 0.01)]).unwrap();

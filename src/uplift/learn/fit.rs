@@ -59,14 +59,18 @@ pub fn fit(rows: &Rows, names: &[String], hear: &mut impl FnMut()) -> Result<Fit
         let chosen = of(outer).choose(&columns, &mut *hear)?;
         *fitted = coefficients(&of(outer), &chosen, design.width)?;
     }
-    let mut scores = zeros(rows.n())?;
-    design.visit(hear, |row, decision, columns| {
-        scores[row] = dot(&by_fold[usize::from(decision.fold)], columns).clamp(-1.0, 1.0);
-    })?;
-
     let all = of(FOLDS);
     let chosen = all.choose(&columns, &mut *hear)?;
     let fitted = coefficients(&all, &chosen, design.width)?;
+    let mut scores = zeros(rows.n())?;
+    // The mean effect of the other folds is the higher, the lower that of a row's own: rows of different folds would be
+    // ranked by that, backwards. So all models get the same mean.
+    let mean = |fitted: &[f64]| dot(fitted, &effects.means);
+    let shifts = by_fold.each_ref().map(|own| mean(&fitted) - mean(own));
+    design.visit(hear, |row, decision, columns| {
+        let fold = usize::from(decision.fold);
+        scores[row] = (dot(&by_fold[fold], columns) + shifts[fold]).clamp(-1.0, 1.0);
+    })?;
     let covariance = sandwich(&design, &expected, &effects, &all, properties, hear)?;
     let loss_of_constant = all.loss_of_constant()?;
     let ridge = all.ridge(chosen.ridge, effects.weights.iter().sum());

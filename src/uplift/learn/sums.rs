@@ -160,12 +160,19 @@ pub struct Effects {
     pub sides: Vec<[Vec<f64>; OUTERS]>,
     /// sum of (Y - m)^2.
     pub squares: [[f64; OUTERS]; FOLDS],
+    /// The mean of each column, all rows alike.
+    pub means: Vec<f64>,
 }
 
 impl Effects {
     pub fn of(design: &Design, expected: &Expected, hear: &mut impl FnMut()) -> Result<Self, Refusal> {
-        let mut effects =
-            Self { products: Vec::new(), weights: [0.0; FOLDS], sides: Vec::new(), squares: [[0.0; OUTERS]; FOLDS] };
+        let mut effects = Self {
+            products: Vec::new(),
+            weights: [0.0; FOLDS],
+            sides: Vec::new(),
+            squares: [[0.0; OUTERS]; FOLDS],
+            means: zeros(design.width)?,
+        };
         for _ in 0..FOLDS {
             effects.products.push(Symmetric::zero(design.width)?);
             let mut sides: [Vec<f64>; OUTERS] = Default::default();
@@ -178,6 +185,7 @@ impl Effects {
             let fold = usize::from(decision.fold);
             effects.products[fold].add_outer(decision.weight(), columns);
             effects.weights[fold] += decision.weight();
+            effects.means.iter_mut().zip(columns).for_each(|(mean, value)| *mean += value);
             for outer in (0..OUTERS).filter(|outer| *outer != fold) {
                 let left = decision.outcome - expected.at(decision, outer, columns);
                 let pull = decision.surprise() * left;
@@ -185,6 +193,7 @@ impl Effects {
                 effects.squares[fold][outer] += left * left;
             }
         })?;
+        effects.means.iter_mut().for_each(|mean| *mean /= design.rows.n().max(1) as f64);
         Ok(effects)
     }
 }

@@ -74,15 +74,15 @@ fn against_the_truth(model: &Model) -> (f64, f64) {
 #[test]
 fn the_effect_is_found() {
     for policy in [false, true] {
-        let rows = rows(1, 40_000, policy);
+        let rows = rows(1, 20_000, policy);
         let fit = fitted(&rows);
         let (off, within) = against_the_truth(&fit.model);
-        assert!(off < 0.02, "{off} (policy {policy})");
+        assert!(off < if policy { 0.04 } else { 0.025 }, "{off} (policy {policy})");
         assert!(within > 0.85, "{within} (policy {policy})");
         let [line, bend, nothing, text] = &fit.contributions[..] else { panic!("{:?}", fit.contributions) };
         let (step, se) = line.step.unwrap();
         assert!((step - 0.08).abs() < 3.0 * se && se < 0.02, "{step} {se}");
-        assert!(bend.gain > 0.0 && line.gain > bend.gain && nothing.gain < line.gain / 10.0, "{:?}", fit.contributions);
+        assert!(bend.gain > 0.0 && line.gain > bend.gain && nothing.gain < line.gain / 4.0, "{:?}", fit.contributions);
         assert!(text.levels.len() == 1 && nothing.step.unwrap().0.abs() < 4.0 * nothing.step.unwrap().1);
         assert!(fit.loss < fit.loss_of_constant);
         let trial = evaluate::trial(&rows, &fit.scores).unwrap();
@@ -94,11 +94,11 @@ fn the_effect_is_found() {
 #[test]
 fn a_bend_is_taken_where_there_is_one() {
     let mut bent = 0;
-    for seed in 10..15 {
-        let fit = fitted(&rows(seed, 40_000, false));
+    for seed in 10..13 {
+        let fit = fitted(&rows(seed, 20_000, false));
         bent += usize::from(fit.contributions[1].bent);
     }
-    assert!(bent >= 3, "{bent} of 5");
+    assert!(bent >= 2, "{bent} of 3");
 }
 
 /// Scores of a fold come from models that never saw its outcomes: where effects are none, they do not rank them.
@@ -121,7 +121,7 @@ fn nothing_is_learned_of_nothing() {
     }
     let n = zs.len() as f64;
     let mean = zs.iter().sum::<f64>() / n;
-    assert!(mean.abs() < 0.75, "{mean}: {zs:?}");
+    assert!(mean.abs() < 0.6, "{mean}: {zs:?}");
     assert!(zs.iter().filter(|z| z.abs() > 1.96).count() <= 5, "{zs:?}");
 }
 
@@ -214,4 +214,25 @@ fn folds_are_fixed_for_ever() {
     let mut counts = [0; FOLDS];
     (0..10_000).for_each(|n| counts[usize::from(fold(&property(n)))] += 1);
     assert!(counts.iter().all(|n| (1_850..2_150).contains(n)), "{counts:?}");
+}
+
+/// numpy 2, by the definitions: bench/learn_references.py made-up.
+#[test]
+fn the_parts_equal_the_reference() {
+    let rows = rows(3, 3_000, true);
+    let mut hear = || ();
+    let basis = basis::Basis::of(&rows, &names(), &mut hear).unwrap();
+    let design = sums::Design::new(&rows, &basis);
+    let expected = sums::Expected::of(&design, &mut hear).unwrap();
+    let effects = sums::Effects::of(&design, &expected, &mut hear).unwrap();
+    let all: Vec<usize> = (0..design.width).collect();
+    let fitted = choose::Chooser { effects: &effects, outer: FOLDS, n: rows.n() }.fit(&all, 0.0).unwrap();
+    for (place, coefficient) in
+        [(0, 0.024031284022147114), (1, 0.008833587498962832), (5, 0.07036340190531847), (11, -0.04990312065042519)]
+    {
+        assert_near(fitted[place], coefficient, 1e-9);
+    }
+    let mut first = vec![0.0; design.width];
+    design.fill(0, &mut first);
+    assert_near(fit(&rows, &names(), &mut hear).unwrap().model.of_columns(&first).1, 0.07282164670750702, 1e-9);
 }

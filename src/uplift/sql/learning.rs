@@ -13,6 +13,7 @@ use crate::uplift::learn::{Refusal, Rows, fit, report};
 use crate::uplift::ranking::Ranking;
 use crate::uplift::trial::Case;
 use pgrx::JsonB;
+use pgrx::datum::UnboxDatum;
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 use pgrx::prelude::*;
 
@@ -31,18 +32,20 @@ const USAGE: &str = "SELECT * FROM stormops.learn_uplift(model_version);";
 const MOST_FEATURES: usize = 100;
 
 /// SAFETY: the call has such an argument, and it is an array of this type or NULL.
-unsafe fn array<'a, T: FromDatum>(call: FunctionCallInfo, i: usize, oid: pg_sys::Oid) -> Option<Array<'a, T>> {
-    unsafe { argument(call, i).and_then(|datum| Array::from_polymorphic_datum(datum, false, oid)) }
+unsafe fn array<'a, T: UnboxDatum>(call: FunctionCallInfo, i: usize) -> Option<Array<'a, T>> {
+    unsafe { argument(call, i).and_then(|datum| Array::from_polymorphic_datum(datum, false, pg_sys::InvalidOid)) }
 }
 
 /// The elements of an array that never changes; an error if it has NULLs or too many.
 ///
 /// SAFETY: as above.
-unsafe fn constant<T: FromDatum>(call: FunctionCallInfo, i: usize, oid: pg_sys::Oid) -> Vec<T> {
-    let elements = unsafe { array::<T>(call, i, oid) };
-    let elements: Vec<Option<T>> = elements.iter().flat_map(Array::iter).take(MOST_FEATURES + 1).collect();
-    let known = elements.len() <= MOST_FEATURES && elements.iter().all(Option::is_some);
-    if !known {
+unsafe fn constant<T>(call: FunctionCallInfo, i: usize) -> Vec<T>
+where
+    for<'a> T: UnboxDatum<As<'a> = T> + 'static,
+{
+    let elements = unsafe { array::<T>(call, i) };
+    let elements: Vec<Option<T>> = elements.iter().flat_map(|all| all.iter()).take(MOST_FEATURES + 1).collect();
+    if elements.len() > MOST_FEATURES || elements.iter().any(Option::is_none) {
         refuse("names and places of features are at most 100 and not NULL", USAGE);
     }
     elements.into_iter().flatten().collect()
@@ -54,9 +57,8 @@ unsafe fn collect(call: FunctionCallInfo) -> Datum {
     unsafe {
         let learning = state::<Learning>(call, USAGE);
         if learning.names.is_empty() {
-            let places =
-                |i| constant::<i32>(call, i, pg_sys::INT4OID).into_iter().map(|place| place.max(1) as usize - 1);
-            learning.names = constant::<String>(call, 1, pg_sys::TEXTOID);
+            let places = |i| constant::<i32>(call, i).into_iter().map(|place| place.max(1) as usize - 1);
+            learning.names = constant::<String>(call, 1);
             (learning.numbers, learning.texts) = (places(2).collect(), places(3).collect());
             if learning.names.is_empty() || learning.names.len() != learning.numbers.len() + learning.texts.len() {
                 refuse("each feature has a name and a place", USAGE);
@@ -79,8 +81,8 @@ unsafe fn collect(call: FunctionCallInfo) -> Datum {
         if learning.rows.reserve(1).is_err() {
             out_of_memory();
         }
-        let numbers = array::<f64>(call, 8, pg_sys::FLOAT8OID);
-        let texts = array::<&str>(call, 9, pg_sys::TEXTOID);
+        let numbers = array::<f64>(call, 8);
+        let texts = array::<&str>(call, 9);
         learning.rows.push(
             uuid(property),
             (boolean(treated), double(outcome), double(propensity)),
@@ -98,7 +100,9 @@ unsafe fn finish(call: FunctionCallInfo) -> Datum {
         let learning = given::<Learning>(call, 0).unwrap_or(empty);
         // For what does not ask: the trial's effects and bins.
         need(learning.rows.n() * 64);
-        let fitted = fit(&learning.rows, &learning.names, &mut || pgrx::check_for_interrupts!());
+        let fitted = fit(&learning.rows, &learning.names, &mut || {
+            pgrx::check_for_interrupts!();
+        });
         let result = fitted.and_then(|fit| report(&learning.rows, &fit)).unwrap_or_else(|refusal| refused(refusal));
         JsonB(result).into_datum().unwrap_or_else(|| null(call))
     }
