@@ -107,11 +107,13 @@ BEGIN
     SELECT min(r.decided_at + make_interval(days => (r.parameters ->> 'outcome_days')::integer)) INTO first_due
     FROM stormops.policy_runs AS r JOIN stormops_internal.answered_runs(storms, true) AS a ON a.run_id = r.run_id
     WHERE r.tenant_id = stormops.current_tenant();
-    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-        MESSAGE = CASE WHEN first_due IS NULL THEN 'no policy was applied yet' ELSE 'outcomes of every policy run are still due' END,
-        DETAIL = CASE WHEN first_due IS NOT NULL THEN format('The first are complete on %s.', to_char(first_due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) END,
-        HINT = CASE WHEN first_due IS NULL THEN 'SELECT * FROM stormops.apply_policy(storm_id); then record outcomes.'
-            ELSE 'Wait until then, or pass include_open => true: what has not converted by now then counts as not converted.' END;
+    IF first_due IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'no policy was applied yet',
+            HINT = 'SELECT * FROM stormops.apply_policy(storm_id); then record outcomes.';
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'outcomes of every policy run are still due',
+        DETAIL = format('The first are complete on %s.', to_char(first_due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')),
+        HINT = 'Wait until then, or pass include_open => true: what has not converted by now then counts as not converted.';
 END
 $$;
 COMMENT ON FUNCTION stormops_internal.require_answered(uuid[], boolean) IS 'Errors: 55000 no run whose outcomes are complete; P0002 no such storm.';
