@@ -9,8 +9,9 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('policy_runs', 'SELECT', 'viewer', NULL, NULL),
     ('policy_runs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_runs', 'UPDATE', 'crew_chief', NULL, 'apply_policy()'),
-    ('policy_decisions_log', 'SELECT', 'viewer', NULL, NULL),
-    ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_decision_blocks', 'SELECT', 'viewer', NULL, NULL),
+    ('policy_decision_blocks', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_decision_rows', 'SELECT', 'viewer', NULL, NULL),
     ('policy_run_digests', 'SELECT', 'admin', NULL, NULL),
     ('policy_run_digests', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
@@ -19,6 +20,7 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
 -- Views that show tenants' rows as their caller sees them.
 INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
     ('policy_decisions', '{app,trusted_app,operator}'),
+    ('policy_decisions_log', '{app,trusted_app,operator}'),
     ('storm_results', '{app,trusted_app,operator}');
 
 -- Which kind of use may execute which function.
@@ -28,7 +30,10 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.preview_policy(uuid,text)', '{app,trusted_app}'),
     ('stormops.policy_parameters(text)', '{app,trusted_app}'),
     ('stormops.policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
-    ('stormops_internal.policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.policy_exceptions(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.policy_numbers(jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.decide_policy(uuid,uuid,double precision[])', '{app,trusted_app}'),
+    ('stormops_internal.count_policy(uuid,uuid,double precision[])', '{app,trusted_app}'),
     ('stormops_internal.require_open_storm(uuid)', '{app,trusted_app}'),
     ('stormops_internal.raise_no_scores(uuid)', '{app,trusted_app}'),
     ('stormops_internal.policy_tally(jsonb)', '{app,trusted_app}'),

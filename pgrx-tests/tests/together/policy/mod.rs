@@ -4,6 +4,7 @@ mod decisions;
 mod limits;
 mod modes;
 mod outcomes;
+mod packed;
 mod partitions;
 mod runs;
 mod suggestions;
