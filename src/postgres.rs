@@ -16,3 +16,4 @@ pub mod raise;
 pub mod settings;
 pub mod stored;
 pub mod time;
+pub mod window;

@@ -11,6 +11,7 @@ mod drift;
 mod drift_tests;
 mod histogram;
 mod means;
+mod model;
 mod ranking;
 mod rate;
 mod sample;

@@ -1,6 +1,7 @@
 //! Uplift scores as SQL functions and aggregates.
 
 mod aggregates;
+mod models;
 mod scores;
 mod streams;
 mod trials;

@@ -1,4 +1,5 @@
 //! Scores and their drift.
 
 mod drift;
+mod models;
 mod states;
