@@ -18,3 +18,4 @@ pub mod rows;
 pub mod settings;
 pub mod stored;
 pub mod time;
+pub mod window;

@@ -13,6 +13,7 @@ mod drift_tests;
 mod histogram;
 pub mod learn;
 mod means;
+mod model;
 mod ranking;
 mod rate;
 mod sample;

@@ -1,40 +1,40 @@
 -- What models know of a property: a closed catalogue. A model names features of it, and so nothing that a tenant registers is
 -- ever run as SQL.
 
-CREATE FUNCTION stormops.model_features(OUT feature text, OUT type text, OUT unit text, OUT description text) RETURNS SETOF record
+CREATE FUNCTION stormops.model_features(OUT feature text, OUT type text, OUT source text, OUT unit text, OUT description text) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT f.feature, f.type, f.unit, f.description
+    SELECT f.feature, f.type, f.source, f.unit, f.description
     FROM (VALUES
-        ('longitude', 'number', 'degrees', 'of the property'),
-        ('latitude', 'number', 'degrees', 'of the property'),
-        ('year_built', 'number', 'year', 'of the building'),
-        ('roof_year', 'number', 'year', 'of the present roof'),
-        ('building_age', 'number', 'years', 'the storm''s year less year_built'),
-        ('roof_age', 'number', 'years', 'the storm''s year less roof_year'),
-        ('building_value', 'number', 'currency', 'value of the building'),
-        ('job_margin', 'number', 'currency', 'margin expected from a job on the roof'),
-        ('contact_cost', 'number', 'currency', 'cost of treating the property'),
-        ('roof_style', 'text', NULL, 'as properties.roof_style'),
-        ('roof_material', 'text', NULL, 'as properties.roof_material'),
-        ('hail_size_in', 'number', 'inches', 'of the storm'),
-        ('wind_gust_mph', 'number', 'miles per hour', 'of the storm'),
-        ('storm_month', 'number', 'month', '1 to 12, of the storm''s start (UTC)'),
-        ('storm_days', 'number', 'days', 'since the storm''s start, else since its row was written'),
-        ('peril', 'text', NULL, 'of the storm'),
-        ('touches', 'number', 'count', 'journeys rows of the property so far'),
-        ('inbound_touches', 'number', 'count', 'of these, inbound'),
-        ('storm_touches', 'number', 'count', 'of these, of this storm'),
-        ('channels', 'number', 'count', 'different channels of the touches'),
-        ('conversions', 'number', 'count', 'touches called conversion'),
-        ('converted_value', 'number', 'currency', 'sum of their value'),
-        ('days_since_touch', 'number', 'days', 'since the last touch'),
-        ('days_since_inbound', 'number', 'days', 'since the last inbound touch'),
-        ('days_since_conversion', 'number', 'days', 'since the last conversion')
-    ) AS f (feature, type, unit, description)
+        ('longitude', 'number', 'property', 'degrees', 'of the property'),
+        ('latitude', 'number', 'property', 'degrees', 'of the property'),
+        ('year_built', 'number', 'property', 'year', 'of the building'),
+        ('roof_year', 'number', 'property', 'year', 'of the present roof'),
+        ('building_age', 'number', 'property', 'years', 'the storm''s year less year_built'),
+        ('roof_age', 'number', 'property', 'years', 'the storm''s year less roof_year'),
+        ('building_value', 'number', 'property', 'currency', 'value of the building'),
+        ('job_margin', 'number', 'property', 'currency', 'margin expected from a job on the roof'),
+        ('contact_cost', 'number', 'property', 'currency', 'cost of treating the property'),
+        ('roof_style', 'text', 'property', NULL, 'as properties.roof_style'),
+        ('roof_material', 'text', 'property', NULL, 'as properties.roof_material'),
+        ('hail_size_in', 'number', 'storm', 'inches', 'of the storm'),
+        ('wind_gust_mph', 'number', 'storm', 'miles per hour', 'of the storm'),
+        ('storm_month', 'number', 'storm', 'month', '1 to 12, of the storm''s start (UTC)'),
+        ('storm_days', 'number', 'storm', 'days', 'since the storm''s start, else since its row was written'),
+        ('peril', 'text', 'storm', NULL, 'of the storm'),
+        ('touches', 'number', 'journeys', 'count', 'journeys rows of the property so far'),
+        ('inbound_touches', 'number', 'journeys', 'count', 'of these, inbound'),
+        ('storm_touches', 'number', 'journeys', 'count', 'of these, of this storm'),
+        ('channels', 'number', 'journeys', 'count', 'different channels of the touches'),
+        ('conversions', 'number', 'journeys', 'count', 'touches called conversion'),
+        ('converted_value', 'number', 'journeys', 'currency', 'sum of their value'),
+        ('days_since_touch', 'number', 'journeys', 'days', 'since the last touch'),
+        ('days_since_inbound', 'number', 'journeys', 'days', 'since the last inbound touch'),
+        ('days_since_conversion', 'number', 'journeys', 'days', 'since the last conversion')
+    ) AS f (feature, type, source, unit, description)
 $$;
-COMMENT ON FUNCTION stormops.model_features() IS 'The catalogue of features that models are registered with, in the order of storm_features(): name, type (number or text), unit, description. The feature treatment, 1 and 0, is not of a property and so not listed: docs/models.md.';
+COMMENT ON FUNCTION stormops.model_features() IS 'The catalogue of features that models are registered with, in the order of storm_features(): name, type (number or text), source (property, storm, journeys), unit, description. The feature treatment, 1 and 0, is not of a property and so not listed: docs/models.md.';
 
 CREATE FUNCTION stormops_internal.feature_rows(
     storm_id uuid, as_of timestamptz, from_id uuid, before_id uuid, journeys boolean,

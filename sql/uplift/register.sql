@@ -17,6 +17,10 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('uplift_calibrations', 'UPDATE', 'admin', NULL, 'calibrate_model()'),
     ('uplift_calibrations', 'DELETE', 'admin', NULL, NULL);
 
+-- Views that show tenants' rows as their caller sees them.
+INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
+    ('models', '{app,trusted_app,operator}');
+
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.score_is_state(bytea)', '{app,trusted_app}'),
@@ -68,7 +72,14 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.calibrated_uplift(double precision,double precision[],double precision[],double precision[])', '{app,trusted_app}'),
     ('stormops_internal.model_trial(text,boolean)', '{app,trusted_app}'),
     ('stormops.model_calibration(text,integer,boolean)', '{app,trusted_app}'),
-    ('stormops.calibrate_model(text,integer,boolean)', '{app,trusted_app}');
+    ('stormops.calibrate_model(text,integer,boolean)', '{app,trusted_app}'),
+    ('stormops_internal.model_score(text,bytea,bytea,jsonb,record)', '{app,trusted_app}'),
+    ('stormops_internal.scored_rows(uuid,text,bytea,bytea,jsonb,uuid,uuid,boolean)', '{app,trusted_app}'),
+    ('stormops_internal.require_model(text)', '{app,trusted_app}'),
+    ('stormops.register_model(text,bytea,jsonb,bytea,jsonb)', '{app,trusted_app}'),
+    ('stormops.retire_model(text)', '{app,trusted_app}'),
+    ('stormops.model_scores(uuid,text)', '{app,trusted_app}'),
+    ('stormops.score_storm(uuid,text)', '{app,trusted_app}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES

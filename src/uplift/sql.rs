@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod learning;
+mod models;
 mod scores;
 mod streams;
 mod trials;

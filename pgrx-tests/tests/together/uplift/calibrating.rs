@@ -72,7 +72,7 @@ fn whose_it_is_and_who_may() {
     for role in ["viewer", "field_user", "crew_chief"] {
         let mut user = acting_as(&db, abc, role);
         fails_with(user.query(CALIBRATE, &[&"v1"]), "42501");
-        fails_with(user.execute("DELETE FROM uplift_calibrations", &[]), "42501");
+        assert_eq!(user.execute("DELETE FROM uplift_calibrations", &[]).expect("finds none of its own"), 0);
         // Looking is anybody's, on a standby too.
         let look = "BEGIN READ ONLY; SET LOCAL app.current_tenant = '$'; SELECT stormops.model_calibration('v1', include_open => true);
             SELECT pg_current_xact_id_if_assigned() IS NULL; COMMIT";

@@ -5,4 +5,5 @@ mod calibrating;
 mod drift;
 mod learning;
 mod learning_trial;
+mod models;
 mod states;
