@@ -20,3 +20,4 @@ pub mod slices;
 pub mod stored;
 pub mod time;
 pub mod wait;
+pub mod window;

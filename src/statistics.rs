@@ -5,6 +5,7 @@
 
 pub mod binomial;
 pub mod chi_square;
+pub mod cholesky;
 pub mod dirichlet;
 #[cfg(test)]
 pub mod draws;

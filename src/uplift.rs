@@ -4,13 +4,16 @@
 //! The statistics are plain Rust; `sql` is all that Postgres sees of them.
 
 mod bins;
+pub mod calibrated;
 mod calibration;
 mod curve;
 mod drift;
 #[cfg(test)]
 mod drift_tests;
 mod histogram;
+pub mod learn;
 mod means;
+mod model;
 mod ranking;
 mod rate;
 mod sample;

@@ -49,6 +49,9 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.randomised_of_block(uuid[],smallint[],double precision[],text[],double precision[],uuid[])', '{app,trusted_app}'),
     ('stormops.record_outcome(uuid,uuid,boolean,numeric,timestamp with time zone,text)', '{app,trusted_app}'),
     ('stormops.record_outcomes(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.logged_sides(boolean)', '{app,trusted_app}'),
+    ('stormops_internal.exploration_needed(double precision,double precision,double precision,double precision,double precision)', '{app,trusted_app}'),
+    ('stormops.suggest_policy(text,boolean)', '{app,trusted_app}'),
     ('stormops.maintain_partitions(integer)', '{operator}'),
     ('stormops.drop_decisions_before(date)', '{operator}'),
     ('stormops.pack_decisions(integer)', '{operator}');

@@ -8,7 +8,18 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('uplift_baselines', 'SELECT', 'viewer', NULL, NULL),
     ('uplift_baselines', 'INSERT', 'crew_chief', NULL, 'set_baseline()'),
     ('uplift_baselines', 'UPDATE', 'crew_chief', NULL, 'set_baseline()'),
-    ('uplift_baselines', 'DELETE', 'admin', NULL, NULL);
+    ('uplift_baselines', 'DELETE', 'admin', NULL, NULL),
+    ('uplift_models', 'SELECT', 'viewer', NULL, NULL),
+    ('uplift_models', 'INSERT', 'admin', NULL, 'register_model(), learn_uplift()'),
+    ('uplift_models', 'UPDATE', 'admin', NULL, 'retire_model()'),
+    ('uplift_calibrations', 'SELECT', 'viewer', NULL, NULL),
+    ('uplift_calibrations', 'INSERT', 'admin', NULL, 'calibrate_model()'),
+    ('uplift_calibrations', 'UPDATE', 'admin', NULL, 'calibrate_model()'),
+    ('uplift_calibrations', 'DELETE', 'admin', NULL, NULL);
+
+-- Views that show tenants' rows as their caller sees them.
+INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
+    ('models', '{app,trusted_app,operator}');
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
@@ -50,7 +61,25 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.storm_trial(uuid)', '{app,trusted_app}'),
     ('stormops.uplift_summary(uuid)', '{app,trusted_app}'),
     ('stormops.uplift_curve(uuid,integer)', '{app,trusted_app}'),
-    ('stormops.uplift_calibration(uuid,integer)', '{app,trusted_app}');
+    ('stormops.uplift_calibration(uuid,integer)', '{app,trusted_app}'),
+    ('stormops.model_features()', '{app,trusted_app,operator}'),
+    ('stormops_internal.feature_rows(uuid,timestamp with time zone,uuid,uuid,boolean)', '{app,trusted_app}'),
+    ('stormops.storm_features(uuid,timestamp with time zone)', '{app,trusted_app}'),
+    ('stormops_internal.answered_runs(uuid[],boolean)', '{app,trusted_app}'),
+    ('stormops_internal.require_answered(uuid[],boolean)', '{app,trusted_app}'),
+    ('stormops.learn_uplift(text,text[],uuid[],boolean)', '{app,trusted_app}'),
+    ('stormops_internal.calibrated_knots(stormops.uplift_sketch,integer)', '{app,trusted_app}'),
+    ('stormops.calibrated_uplift(double precision,double precision[],double precision[],double precision[])', '{app,trusted_app}'),
+    ('stormops_internal.model_trial(text,boolean)', '{app,trusted_app}'),
+    ('stormops.model_calibration(text,integer,boolean)', '{app,trusted_app}'),
+    ('stormops.calibrate_model(text,integer,boolean)', '{app,trusted_app}'),
+    ('stormops_internal.model_score(text,bytea,bytea,jsonb,record)', '{app,trusted_app}'),
+    ('stormops_internal.scored_rows(uuid,text,bytea,bytea,jsonb,uuid,uuid,boolean)', '{app,trusted_app}'),
+    ('stormops_internal.require_model(text)', '{app,trusted_app}'),
+    ('stormops.register_model(text,bytea,jsonb,bytea,jsonb)', '{app,trusted_app}'),
+    ('stormops.retire_model(text)', '{app,trusted_app}'),
+    ('stormops.model_scores(uuid,text)', '{app,trusted_app}'),
+    ('stormops.score_storm(uuid,text)', '{app,trusted_app}');
 
 -- Tables whose health is watched: see counted_tables().
 INSERT INTO pg_temp.counted_tables (table_name, time_column, natural_key, parents, call) VALUES

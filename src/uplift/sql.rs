@@ -1,6 +1,8 @@
 //! Uplift scores as SQL functions and aggregates.
 
 mod aggregates;
+mod learning;
+mod models;
 mod scores;
 mod streams;
 mod trials;

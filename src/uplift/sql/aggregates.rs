@@ -40,6 +40,11 @@ pub fn init() {
     );
 }
 
+/// The most rows that a state may hold.
+pub fn most_rows() -> usize {
+    MAX_ROWS.get() as usize
+}
+
 const USAGE: &str = "SELECT stormops.score_agg(uplift) FROM ...";
 
 /// What lives through an aggregation.

@@ -3,4 +3,4 @@
 mod checks;
 mod rates;
 mod reports;
-mod trials;
+pub mod trials;

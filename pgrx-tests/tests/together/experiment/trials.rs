@@ -11,7 +11,7 @@ use postgres::Client;
 use stormops_tests::{Db, fails_with};
 
 /// A trial as CSV. What is missing is an error, never a pass.
-fn trial(name: &str) -> Vec<u8> {
+pub fn trial(name: &str) -> Vec<u8> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = here.parent().expect("the workspace").join("target");
     let (python, trials) = (target.join("venv/bin/python"), target.join("trials"));

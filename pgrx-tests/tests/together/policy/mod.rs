@@ -9,3 +9,4 @@ mod packed;
 mod partitions;
 mod pushdown;
 mod runs;
+mod suggestions;

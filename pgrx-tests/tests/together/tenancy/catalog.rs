@@ -249,6 +249,7 @@ fn only_measurements_and_probabilities_are_floating_point() {
         policy_decision_rows.propensity policy_decision_rows.score policy_decision_rows.score_sd \
         policy_decision_rows.value policy_modes.breakeven_uplift policy_modes.confidence policy_modes.default_sd \
         policy_modes.exploration policy_modes.holdout properties.latitude properties.longitude \
-        storms.east storms.north storms.south storms.west uplift_baselines.mean uplift_baselines.sd";
+        storms.east storms.north storms.south storms.west uplift_baselines.mean uplift_baselines.sd \
+        uplift_calibrations.between_sd uplift_calibrations.common_effect";
     assert_eq!(columns("double precision"), measurements.split(' ').collect::<Vec<_>>());
 }
