@@ -50,7 +50,8 @@ DECLARE
     t record;
     unknown text;
 BEGIN
-    SELECT p.* INTO t FROM stormops_internal.portable_tables() AS p WHERE p.name = table_name;
+    SELECT n.relation, c.columns, EXISTS (SELECT FROM pg_constraint AS k WHERE k.contype = 'f' AND k.conrelid = n.relation AND k.confrelid = n.relation) AS refers_to_itself
+    INTO t FROM stormops_internal.tenants_tables() AS n CROSS JOIN LATERAL stormops_internal.portable_columns(n.relation) AS c WHERE n.name = table_name;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('the file has a table "%s" that is not here', left(table_name, 63)),
             HINT = 'Nothing was written. A table of your own is brought in once it is made here too, and protected: SELECT stormops.protect(''public.jobs'');';
@@ -145,6 +146,9 @@ BEGIN
         RETURN true;
     END IF;
     -- The hashes of the log are over the tenant's id, too. Under another they are made anew, and say so: adopted.
+    UPDATE stormops.policy_run_digests AS d SET decisions = n.decisions, digest = n.digest, fingerprints = n.fingerprints
+    FROM stormops.policy_runs AS r CROSS JOIN LATERAL stormops_internal.decisions_digest(r.tenant_id, r.run_id) AS n
+    WHERE r.tenant_id = import_end.tenant_id AND d.tenant_id = r.tenant_id AND d.run_id = r.run_id AND n.decisions > 0;
     FOR l IN
         SELECT k.log, k.entry, k.subject_id, coalesce(e.digest, r.digest, k.content) AS content
         FROM stormops.tenant_log AS k
