@@ -87,8 +87,8 @@ BEGIN
     FOR t IN SELECT p.* FROM stormops_internal.portable_tables() AS p ORDER BY p.place LOOP
         RETURN NEXT format('{"table":%s,"columns":%s}', to_json(t.name), array_to_json(t.columns));
         PERFORM FROM stormops_internal.export_sum();
-        -- The function stands above the sort, and so sees the rows in their order.
-        RETURN QUERY EXECUTE format('SELECT stormops_internal.export_line($2, l) FROM (SELECT %s FROM %s AS r WHERE r.tenant_id = $1 ORDER BY %s) AS l',
+        -- The function stands above the sort, and so sees the rows in their order. l.*: a column may be called l.
+        RETURN QUERY EXECUTE format('SELECT stormops_internal.export_line($2, l.*) FROM (SELECT %s FROM %s AS r WHERE r.tenant_id = $1 ORDER BY %s) AS l',
             (SELECT string_agg(format('r.%I', c.name), ', ' ORDER BY c.place) FROM unnest(t.columns) WITH ORDINALITY AS c (name, place)),
             t.relation::regclass, t.row_order)
         USING target, t.name;
