@@ -14,6 +14,7 @@ mod metering;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 mod policy;
+mod portability;
 mod postgres;
 mod statistics;
 mod tenancy;

@@ -9,7 +9,7 @@ mod guard;
 mod kind;
 mod login;
 mod names;
-mod owner;
+pub mod owner;
 mod refusals;
 mod role;
 mod settings;

@@ -10,6 +10,7 @@ mod cluster;
 mod db;
 pub mod monitoring;
 pub mod pool;
+pub mod portable;
 pub mod protected;
 pub mod receiver;
 pub mod redteam;

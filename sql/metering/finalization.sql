@@ -9,10 +9,14 @@ DECLARE
         -- A restore, which sets row_security off, brings invoices as they were.
         WHEN 'INSERT' THEN NEW.status <> 'draft' AND current_setting('row_security') = 'on'
         WHEN 'UPDATE' THEN
-            OLD.status = 'void' OR OLD.status = 'draft' AND NEW.status = 'void'
+            (OLD.status = 'void' OR OLD.status = 'draft' AND NEW.status = 'void'
             OR (OLD.tenant_id, OLD.invoice_id, OLD.kind, OLD.period) IS DISTINCT FROM (NEW.tenant_id, NEW.invoice_id, NEW.kind, NEW.period)
             OR OLD.status = 'finalized' AND (NEW.status <> 'void'
-                OR to_jsonb(OLD) - '{status,voided_at,voided_by,voided_mark,reason}'::text[] <> to_jsonb(NEW) - '{status,voided_at,voided_by,voided_mark,reason}'::text[])
+                OR to_jsonb(OLD) - '{status,voided_at,voided_by,voided_mark,reason}'::text[] <> to_jsonb(NEW) - '{status,voided_at,voided_by,voided_mark,reason}'::text[]))
+            -- Of a tenant that is erased the name goes, and nothing else.
+            AND NOT (NEW.org_name = 'erased' AND NEW.reason IS NOT DISTINCT FROM CASE WHEN OLD.reason IS NOT NULL THEN 'erased' END
+                AND to_jsonb(OLD) - '{org_name,reason}'::text[] = to_jsonb(NEW) - '{org_name,reason}'::text[]
+                AND EXISTS (SELECT FROM stormops_internal.erasures AS e WHERE e.for_tenant = OLD.tenant_id))
         WHEN 'DELETE' THEN OLD.status <> 'draft'
         ELSE true
     END;

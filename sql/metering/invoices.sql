@@ -76,7 +76,9 @@ BEGIN
         AND i.kind = 'invoice' AND i.status = 'finalized'
     WHERE (draft_invoices.tenant_id IS NULL OR t.tenant_id = draft_invoices.tenant_id) AND i.invoice_id IS NULL
         AND t.created_at < stormops_internal.month_start((draft_invoices.period + interval '1 month')::date)
-        AND (t.status <> 'closed' OR t.status_changed_at > stormops_internal.month_start(draft_invoices.period));
+        AND (t.status <> 'closed' OR t.status_changed_at > stormops_internal.month_start(draft_invoices.period))
+        -- Of whom nothing is left to rate.
+        AND NOT EXISTS (SELECT FROM stormops_internal.erasures AS e WHERE e.for_tenant = t.tenant_id);
     DELETE FROM stormops.invoice_lines AS l USING stormops.invoices AS i
     WHERE i.tenant_id = ANY (tenants) AND i.period = draft_invoices.period AND i.kind = 'invoice' AND i.status = 'draft'
         AND l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id;

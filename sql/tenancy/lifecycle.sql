@@ -80,6 +80,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unknown tier "%s"', left(tier, 50)),
             HINT = 'A tier is trial, standard or enterprise.';
     END IF;
+    IF stormops_internal.was_erased(key) THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', MESSAGE = 'an organisation of this name was here, and is erased',
+            DETAIL = 'Names are compared without regard to case, spacing and look-alike characters; an erased tenant keeps its name from others.',
+            HINT = 'Choose a name that people cannot confuse with it.';
+    END IF;
     trial_ends_at := CASE WHEN tier = 'trial' THEN now() + (SELECT make_interval(days => s.trial_days) FROM stormops_internal.tier_settings AS s WHERE s.tier = 'trial') END;
     INSERT INTO stormops.tenants AS t (org_name, name_key, tier, trial_ends_at)
     VALUES (stormops_internal.tidy_name(org_name), key, tier, trial_ends_at)

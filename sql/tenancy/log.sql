@@ -84,7 +84,7 @@ BEGIN
         RETURN NULL; -- its entry comes with it
     END IF;
     PERFORM stormops_internal.visit_all_tenants();
-    PERFORM stormops_internal.append_entry(NEW.tenant_id, CASE WHEN NEW.action IN ('add_user', 'set_user_role', 'remove_user') THEN 'people' ELSE 'events' END,
+    PERFORM stormops_internal.append_entry(NEW.tenant_id, CASE WHEN NEW.action IN ('add_user', 'set_user_role', 'remove_user', 'erase_property') THEN 'people' ELSE 'events' END,
         d.event_id, d.digest)
     FROM stormops_internal.event_digests(NEW.tenant_id, NEW.event_id) AS d;
     RETURN NULL;

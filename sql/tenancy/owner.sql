@@ -16,10 +16,11 @@ BEGIN
     IF current_setting('row_security') = 'on' THEN
         RETURN false;
     END IF;
-    RETURN EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = stormops_internal.calling_role() AND r.rolsuper);
+    RETURN EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = stormops_internal.calling_role() AND r.rolsuper)
+        OR current_user = 'stormops_owner' AND stormops_internal.is_import();
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.is_restore() IS 'Whether rows come from a dump, and what belongs to them with them: pg_restore sets row_security off, and is a superuser''s.';
+COMMENT ON FUNCTION stormops_internal.is_restore() IS 'Whether rows come from a dump, and what belongs to them with them: pg_restore sets row_security off, and is a superuser''s. Or from a file that import_tenant_rows() reads.';
 
 CREATE FUNCTION stormops_internal.patiently(statement text, until timestamptz DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql VOLATILE

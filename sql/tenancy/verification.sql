@@ -143,6 +143,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('tenant %s does not exist', target),
             HINT = 'SELECT * FROM stormops.list_tenants();';
     END IF;
+    IF EXISTS (SELECT FROM stormops_internal.erasures AS e WHERE e.for_tenant = target AND e.finished_at IS NULL) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the tenant is being erased, and its log with it',
+            HINT = format('SELECT * FROM stormops.erase_tenant(%L); until it is done.', target);
+    END IF;
     -- What this transaction itself has written is entered now.
     SET CONSTRAINTS stormops.enter_event, stormops.enter_run IMMEDIATE;
     SET CONSTRAINTS stormops.enter_event, stormops.enter_run DEFERRED;
@@ -208,7 +212,7 @@ BEGIN
     ok := broken IS NULL;
 END
 $$;
-COMMENT ON FUNCTION stormops.verify_log(uuid) IS 'Reads a tenant''s events, runs and decisions again and compares them with its log, in one row: ok, entries, adopted, decisions, decisions_dropped; and the first fault: broken, broken_id, broken_run, expected, actual. Operators: any tenant; admins: their own. It cannot show a chain written anew: keep log_head() elsewhere. Errors: 42501 another tenant; P0002 no such tenant.';
+COMMENT ON FUNCTION stormops.verify_log(uuid) IS 'Reads a tenant''s events, runs and decisions again and compares them with its log, in one row: ok, entries, adopted, decisions, decisions_dropped; and the first fault: broken, broken_id, broken_run, expected, actual. Operators: any tenant; admins: their own. It cannot show a chain written anew: keep log_head() elsewhere. Errors: 42501 another tenant; 55000 it is being erased; P0002.';
 
 CREATE FUNCTION stormops.log_head(tenant_id uuid DEFAULT NULL, OUT log text, OUT entry bigint, OUT hash text) RETURNS SETOF record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
