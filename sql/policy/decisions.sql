@@ -44,18 +44,19 @@ BEGIN
     END IF;
     -- Exploring with too small a probability would give weights above 50 to whoever values the
     -- log later: where there is exploration, the least propensity of treating is 0.02.
-    RETURN jsonb_strip_nulls(to_jsonb(chosen) - 'tenant_id') || jsonb_build_object(
+    RETURN jsonb_strip_nulls(to_jsonb(chosen) - 'tenant_id') || stormops_internal.guardrails_in_force() || jsonb_build_object(
         'z', stormops_internal.attitude(chosen.confidence),
         'exploration', CASE WHEN chosen.exploration > 0 THEN greatest(chosen.exploration, 0.02 / (1 - chosen.holdout)) ELSE 0 END
     );
 END
 $$;
-COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
+COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, the enabled guardrails, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
 
 CREATE FUNCTION stormops_internal.policy_candidates(
     storm_id uuid, parameters jsonb,
     OUT property_id uuid, OUT do_not_contact boolean, OUT score double precision, OUT score_sd double precision,
-    OUT model_version text, OUT cost double precision, OUT value double precision, OUT wanted boolean
+    OUT model_version text, OUT cost double precision, OUT value double precision, OUT wanted boolean,
+    OUT area text
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
@@ -63,9 +64,10 @@ CREATE FUNCTION stormops_internal.policy_candidates(
     SELECT s.property_id, s.do_not_contact, s.uplift, s.sd, s.model_version, s.cost,
         CASE WHEN s.margin * s.cost IS NULL THEN s.uplift - s.breakeven ELSE s.margin * s.uplift - s.cost END,
         s.uplift >= 0 AND s.uplift + (SELECT ($2 ->> 'z')::float8) * s.sd
-            >= CASE WHEN s.margin * s.cost IS NULL THEN s.breakeven ELSE s.cost / s.margin END
+            >= CASE WHEN s.margin * s.cost IS NULL THEN s.breakeven ELSE s.cost / s.margin END,
+        s.area
     FROM (
-        SELECT u.property_id, p.do_not_contact, u.uplift, u.model_version,
+        SELECT u.property_id, p.do_not_contact, u.uplift, u.model_version, stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area,
             coalesce(u.uplift_sd, (SELECT ($2 ->> 'default_sd')::float8)) AS sd,
             coalesce(p.job_margin::float8, (SELECT ($2 ->> 'margin')::float8)) AS margin,
             coalesce(p.contact_cost::float8, (SELECT ($2 ->> 'contact_cost')::float8)) AS cost,
@@ -81,7 +83,7 @@ CREATE FUNCTION stormops_internal.policy_candidates(
         WHERE p.status = 'active' AND u.next_property IS DISTINCT FROM u.property_id -- the latest score
     ) AS s
 $$;
-COMMENT ON FUNCTION stormops_internal.policy_candidates(uuid, jsonb) IS 'The storm''s active properties with their latest score: value of treating each, and wanted: P(value > 0) >= confidence and a score not below zero. Writes nothing.';
+COMMENT ON FUNCTION stormops_internal.policy_candidates(uuid, jsonb) IS 'The storm''s active properties with their latest score, whatever guardrails say: value of treating each, wanted: P(value > 0) >= confidence and a score not below zero, and its area_of(). Writes nothing.';
 
 CREATE FUNCTION stormops.policy_decisions(
     storm_id uuid, parameters jsonb,
@@ -94,14 +96,14 @@ CREATE FUNCTION stormops.policy_decisions(
     WITH free AS (
         SELECT c.*, c.wanted AS chosen, (SELECT ($2 ->> 'exploration')::float8) AS flip_rate,
             stormops.draw(stormops.current_tenant(), $1, c.property_id, 'explore') < (SELECT ($2 ->> 'exploration')::float8) AS flip
-        FROM stormops_internal.policy_candidates($1, $2) AS c
+        FROM stormops_internal.guarded_candidates($1, $2) AS c
         WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NULL
     ),
     -- Under a limit the best by value per cost are chosen until it is reached: the fractional
     -- knapsack (Goldenberg et al. 2020, arXiv 2008.06293). Equal ones stand in the order of a draw.
     ranked AS (
         SELECT c.*, row_number() OVER best AS place, sum(round(coalesce(c.cost, 0) * 100)) OVER best AS spent -- in whole cents, which a double adds up exactly
-        FROM stormops_internal.policy_candidates($1, $2) AS c
+        FROM stormops_internal.guarded_candidates($1, $2) AS c
         WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NOT NULL
         WINDOW best AS (
             ORDER BY c.wanted AND NOT c.do_not_contact DESC, c.value / nullif(coalesce(c.cost, 1), 0) DESC NULLS FIRST, c.value DESC,
@@ -129,10 +131,10 @@ CREATE FUNCTION stormops.policy_decisions(
         WINDOW everyone AS (), side AS (PARTITION BY c.chosen, c.do_not_contact)
     ),
     explored AS (
-        SELECT f.property_id, f.do_not_contact, f.score, f.score_sd, f.model_version, f.value, f.wanted, f.chosen, f.flip_rate, f.flip
+        SELECT f.property_id, f.do_not_contact, f.blocked, f.score, f.score_sd, f.model_version, f.value, f.wanted, f.chosen, f.flip_rate, f.flip
         FROM free AS f
         UNION ALL
-        SELECT c.property_id, c.do_not_contact, c.score, c.score_sd, c.model_version, c.value, c.wanted, c.chosen,
+        SELECT c.property_id, c.do_not_contact, c.blocked, c.score, c.score_sd, c.model_version, c.value, c.wanted, c.chosen,
             c.swaps / c.members, c.turn <= c.swaps
         FROM counted AS c
     ),
@@ -149,7 +151,7 @@ CREATE FUNCTION stormops.policy_decisions(
     SELECT d.property_id,
         CASE WHEN d.do_not_contact THEN 'exclude' WHEN d.treated THEN 'treat' ELSE 'hold' END,
         CASE
-            WHEN d.do_not_contact THEN 'do_not_contact'
+            WHEN d.do_not_contact THEN d.blocked
             WHEN d.held_out THEN 'holdout'
             WHEN d.chosen THEN CASE WHEN d.flip THEN 'explore_hold' ELSE 'above_threshold' END
             WHEN d.flip THEN 'explore_treat'
@@ -160,4 +162,4 @@ CREATE FUNCTION stormops.policy_decisions(
         d.score, d.score_sd, d.value, d.model_version
     FROM decided AS d
 $$;
-COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores and parameters always decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md.';
+COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores, guardrails'' counts and parameters always decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md.';

@@ -98,6 +98,7 @@ CREATE FUNCTION stormops.apply_policy(
 DECLARE
     tenant uuid := stormops.current_tenant();
     parameters jsonb;
+    by_inputs jsonb;
     written record;
     decided_at timestamptz := now();
 BEGIN
@@ -108,6 +109,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may apply a policy',
             HINT = 'SELECT * FROM stormops.preview_policy(storm_id, policy_mode); writes nothing.';
     END IF;
+    PERFORM stormops_internal.take_turn(tenant);
     -- Two runs of one storm stand in line here, and the second finds what the first has written. An
     -- update, since a mere lock would let a REPEATABLE READ transaction go on with what it saw before.
     UPDATE stormops.storms AS s SET status = s.status WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id;
@@ -126,13 +128,15 @@ BEGIN
     END IF;
 
     run_id := stormops.new_id();
+    parameters := parameters || stormops_internal.keep_inputs(storm_id, run_id, parameters);
+    by_inputs := parameters || jsonb_build_object('run_id', run_id); -- guardrails were asked once, just now
     INSERT INTO stormops.policy_decisions_log (
         tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
         decision, reason, policy_mode, model_version
     )
     SELECT tenant, run_id, d.property_id, storm_id, decided_at, d.propensity, d.score, d.score_sd, d.value,
         d.decision, d.reason, policy_mode, d.model_version
-    FROM stormops.policy_decisions(storm_id, parameters) AS d;
+    FROM stormops.policy_decisions(storm_id, by_inputs) AS d;
     IF NOT FOUND THEN
         PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;

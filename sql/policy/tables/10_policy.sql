@@ -60,13 +60,13 @@ COMMENT ON COLUMN stormops.policy_runs.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN stormops.policy_runs.run_id IS 'UUID version 7: in the order of time.';
 COMMENT ON COLUMN stormops.policy_runs.storm_id IS 'The storm, of the same tenant.';
 COMMENT ON COLUMN stormops.policy_runs.policy_mode IS 'The mode applied.';
-COMMENT ON COLUMN stormops.policy_runs.parameters IS 'All that the decisions rest on beside the data: the mode''s row as it was, the z of its confidence and the exploration in effect. policy_decisions(storm_id, parameters) decides alike again.';
+COMMENT ON COLUMN stormops.policy_runs.parameters IS 'All that the decisions rest on beside the data: the mode''s row and the guardrails as they were, the z of its confidence, the exploration in effect, and the number and digest of the inputs (policy_run_inputs). decide_again(run_id) decides alike from these and the log.';
 COMMENT ON COLUMN stormops.policy_runs.decided_at IS 'Server time of the decision.';
 COMMENT ON COLUMN stormops.policy_runs.decided_by IS 'The database role that called.';
 COMMENT ON COLUMN stormops.policy_runs.acting_user IS 'The tenant''s user on whose behalf it called, if the context named one.';
 COMMENT ON COLUMN stormops.policy_runs.treat IS 'Properties to treat.';
 COMMENT ON COLUMN stormops.policy_runs.hold IS 'Properties to hold.';
-COMMENT ON COLUMN stormops.policy_runs.excluded IS 'Properties outside the policy (do_not_contact).';
+COMMENT ON COLUMN stormops.policy_runs.excluded IS 'Properties outside the policy (do_not_contact, guardrails).';
 COMMENT ON COLUMN stormops.policy_runs.reasons IS 'Properties by reason code, a JSON object.';
 COMMENT ON COLUMN stormops.policy_runs.expected_value IS 'Sum of value over the treated properties: currency if margin and cost are known, else jobs beyond break-even.';
 COMMENT ON COLUMN stormops.policy_runs.supersedes IS 'The run that this one replaced.';
@@ -109,7 +109,7 @@ COMMENT ON COLUMN stormops.policy_decisions_log.score IS 'The uplift score decid
 COMMENT ON COLUMN stormops.policy_decisions_log.score_sd IS 'Its standard deviation; the mode''s default_sd if the model gave none.';
 COMMENT ON COLUMN stormops.policy_decisions_log.value IS 'Expected net value of treating: margin * score - contact_cost, or score - breakeven_uplift without money.';
 COMMENT ON COLUMN stormops.policy_decisions_log.decision IS 'treat, hold or exclude.';
-COMMENT ON COLUMN stormops.policy_decisions_log.reason IS 'treat: above_threshold, explore_treat; hold: below_threshold, over_capacity, holdout, explore_hold; exclude: do_not_contact.';
+COMMENT ON COLUMN stormops.policy_decisions_log.reason IS 'treat: above_threshold, explore_treat; hold: below_threshold, over_capacity, holdout, explore_hold; exclude: do_not_contact, or the kind of a guardrail.';
 COMMENT ON COLUMN stormops.policy_decisions_log.policy_mode IS 'The mode applied.';
 COMMENT ON COLUMN stormops.policy_decisions_log.model_version IS 'The model that gave the score.';
 

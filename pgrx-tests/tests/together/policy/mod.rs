@@ -1,8 +1,12 @@
-//! Runs, decisions, outcomes, limits.
+//! Runs, decisions, outcomes, limits, guardrails.
 
 mod decisions;
+mod guardrail_checks;
+mod guardrail_runs;
+mod guardrails;
 mod limits;
 mod modes;
 mod outcomes;
 mod partitions;
 mod runs;
+mod seeds;
