@@ -81,7 +81,7 @@ CREATE FUNCTION stormops_internal.guardrail_counts(
             SELECT d.property_id FROM stormops.policy_decisions_log AS d WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = $1)
         GROUP BY g.name, j.property_id
     )
-    SELECT c.check_name, c.n, c.happened, c.threshold, c.is_exact, c.explanation
+    SELECT c.check_name, c.n, c.happened, c.threshold::float8, c.is_exact, c.explanation
     FROM (
         SELECT count(*) FILTER (WHERE d.reason = 'holdout') AS held_out, count(*) FILTER (WHERE d.reason = 'holdout' AND d.touched) AS held_out_touched,
             count(*) FILTER (WHERE d.reason = 'holdout' AND d.elsewhere) AS held_out_elsewhere,
@@ -105,7 +105,7 @@ CREATE FUNCTION stormops_internal.guardrail_counts(
         ('opt_outs', s.treated, s.treated_opted_out, 0.01, false, 'treated, and then refused a channel or complained')
     ) AS c (check_name, n, happened, threshold, is_exact, explanation)
     UNION ALL
-    SELECT 'over_cap', (SELECT count(*) FROM decided), count(o.property_id) FILTER (WHERE o.is_over), 0, true,
+    SELECT 'over_cap', (SELECT count(*) FROM decided), count(o.property_id) FILTER (WHERE o.is_over), 0::float8, true,
         format('contacted more often than "%s" allows', g.name)
     FROM caps AS g LEFT JOIN contacted AS o ON o.name = g.name
     GROUP BY g.name

@@ -10,7 +10,7 @@ CREATE FUNCTION stormops_internal.guardrail_rows(
     OUT name text, OUT kind text, OUT place integer, OUT channel text, OUT opt_in boolean, OUT most bigint, OUT since timestamptz,
     OUT amount double precision, OUT contact_cost double precision, OUT area text, OUT metres double precision, OUT is_quiet boolean
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT r.name, r.kind, array_position('{consent,experiment_control,quiet_window,frequency_cap,spacing,area_capacity,budget}'::text[], r.kind),
@@ -192,7 +192,7 @@ COMMENT ON FUNCTION stormops_internal.point_of(double precision, double precisio
 CREATE FUNCTION stormops_internal.guard_many(
     storm_id uuid, parameters jsonb, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     SET enable_hashjoin = on
     SET enable_sort = on
@@ -205,7 +205,7 @@ COMMENT ON FUNCTION stormops_internal.guard_many(uuid, jsonb) IS 'guard_storm() 
 CREATE FUNCTION stormops_internal.guard_few(
     storm_id uuid, parameters jsonb, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     SET enable_hashjoin = on
     SET enable_sort = on
@@ -217,7 +217,7 @@ COMMENT ON FUNCTION stormops_internal.guard_few(uuid, jsonb) IS 'guard_storm() o
 CREATE FUNCTION stormops_internal.guarded_properties(
     storm_id uuid, parameters jsonb, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
 ) RETURNS SETOF record
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED COST 10000 ROWS 10000 -- once, not in each worker
     SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_column

@@ -11,16 +11,20 @@ const SOME: i32 = 1500;
 
 /// Check, n, value, verdict.
 fn checks(session: &mut Client, storm: Uuid) -> BTreeMap<String, (i64, Option<f64>, String)> {
-    let rows = session.query("SELECT check_name, n, value, verdict FROM stormops.check_guardrails($1)", &[&storm]).expect("checks");
+    let rows = session
+        .query("SELECT check_name, n, value, verdict FROM stormops.check_guardrails($1)", &[&storm])
+        .expect("checks");
     rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3)))).collect()
 }
 
 /// Touches properties of the storm's run so that a verdict falls.
 fn touch(session: &mut Client, storm: Uuid, whom: &str, columns: &str, values: &str) {
-    let insert = format!("INSERT INTO {columns} SELECT {values} FROM policy_decisions WHERE storm_id = '{storm}' AND {whom}");
+    let insert =
+        format!("INSERT INTO {columns} SELECT {values} FROM policy_decisions WHERE storm_id = '{storm}' AND {whom}");
     session.batch_execute(&insert).expect("rows");
 }
-const CALL: (&str, &str) = ("customer_journeys (storm_id, property_id, touch, channel)", "storm_id, property_id, 'call', 'phone'");
+const CALL: (&str, &str) =
+    ("customer_journeys (storm_id, property_id, touch, channel)", "storm_id, property_id, 'call', 'phone'");
 const REFUSAL: (&str, &str) = ("contact_consents (property_id, channel, consented)", "property_id, 'phone', false");
 
 #[test]
@@ -43,7 +47,13 @@ fn each_check_finds_what_it_is_there_for_and_nothing_else() {
     assert_eq!(sound.keys().map(String::as_str).collect::<Vec<_>>(), named.split_whitespace().collect::<Vec<_>>());
     for (name, verdict) in &sound {
         let nobody = name.starts_with("control") || name == "excluded_touched";
-        let expected = if nobody { "no_data" } else if name == "treated_untouched" { "awaiting" } else { "ok" };
+        let expected = if nobody {
+            "no_data"
+        } else if name == "treated_untouched" {
+            "awaiting"
+        } else {
+            "ok"
+        };
         assert_eq!(verdict, expected, "{name}");
     }
     let held: i64 = get(&mut session, "SELECT count(*) FROM policy_decisions WHERE reason = 'holdout'", &[]);
@@ -52,16 +62,36 @@ fn each_check_finds_what_it_is_there_for_and_nothing_else() {
         script(&mut session);
         let now = verdicts(&mut session);
         session.batch_execute("ROLLBACK").expect("as before");
-        let changed: Vec<(&str, &str)> = now.iter().filter(|(name, verdict)| sound[*name] != **verdict).map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let changed: Vec<(&str, &str)> = now
+            .iter()
+            .filter(|(name, verdict)| sound[*name] != **verdict)
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         assert_eq!(changed, found, "{what}");
     };
-    broken("the held out were called", &|s| touch(s, hail, "reason = 'holdout' AND random() < 0.1", CALL.0, CALL.1), &[("held_touched", "alarm"), ("holdout_touched", "alarm")]);
-    broken("another storm treats them", &|s| {
-        s.batch_execute("DELETE FROM guardrails; UPDATE policy_modes SET holdout = 0").expect("an admin");
-        s.execute("SELECT stormops.apply_policy($1)", &[&wind]).expect("a run");
-    }, &[("holdout_treated_elsewhere", "alarm")]);
-    broken("the treated refuse", &|s| touch(s, hail, "decision = 'treat' AND random() < 0.2", REFUSAL.0, REFUSAL.1), &[("harm", "alarm"), ("opt_outs", "alarm")]);
-    broken("some are called again and again", &|s| (0..5).for_each(|_| touch(s, hail, "property_id = md5('property 1')::uuid", CALL.0, CALL.1)), &[("over_cap", "alarm")]);
+    broken(
+        "the held out were called",
+        &|s| touch(s, hail, "reason = 'holdout' AND random() < 0.1", CALL.0, CALL.1),
+        &[("held_touched", "alarm"), ("holdout_touched", "alarm")],
+    );
+    broken(
+        "another storm treats them",
+        &|s| {
+            s.batch_execute("DELETE FROM guardrails; UPDATE policy_modes SET holdout = 0").expect("an admin");
+            s.execute("SELECT stormops.apply_policy($1)", &[&wind]).expect("a run");
+        },
+        &[("holdout_treated_elsewhere", "alarm")],
+    );
+    broken(
+        "the treated refuse",
+        &|s| touch(s, hail, "decision = 'treat' AND random() < 0.2", REFUSAL.0, REFUSAL.1),
+        &[("harm", "alarm"), ("opt_outs", "alarm")],
+    );
+    broken(
+        "some are called again and again",
+        &|s| (0..5).for_each(|_| touch(s, hail, "property_id = md5('property 1')::uuid", CALL.0, CALL.1)),
+        &[("over_cap", "alarm")],
+    );
     let (n, value, _) = &checks(&mut session, hail)["holdout_touched"];
     assert_eq!((*n, *value), (held, Some(0.0)));
 }
@@ -75,10 +105,13 @@ fn a_log_that_was_tampered_with_and_crews_that_stay_at_home_are_found() {
     let verdict = |session: &mut Client, name: &str| checks(session, hail)[name].2.clone();
     assert_eq!(verdict(&mut session, "treated_untouched"), "awaiting");
     let mut superuser = db.superuser();
-    superuser.batch_execute("UPDATE stormops.policy_runs SET decided_at = decided_at - interval '15 days'").expect("a fortnight");
+    superuser
+        .batch_execute("UPDATE stormops.policy_runs SET decided_at = decided_at - interval '15 days'")
+        .expect("a fortnight");
     assert_eq!(verdict(&mut session, "treated_untouched"), "alarm");
     assert_eq!([verdict(&mut session, "propensity_sum"), verdict(&mut session, "holdout_draw")], ["ok", "ok"]);
-    let tamper = "UPDATE stormops.policy_decisions_log SET propensity = 0.5, reason = 'below_threshold' WHERE decision = 'hold'";
+    let tamper =
+        "UPDATE stormops.policy_decisions_log SET propensity = 0.5, reason = 'below_threshold' WHERE decision = 'hold'";
     superuser.batch_execute(tamper).expect("a superuser");
     assert_eq!([verdict(&mut session, "propensity_sum"), verdict(&mut session, "holdout_draw")], ["alarm", "alarm"]);
 }
@@ -89,7 +122,8 @@ fn an_experiments_controls_are_counted_where_the_guardrail_was_off() {
     let mut session = tenant(&db, "Abc").1;
     let hail = scored_storm(&mut session, "hail", SOME);
     session.batch_execute("DELETE FROM guardrails").expect("an admin");
-    let experiment: Uuid = get(&mut session, "SELECT experiment_id FROM stormops.create_experiment($1, 'A/B')", &[&hail]);
+    let experiment: Uuid =
+        get(&mut session, "SELECT experiment_id FROM stormops.create_experiment($1, 'A/B')", &[&hail]);
     session.execute("SELECT stormops.assign_experiment($1)", &[&experiment]).expect("arms");
     session.execute("SELECT stormops.apply_policy($1)", &[&hail]).expect("a run");
     touch(&mut session, hail, "decision = 'treat'", CALL.0, CALL.1);

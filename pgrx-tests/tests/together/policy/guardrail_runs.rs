@@ -27,14 +27,18 @@ fn two_storms_at_once_do_not_both_use_what_is_there_once() {
             let db = Db::new("guarded_at_once");
             let (abc, mut first) = tenant(&db, "Abc");
             let storms = ["hail", "wind"].map(|event| scored_storm(&mut first, event, SOME));
-            let rows = format!("DELETE FROM guardrails; INSERT INTO guardrails (name, {columns}) VALUES ('one', {values});
-                UPDATE policy_modes SET holdout = 0, exploration = 0");
+            let rows = format!(
+                "DELETE FROM guardrails; INSERT INTO guardrails (name, {columns}) VALUES ('one', {values});
+                UPDATE policy_modes SET holdout = 0, exploration = 0"
+            );
             first.batch_execute(&rows).expect("an admin");
             // The second begins, and sees what there is, before the first has committed.
             first.batch_execute(&format!("BEGIN ISOLATION LEVEL {isolation}")).expect("a transaction");
             apply(&mut first, storms[0]).expect("a run");
             let mut other = session(&db, abc);
-            other.batch_execute(&format!("BEGIN ISOLATION LEVEL {isolation}; SELECT count(*) FROM policy_runs")).expect("a snapshot");
+            other
+                .batch_execute(&format!("BEGIN ISOLATION LEVEL {isolation}; SELECT count(*) FROM policy_runs"))
+                .expect("a snapshot");
             let second = std::thread::spawn(move || {
                 let applied = apply(&mut other, storms[1]);
                 let ended = sqlstate(&applied).to_owned();
@@ -96,13 +100,21 @@ fn a_run_is_decided_again_from_what_it_kept_whatever_changed_since() {
     session.batch_execute(&rows).expect("guardrails");
     apply(&mut session, wind).expect("a run");
     let sets = ["capacity = NULL", "capacity = 900", "capacity = NULL, budget = 200000"];
-    let runs: Vec<(Uuid, String)> = sets.iter().map(|set| {
-        session.batch_execute(&format!("UPDATE policy_modes SET {set}")).expect("modes");
-        let run = apply(&mut session, hail).expect("a run");
-        let log = get(&mut session, &format!("SELECT {DECIDED} FROM policy_decisions_log WHERE run_id = $1"), &[&run]);
-        (run, log)
-    }).collect();
-    let reasons: String = get(&mut session, "SELECT string_agg(r, ' ' ORDER BY r) FROM policy_runs, jsonb_object_keys(reasons) AS r WHERE run_id = $1", &[&runs[1].0]);
+    let runs: Vec<(Uuid, String)> = sets
+        .iter()
+        .map(|set| {
+            session.batch_execute(&format!("UPDATE policy_modes SET {set}")).expect("modes");
+            let run = apply(&mut session, hail).expect("a run");
+            let log =
+                get(&mut session, &format!("SELECT {DECIDED} FROM policy_decisions_log WHERE run_id = $1"), &[&run]);
+            (run, log)
+        })
+        .collect();
+    let reasons: String = get(
+        &mut session,
+        "SELECT string_agg(r, ' ' ORDER BY r) FROM policy_runs, jsonb_object_keys(reasons) AS r WHERE run_id = $1",
+        &[&runs[1].0],
+    );
     for reason in ["area_capacity", "consent", "do_not_contact", "frequency_cap", "over_capacity"] {
         assert!(reasons.contains(reason), "{reason} is not among {reasons}");
     }
@@ -120,7 +132,9 @@ fn a_run_is_decided_again_from_what_it_kept_whatever_changed_since() {
         assert_eq!(get::<String>(&mut session, &again, &[run]), *log, "{set}");
     }
     // Not even a superuser's hand changes an input unseen.
-    db.superuser().batch_execute("UPDATE stormops.policy_run_inputs SET costs[1] = coalesce(costs[1], 0) + 1").expect("a superuser");
+    db.superuser()
+        .batch_execute("UPDATE stormops.policy_run_inputs SET costs[1] = coalesce(costs[1], 0) + 1")
+        .expect("a superuser");
     fails_with(session.query("SELECT * FROM stormops.decide_again($1)", &[&runs[0].0]), "XX001");
     let nowhere = Uuid::from_u128(1);
     fails_with(session.query("SELECT * FROM stormops.decide_again($1)", &[&nowhere]), "P0002");
@@ -137,7 +151,9 @@ fn a_decision_explains_itself_by_the_log_alone() {
     let db = Db::new("explained");
     let mut session = tenant(&db, "Abc").1;
     let hail = scored_storm(&mut session, "hail", SOME);
-    session.batch_execute(&format!("UPDATE policy_modes SET {MONEY}, holdout = 0.2, exploration = 0.2; {OUT_OF_REACH}")).expect("modes");
+    session
+        .batch_execute(&format!("UPDATE policy_modes SET {MONEY}, holdout = 0.2, exploration = 0.2; {OUT_OF_REACH}"))
+        .expect("modes");
     let touches = "INSERT INTO customer_journeys (property_id, touch, channel)
         SELECT property_id, 'call', 'door' FROM properties, generate_series(1, 5) WHERE external_id::int IN (1, 2)";
     session.batch_execute(touches).expect("touches");

@@ -26,7 +26,9 @@ fn treated(session: &mut Client, storm: Uuid) -> Vec<i32> {
 /// A tenant without guardrails and without chance, and two storms over the same properties.
 fn plain(db: &Db, name: &str) -> (Client, [Uuid; 2]) {
     let mut session = tenant(db, name).1;
-    session.batch_execute("DELETE FROM guardrails; UPDATE policy_modes SET exploration = 0, holdout = 0").expect("an admin");
+    session
+        .batch_execute("DELETE FROM guardrails; UPDATE policy_modes SET exploration = 0, holdout = 0")
+        .expect("an admin");
     let storms = ["hail", "wind"].map(|event| scored_storm(&mut session, event, SOME));
     (session, storms)
 }
@@ -41,7 +43,9 @@ fn touch(session: &mut Client, numbers: &str, channel: &str, age: &str, times: i
 }
 
 fn set(session: &mut Client, columns: &str, values: &str) {
-    session.batch_execute(&format!("INSERT INTO guardrails (name, {columns}) VALUES ('one', {values})")).expect("a guardrail");
+    session
+        .batch_execute(&format!("INSERT INTO guardrails (name, {columns}) VALUES ('one', {values})"))
+        .expect("a guardrail");
 }
 
 #[test]
@@ -71,7 +75,9 @@ fn contacts_are_capped_by_property_channel_and_window_over_all_storms() {
     touch(&mut session, "4", "phone", "31 days", 9);
     touch(&mut session, "5", "door", "1 day", 2);
     touch(&mut session, "6", "phone", "1 day", 1);
-    session.batch_execute("UPDATE customer_journeys SET direction = 'inbound' WHERE property_id = md5('property 2')::uuid").expect("calls that came in");
+    session
+        .batch_execute("UPDATE customer_journeys SET direction = 'inbound' WHERE property_id = md5('property 2')::uuid")
+        .expect("calls that came in");
     set(&mut session, "kind, channel, most, days", "'frequency_cap', 'phone', 2, 30");
     assert_eq!(excluded(&mut session, hail, "frequency_cap"), [1, 3]);
     session.batch_execute("UPDATE guardrails SET channel = NULL").expect("an admin");
@@ -123,7 +129,11 @@ fn controls_of_an_experiment_are_left_alone_while_it_counts_them() {
     let db = Db::new("controls");
     let (mut session, [hail, wind]) = plain(&db, "Abc");
     set(&mut session, "kind", "'experiment_control'");
-    let experiment: Uuid = get(&mut session, "SELECT experiment_id FROM stormops.create_experiment($1, 'A/B', outcome_days => 30)", &[&hail]);
+    let experiment: Uuid = get(
+        &mut session,
+        "SELECT experiment_id FROM stormops.create_experiment($1, 'A/B', outcome_days => 30)",
+        &[&hail],
+    );
     session.execute("SELECT stormops.assign_experiment($1)", &[&experiment]).expect("arms");
     let control = "SELECT array_agg(p.external_id::int ORDER BY p.external_id::int)
         FROM experiment_assignments JOIN properties AS p USING (property_id) WHERE arm = 'control'";
@@ -155,7 +165,11 @@ fn nobody_is_treated_in_a_quiet_window() {
         // Of an hour ago until before that: all of the day but that hour, over midnight or not.
         ("from_time, until_time", format!("{time} - interval '1 hour', {time} - interval '2 hours'"), true),
         ("from_time, until_time", format!("{time} - interval '2 hours', {time} - interval '1 hour'"), false),
-        ("from_time, until_time, weekdays", format!("{time} - interval '1 hour', {time} + interval '1 hour', ARRAY[{day}]"), true),
+        (
+            "from_time, until_time, weekdays",
+            format!("{time} - interval '1 hour', {time} + interval '1 hour', ARRAY[{day}]"),
+            true,
+        ),
     ];
     for (columns, values, quiet) in cases {
         session.batch_execute("DELETE FROM guardrails").expect("an admin");
@@ -184,10 +198,16 @@ fn the_best_of_an_area_are_taken_and_what_was_treated_there_counts() {
     session.batch_execute("UPDATE guardrails SET most = 5, area = 'south'").expect("an admin");
     assert_eq!(excluded(&mut session, wind, "area_capacity").len(), 18, "two of the south's twenty are left");
     // Exploration takes no more than there are.
-    session.batch_execute("UPDATE guardrails SET area = NULL, most = 6; UPDATE policy_modes SET exploration = 0.5").expect("an admin");
+    session
+        .batch_execute("UPDATE guardrails SET area = NULL, most = 6; UPDATE policy_modes SET exploration = 0.5")
+        .expect("an admin");
     session.execute("SELECT stormops.apply_policy($1)", &[&wind]).expect("a run");
-    let most: i64 = get(&mut session, "SELECT max(n) FROM (SELECT count(*) AS n FROM policy_decisions JOIN properties AS p USING (property_id)
-        WHERE decision = 'treat' GROUP BY p.area) AS a", &[]);
+    let most: i64 = get(
+        &mut session,
+        "SELECT max(n) FROM (SELECT count(*) AS n FROM policy_decisions JOIN properties AS p USING (property_id)
+        WHERE decision = 'treat' GROUP BY p.area) AS a",
+        &[],
+    );
     assert!(most <= 6, "{most}");
 }
 
@@ -207,7 +227,11 @@ fn a_budget_is_one_over_all_storms() {
     let both: f64 = spent(&mut session).parse().expect("a number");
     assert!(both <= 2600.0 && both > first, "{both}");
     // What its properties cost when they were decided is what was spent.
-    session.batch_execute(&format!("UPDATE guardrails SET amount = ({spend}) + 0.05; UPDATE properties SET contact_cost = 0.01")).expect("other money");
+    session
+        .batch_execute(&format!(
+            "UPDATE guardrails SET amount = ({spend}) + 0.05; UPDATE properties SET contact_cost = 0.01"
+        ))
+        .expect("other money");
     let tornado = scored_storm(&mut session, "tornado", SOME);
     assert_eq!(excluded(&mut session, tornado, "budget").len(), SOME as usize - 5);
 }
@@ -245,17 +269,31 @@ fn guardrails_are_their_tenants_admins() {
             ("INSERT INTO guardrails (name, kind) VALUES ('mine', 'consent')", "42501"),
             ("SELECT stormops.add_default_guardrails()", "42501"),
         ] {
-            assert_eq!(sqlstate(&session.execute(statement, &[])), if may { "00000" } else { refused }, "{role}: {statement}");
+            assert_eq!(
+                sqlstate(&session.execute(statement, &[])),
+                if may { "00000" } else { refused },
+                "{role}: {statement}"
+            );
         }
         let say = session.execute("INSERT INTO contact_consents (property_id, channel, consented) SELECT property_id, 'door', false FROM properties", &[]);
         say.expect("there is no property");
-        assert_eq!(session.execute("DELETE FROM guardrails WHERE name = 'mine'", &[]).expect("a deletion"), u64::from(may), "{role}");
+        assert_eq!(
+            session.execute("DELETE FROM guardrails WHERE name = 'mine'", &[]).expect("a deletion"),
+            u64::from(may),
+            "{role}"
+        );
     }
-    assert_eq!(get::<i64>(&mut other, "SELECT count(*) FROM guardrails WHERE enabled", &[]), 3, "another tenant's stay");
+    assert_eq!(
+        get::<i64>(&mut other, "SELECT count(*) FROM guardrails WHERE enabled", &[]),
+        3,
+        "another tenant's stay"
+    );
     let mut admin = session(&db, abc);
     db.as_role("op").execute("SELECT stormops.suspend_tenant($1, 'unpaid')", &[&abc]).expect("a suspension");
     assert_eq!(get::<i64>(&mut admin, "SELECT count(*) FROM guardrails", &[]), 3);
-    for statement in ["INSERT INTO guardrails (name, kind) VALUES ('mine', 'consent')", "SELECT stormops.add_default_guardrails()"] {
+    for statement in
+        ["INSERT INTO guardrails (name, kind) VALUES ('mine', 'consent')", "SELECT stormops.add_default_guardrails()"]
+    {
         assert!(["55000", "42501"].contains(&sqlstate(&admin.execute(statement, &[]))), "{statement}");
     }
 }
@@ -285,7 +323,8 @@ fn a_guardrail_that_makes_no_sense_is_refused() {
         ("kind, channel", "'experiment_control', 'door'", "23514"),
         ("kind, from_time, until_time", "'consent', '22:00', '23:00'", "23514"),
     ] {
-        let insert = session.execute(&format!("INSERT INTO guardrails (name, {columns}) VALUES ('bad', {values})"), &[]);
+        let insert =
+            session.execute(&format!("INSERT INTO guardrails (name, {columns}) VALUES ('bad', {values})"), &[]);
         assert_eq!(sqlstate(&insert), refused, "{columns}: {values}");
     }
     fails_with(session.execute("UPDATE guardrails SET kind = 'consent'", &[]), "42501");

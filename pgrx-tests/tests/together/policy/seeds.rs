@@ -15,7 +15,9 @@ fn each_seed(name: &str, mut check: impl FnMut(&mut Client, Uuid)) {
     for seed in 1..=SEEDS {
         let mut session = seeded(&db, seed);
         let storm = scored_storm(&mut session, "hail", SOME);
-        session.batch_execute("INSERT INTO guardrails (name, kind, channel) VALUES ('asked', 'consent', 'door')").expect("an admin");
+        session
+            .batch_execute("INSERT INTO guardrails (name, kind, channel) VALUES ('asked', 'consent', 'door')")
+            .expect("an admin");
         let refused = "INSERT INTO contact_consents (property_id, channel, consented) SELECT property_id, 'door', false FROM properties WHERE external_id::int % 17 = 0";
         session.batch_execute(refused).expect("refusals");
         check(&mut session, storm);
@@ -26,7 +28,11 @@ fn each_seed(name: &str, mut check: impl FnMut(&mut Client, Uuid)) {
 /// both sides of the rule: each cell is binomial, or less spread under a capacity.
 #[test]
 fn logged_propensities_reproduce_what_is_observed() {
-    for (set, least) in [("exploration = 0.1, holdout = 0.2", true), ("exploration = 0.3, holdout = 0.1", true), ("exploration = 0.2, holdout = 0.15, capacity = 200", false)] {
+    for (set, least) in [
+        ("exploration = 0.1, holdout = 0.2", true),
+        ("exploration = 0.3, holdout = 0.1", true),
+        ("exploration = 0.2, holdout = 0.15, capacity = 200", false),
+    ] {
         let (mut chi2, mut cells) = (0.0, 0);
         each_seed("rates", |session, storm| {
             session.batch_execute(&format!("UPDATE policy_modes SET {set}, {MONEY}")).expect("modes");
@@ -55,7 +61,9 @@ fn logged_propensities_reproduce_what_is_observed() {
 #[test]
 fn modes_are_nested_and_under_a_capacity_exploration_treats_as_many() {
     each_seed("nested", |session, storm| {
-        session.batch_execute(&format!("UPDATE policy_modes SET exploration = 0, holdout = 0, {MONEY}")).expect("modes");
+        session
+            .batch_execute(&format!("UPDATE policy_modes SET exploration = 0, holdout = 0, {MONEY}"))
+            .expect("modes");
         let outside = "WITH d AS (SELECT m.confidence, d.property_id, d.decision FROM policy_modes AS m,
                 stormops.policy_decisions($1, stormops.policy_parameters(m.policy_mode)) AS d)
             SELECT count(*) FROM d AS strict JOIN d AS lax USING (property_id)
@@ -65,13 +73,18 @@ fn modes_are_nested_and_under_a_capacity_exploration_treats_as_many() {
             FROM stormops.policy_decisions($1, stormops.policy_parameters('moderate')) WHERE decision <> 'exclude'";
         for holdout in ["0", "0.2"] {
             let [without, with] = ["0", "0.2"].map(|exploration| {
-                let set = format!("UPDATE policy_modes SET capacity = 150, holdout = {holdout}, exploration = {exploration}");
+                let set =
+                    format!("UPDATE policy_modes SET capacity = 150, holdout = {holdout}, exploration = {exploration}");
                 session.batch_execute(&set).expect("modes");
                 get::<f64>(session, expected, &[&storm])
             });
             assert!((without - with).abs() < 1e-6, "{without} without exploration, {with} with it");
         }
         let run = "SELECT md5(string_agg(d::text, ' ' ORDER BY property_id)) FROM stormops.policy_decisions($1, stormops.policy_parameters('moderate')) AS d";
-        assert_eq!(get::<String>(session, run, &[&storm]), get::<String>(session, run, &[&storm]), "decided alike again");
+        assert_eq!(
+            get::<String>(session, run, &[&storm]),
+            get::<String>(session, run, &[&storm]),
+            "decided alike again"
+        );
     });
 }
