@@ -227,7 +227,7 @@ BEGIN
             FROM stormops_internal.run_inputs((parameters ->> 'run_id')::uuid) AS i WHERE i.reason IS NOT NULL;
     ELSIF jsonb_array_length(coalesce(parameters -> 'guardrails', '[]')) > 0 THEN
         IF (SELECT count(*) <= 5000 FROM (
-            SELECT FROM stormops.lead_uplift AS l WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1 LIMIT 5001) AS some)
+            SELECT FROM stormops.lead_uplift AS l WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1 LIMIT 5001) AS l)
         THEN
             RETURN QUERY SELECT g.* FROM stormops_internal.guard_few($1, $2) AS g;
         ELSE
