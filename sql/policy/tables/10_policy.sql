@@ -109,7 +109,7 @@ COMMENT ON COLUMN stormops.policy_decisions_log.score IS 'The uplift score decid
 COMMENT ON COLUMN stormops.policy_decisions_log.score_sd IS 'Its standard deviation; the mode''s default_sd if the model gave none.';
 COMMENT ON COLUMN stormops.policy_decisions_log.value IS 'Expected net value of treating: margin * score - contact_cost, or score - breakeven_uplift without money.';
 COMMENT ON COLUMN stormops.policy_decisions_log.decision IS 'treat, hold or exclude.';
-COMMENT ON COLUMN stormops.policy_decisions_log.reason IS 'treat: above_threshold, explore_treat; hold: below_threshold, over_capacity, holdout, explore_hold; exclude: do_not_contact, or the kind of a guardrail.';
+COMMENT ON COLUMN stormops.policy_decisions_log.reason IS 'treat: above_threshold, explore_treat; hold: below_threshold, over_capacity, holdout, explore_hold; exclude: do_not_contact.';
 COMMENT ON COLUMN stormops.policy_decisions_log.policy_mode IS 'The mode applied.';
 COMMENT ON COLUMN stormops.policy_decisions_log.model_version IS 'The model that gave the score.';
 

@@ -71,7 +71,8 @@ CREATE TABLE IF NOT EXISTS stormops.policy_run_inputs (
     measured     double precision[] NOT NULL,
     PRIMARY KEY (tenant_id, run_id, block_no),
     FOREIGN KEY (tenant_id, run_id) REFERENCES stormops.policy_runs DEFERRABLE INITIALLY DEFERRED,
-    CONSTRAINT one_length CHECK (cardinality(property_ids) BETWEEN 1 AND 4096 AND cardinality(margins) = cardinality(property_ids)
+    CHECK (cardinality(property_ids) BETWEEN 1 AND 4096),
+    CONSTRAINT one_length CHECK (cardinality(margins) = cardinality(property_ids)
         AND cardinality(costs) = cardinality(property_ids) AND cardinality(reasons) = cardinality(property_ids)
         AND cardinality(guardrails) = cardinality(property_ids) AND cardinality(measured) = cardinality(property_ids))
 );
