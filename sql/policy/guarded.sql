@@ -50,17 +50,13 @@ CREATE FUNCTION stormops_internal.guard_storm(
     ),
     -- What was treated: what stands decided for other storms, and what of any run was touched, while that run stood.
     decided AS (
-        SELECT d.storm_id, d.property_id, d.run_id, d.decided_at, r.superseded_at,
-            CASE WHEN r.parameters ? 'contact_cost' THEN round((r.parameters ->> 'contact_cost')::float8 * 100) END AS mode_cost,
-            EXISTS (
+        SELECT d.*, EXISTS (
                 SELECT FROM stormops.customer_journeys AS j
                 WHERE j.tenant_id = stormops.current_tenant() AND j.property_id = d.property_id AND j.direction = 'outbound' AND j.touch <> 'conversion'
-                    AND coalesce(j.storm_id = d.storm_id, true) AND j.occurred_at >= d.decided_at AND j.occurred_at < coalesce(r.superseded_at, 'infinity')
+                    AND coalesce(j.storm_id = d.storm_id, true) AND j.occurred_at >= d.decided_at AND j.occurred_at < coalesce(d.superseded_at, 'infinity')
             ) AS touched
-        FROM stormops.policy_runs AS r
-        JOIN stormops.policy_decisions_log AS d ON d.tenant_id = stormops.current_tenant() AND d.run_id = r.run_id
-        WHERE r.tenant_id = stormops.current_tenant() AND d.decision = 'treat'
-            AND r.decided_at > (SELECT min(g.since) FROM rules AS g WHERE g.kind IN ('frequency_cap', 'spacing', 'area_capacity', 'budget'))
+        FROM stormops_internal.treated_since((
+            SELECT min(g.since) FROM rules AS g WHERE g.kind IN ('frequency_cap', 'spacing', 'area_capacity', 'budget'))) AS d
     ), treated AS MATERIALIZED (
         SELECT d.storm_id, d.property_id, max(d.decided_at) AS decided_at, bool_or(d.touched) AS touched, max(coalesce(i.cost, d.mode_cost)) AS cost
         FROM decided AS d
@@ -181,6 +177,32 @@ CREATE FUNCTION stormops_internal.guard_storm(
     SELECT c.property_id, 'budget', c.name, c.measured / 100 FROM costly AS c
 $$;
 COMMENT ON FUNCTION stormops_internal.guard_storm(uuid, jsonb) IS 'guarded_properties(), by what is there now.';
+
+CREATE FUNCTION stormops_internal.treated_since(
+    since timestamptz, OUT storm_id uuid, OUT property_id uuid, OUT run_id uuid, OUT decided_at timestamptz, OUT superseded_at timestamptz,
+    OUT mode_cost double precision
+) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100000
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    r record;
+BEGIN
+    FOR r IN
+        SELECT p.run_id, p.storm_id, p.decided_at, p.superseded_at,
+            CASE WHEN p.parameters ? 'contact_cost' THEN round((p.parameters ->> 'contact_cost')::float8 * 100) END AS mode_cost
+        FROM stormops.policy_runs AS p WHERE p.tenant_id = stormops.current_tenant() AND p.decided_at > $1
+    LOOP
+        -- Executed, so that it is planned for this run and locks its partition alone: a run under way would hold up
+        -- maintain_partitions() otherwise.
+        RETURN QUERY EXECUTE 'SELECT $3, d.property_id, d.run_id, $4, $5, $6 FROM stormops.policy_decisions_log AS d'
+            ' WHERE d.tenant_id = $1 AND d.run_id = $2 AND d.decision = ''treat'''
+        USING stormops.current_tenant(), r.run_id, r.storm_id, r.decided_at, r.superseded_at, r.mode_cost;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.treated_since(timestamptz) IS 'What the tenant''s runs since then, superseded ones too, decided to treat; mode_cost: the contact cost of the run''s mode, in cents.';
 
 CREATE FUNCTION stormops_internal.point_of(
     longitude double precision, latitude double precision, OUT x double precision, OUT y double precision, OUT z double precision
