@@ -22,3 +22,4 @@ DROP FUNCTION IF EXISTS stormops.usage_watermark(); -- whose owner nothing else 
 DROP FUNCTION IF EXISTS stormops.trust_issuer(text, text, jsonb, boolean, text, text, text); -- says what was left out
 DROP FUNCTION IF EXISTS stormops_internal.read_jwks(text);
 DROP FUNCTION IF EXISTS stormops_internal.policy_candidates(uuid, jsonb); -- says the area
+DROP FUNCTION IF EXISTS stormops_internal.decisions_digest(uuid, uuid); -- counts nothing

@@ -1,7 +1,19 @@
-//! Which properties to treat after a storm: draws and thresholds; what its decisions are counted and sealed with.
+//! Which properties to treat after a storm: draws and thresholds; the pass that decides; the blocks in which decisions are
+//! kept, and what they are counted and sealed with.
 
+mod block;
+mod candidates;
 mod counts;
+mod differences;
 mod draw;
+mod fault;
+mod limit;
+mod names;
+mod pass;
+#[cfg(test)]
+mod pass_tests;
 mod rule;
 mod seal;
+mod seal_rows;
 mod sql;
+mod tally;

@@ -3,6 +3,7 @@
 pub mod aggregate;
 #[cfg(not(test))] // tests run without a server
 mod allocator;
+pub mod array;
 pub mod bytea;
 pub mod call;
 pub mod float_state;
@@ -13,6 +14,7 @@ pub mod memory;
 #[cfg(any(test, feature = "pg_test"))]
 mod pg_tests;
 pub mod raise;
+pub mod rows;
 pub mod settings;
 pub mod stored;
 pub mod time;

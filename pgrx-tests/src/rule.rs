@@ -7,6 +7,9 @@ use uuid::Uuid;
 use crate::tenant::session;
 use crate::{Db, get};
 
+/// The rule in SQL alone, as a schema `oracle`: what decisions have to be to the last bit.
+pub const ORACLE: &str = include_str!("rule.sql");
+
 /// A tenant whose id is always the same, and with it every draw: what is tested within four standard deviations then
 /// either always holds or never does.
 #[track_caller]

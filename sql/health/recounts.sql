@@ -50,7 +50,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops.recount_rows(text) IS 'Counts a table''s rows, of all tenants, and puts right what row_counts says; returns how many entries it wrote, 0 if all was right. For operators, after rows were written where triggers do not run (session_replication_role = replica, a partition named directly). Nobody waits. Errors: 22004; 25000 not READ COMMITTED; 42704 not a watched table.';
 
-CREATE FUNCTION stormops_internal.uncount_partition(table_name text, partition name) RETURNS void
+CREATE FUNCTION stormops_internal.uncount_partition(table_name text, partition name, rows text DEFAULT 'count(*)') RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -58,10 +58,10 @@ CREATE FUNCTION stormops_internal.uncount_partition(table_name text, partition n
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
     EXECUTE format('INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted)'
-        ' SELECT r.tenant_id, %L, stormops.new_id(), 0, count(*) FROM stormops_internal.%I AS r GROUP BY r.tenant_id', table_name, partition);
+        ' SELECT r.tenant_id, %L, stormops.new_id(), 0, %s FROM stormops_internal.%I AS r GROUP BY r.tenant_id', table_name, rows, partition);
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.uncount_partition(text, name) IS 'Counts the rows of a partition as deleted, before it is dropped.';
+COMMENT ON FUNCTION stormops_internal.uncount_partition(text, name, text) IS 'Counts the rows of a partition as deleted, before it is dropped. rows: how many of table_name its rows are, an aggregate.';
 
 CREATE FUNCTION stormops_internal.counting_triggers(OUT table_name text, OUT trigger name, OUT definition text) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -69,11 +69,11 @@ CREATE FUNCTION stormops_internal.counting_triggers(OUT table_name text, OUT tri
     AS $$
     SELECT c.table_name, t.trigger::name, format('CREATE TRIGGER %s AFTER %s ON stormops.%I%s FOR EACH STATEMENT EXECUTE FUNCTION stormops_internal.count_rows()',
         t.trigger, t.event, c.table_name, t.rows)
-    FROM stormops.counted_tables() AS c CROSS JOIN (VALUES
+    FROM stormops.counted_tables() AS c JOIN (VALUES
         ('count_inserted', 'INSERT', ' REFERENCING NEW TABLE AS changed_rows'),
         ('count_deleted', 'DELETE', ' REFERENCING OLD TABLE AS changed_rows'),
         ('count_truncated', 'TRUNCATE', '')
-    ) AS t (trigger, event, rows)
+    ) AS t (trigger, event, rows) ON c.table_name <> 'policy_decisions_log' -- a view: apply_policy() counts what it writes
 $$;
 COMMENT ON FUNCTION stormops_internal.counting_triggers() IS 'The triggers that count the rows of the counted tables.';
 
@@ -85,7 +85,7 @@ DECLARE
     t record;
     uncounted text[] := ARRAY(
         SELECT c.table_name FROM stormops.counted_tables() AS c
-        WHERE NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = format('stormops.%I', c.table_name)::regclass AND g.tgname = 'count_inserted'));
+        WHERE c.table_name <> 'policy_decisions_log' AND NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = format('stormops.%I', c.table_name)::regclass AND g.tgname = 'count_inserted'));
 BEGIN
     FOR t IN SELECT c.definition FROM stormops_internal.counting_triggers() AS c LOOP
         EXECUTE regexp_replace(t.definition, '^CREATE', 'CREATE OR REPLACE');

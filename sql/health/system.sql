@@ -23,8 +23,8 @@ BEGIN
     SELECT (max(to_date(right(c.relname, 7), 'YYYY_MM')) + interval '1 month')::date - (now() AT TIME ZONE 'UTC')::date
     INTO partition_runway_days
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-    WHERE i.inhparent = to_regclass('stormops.policy_decisions_log') AND c.relname ~ '_[0-9]{4}_[0-9]{2}$';
-    SELECT EXISTS (SELECT FROM stormops_internal.policy_decisions_log_default) INTO unpartitioned_rows;
+    WHERE i.inhparent = to_regclass('stormops.policy_decision_blocks') AND c.relname ~ '_[0-9]{4}_[0-9]{2}$';
+    SELECT EXISTS (SELECT FROM stormops_internal.policy_decision_blocks_default) INTO unpartitioned_rows;
     -- Of routes that are still there: given up since yesterday, or made a quarter of an hour ago and not sent.
     SELECT count(*) FILTER (WHERE d.state = 'dead' AND d.last_attempt_at >= now() - interval '24 hours'),
         count(*) FILTER (WHERE d.state = 'pending' AND d.created_at < now() - interval '15 minutes')

@@ -1,4 +1,5 @@
--- Whom to treat after a storm. The decision is one set: policy_decisions(storm, parameters).
+-- Whom to treat after a storm. The decision is one pass of the library over scores and exceptions: policy_decisions(storm,
+-- parameters) shows it.
 
 CREATE FUNCTION stormops_internal.attitude(confidence double precision) RETURNS double precision
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'attitude_sql_wrapper';
@@ -52,114 +53,81 @@ END
 $$;
 COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, the enabled guardrails, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
 
-CREATE FUNCTION stormops_internal.policy_candidates(
-    storm_id uuid, parameters jsonb,
-    OUT property_id uuid, OUT do_not_contact boolean, OUT score double precision, OUT score_sd double precision,
-    OUT model_version text, OUT cost double precision, OUT value double precision, OUT wanted boolean,
-    OUT area text
+CREATE FUNCTION stormops_internal.policy_exceptions(
+    storm_id uuid, parameters jsonb, OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
-    -- A sub-select without a table is computed once, not for each row.
-    SELECT s.property_id, s.do_not_contact, s.uplift, s.sd, s.model_version, s.cost,
-        CASE WHEN s.margin * s.cost IS NULL THEN s.uplift - s.breakeven ELSE s.margin * s.uplift - s.cost END,
-        s.uplift >= 0 AND s.uplift + (SELECT ($2 ->> 'z')::float8) * s.sd
-            >= CASE WHEN s.margin * s.cost IS NULL THEN s.breakeven ELSE s.cost / s.margin END,
-        s.area
-    FROM (
-        SELECT u.property_id, p.do_not_contact, u.uplift, u.model_version, stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area,
-            coalesce(u.uplift_sd, (SELECT ($2 ->> 'default_sd')::float8)) AS sd,
-            coalesce(p.job_margin::float8, (SELECT ($2 ->> 'margin')::float8)) AS margin,
-            coalesce(p.contact_cost::float8, (SELECT ($2 ->> 'contact_cost')::float8)) AS cost,
-            (SELECT ($2 ->> 'breakeven_uplift')::float8) AS breakeven
-        FROM (
-            -- In the order of the key, so that the log's key is written in order too.
-            SELECT l.property_id, l.uplift, l.uplift_sd, l.model_version,
-                lead(l.property_id) OVER (ORDER BY l.property_id, l.scored_at, l.model_version) AS next_property
-            FROM stormops.lead_uplift AS l
-            WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
-        ) AS u
-        JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = u.property_id
-        WHERE p.status = 'active' AND u.next_property IS DISTINCT FROM u.property_id -- the latest score
-    ) AS s
+    SELECT p.property_id, p.status <> 'active', CASE WHEN p.do_not_contact THEN 'do_not_contact' END,
+        p.job_margin::float8, p.contact_cost::float8
+    FROM stormops.properties AS p
+    WHERE p.tenant_id = stormops.current_tenant()
+        AND (p.status <> 'active' OR p.do_not_contact OR p.job_margin IS NOT NULL OR p.contact_cost IS NOT NULL)
+    UNION ALL
+    SELECT g.property_id, false, g.reason, NULL, NULL FROM stormops_internal.guarded_properties($1, $2) AS g
+    UNION ALL
+    -- Where the database's own policies hide properties, who is hidden is not decided; where there are none, nobody looks.
+    SELECT l.property_id, true, NULL, NULL, NULL
+    FROM stormops.lead_uplift AS l
+    WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
+        AND EXISTS (
+            SELECT FROM pg_catalog.pg_policy AS y
+            WHERE y.polrelid = 'stormops.properties'::pg_catalog.regclass AND y.polname <> ALL ('{tenant,tenant_floor,installed,role_select,role_insert,role_update,role_delete}'))
+        AND NOT EXISTS (SELECT FROM stormops.properties AS p WHERE p.tenant_id = l.tenant_id AND p.property_id = l.property_id)
 $$;
-COMMENT ON FUNCTION stormops_internal.policy_candidates(uuid, jsonb) IS 'The storm''s active properties with their latest score, whatever guardrails say: value of treating each, wanted: P(value > 0) >= confidence and a score not below zero, and its area_of(). Writes nothing.';
+COMMENT ON FUNCTION stormops_internal.policy_exceptions(uuid, jsonb) IS 'All that decisions of a storm need to know of properties: those of the tenant that are not like the others, or that guardrails exclude. left_out: not decided at all; reason: excluded for it; margin and cost of their own. A property may have several rows: do_not_contact goes before other reasons, and these by name. What else excludes properties is a further SELECT here.';
+
+CREATE FUNCTION stormops_internal.kept_exceptions(
+    run_id uuid, OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT d.property_id, false, d.reason, NULL::float8, NULL::float8
+    FROM stormops.policy_decisions_log AS d
+    WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = $1 AND d.decision = 'exclude'
+    UNION ALL
+    SELECT i.property_id, false, NULL, i.margin::float8, i.cost::float8
+    FROM stormops_internal.run_inputs($1) AS i WHERE num_nonnulls(i.margin, i.cost) > 0
+$$;
+COMMENT ON FUNCTION stormops_internal.kept_exceptions(uuid) IS 'policy_exceptions() as a run found them, by its log and its inputs.';
+
+CREATE FUNCTION stormops_internal.policy_numbers(parameters jsonb) RETURNS double precision[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT ARRAY[
+        ($1 ->> 'z')::float8, ($1 ->> 'default_sd')::float8, ($1 ->> 'margin')::float8, ($1 ->> 'contact_cost')::float8,
+        ($1 ->> 'breakeven_uplift')::float8, ($1 ->> 'exploration')::float8, ($1 ->> 'holdout')::float8,
+        ($1 ->> 'capacity')::bigint::float8, ($1 ->> 'budget')::float8]
+$$;
+COMMENT ON FUNCTION stormops_internal.policy_numbers(jsonb) IS 'The numbers of policy_parameters() in the order in which the library reads them.';
+
+CREATE FUNCTION stormops_internal.decide_policy(
+    tenant_id uuid, storm_id uuid, numbers double precision[], parameters text, again boolean,
+    OUT property_id uuid, OUT decision text, OUT reason text, OUT propensity double precision,
+    OUT score double precision, OUT score_sd double precision, OUT value double precision, OUT model_version text
+) RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 10000 AS 'MODULE_PATHNAME', 'stormops_decide_policy';
+COMMENT ON FUNCTION stormops_internal.decide_policy(uuid, uuid, double precision[], text, boolean) IS 'Of policy_decisions(): the decisions, in the order of property_id, read as its caller. numbers: as policy_numbers() gives them; parameters: the guardrails, as JSON; again: scores and exceptions are those that the run in the parameters'' run_id has kept. Errors: 22023 one is missing; 53200.';
+
+CREATE FUNCTION stormops_internal.count_policy(tenant_id uuid, storm_id uuid, numbers double precision[], parameters text) RETURNS jsonb
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'count_policy_wrapper';
+COMMENT ON FUNCTION stormops_internal.count_policy(uuid, uuid, double precision[], text) IS 'Of preview_policy(): the decisions of decide_policy(), counted as decision_counts() does. Errors as there; 54000 more than 64 different ones.';
+
+CREATE FUNCTION stormops_internal.write_decisions(
+    tenant_id uuid, run_id uuid, storm_id uuid, decided_at timestamptz, policy_mode text, numbers double precision[], parameters text,
+    OUT decisions bigint, OUT blocks integer, OUT digest bytea, OUT fingerprints bytea, OUT counts jsonb
+) RETURNS SETOF record
+    LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'write_decisions_wrapper';
+COMMENT ON FUNCTION stormops_internal.write_decisions(uuid, uuid, uuid, timestamptz, text, double precision[], text) IS 'Of apply_policy(): writes the decisions of decide_policy() into policy_decision_blocks and tells what policy_run_digests keeps of them, and their counts. Errors as count_policy(); 23505, 23514 scores that no table holds.';
 
 CREATE FUNCTION stormops.policy_decisions(
     storm_id uuid, parameters jsonb,
     OUT property_id uuid, OUT decision text, OUT reason text, OUT propensity double precision,
     OUT score double precision, OUT score_sd double precision, OUT value double precision, OUT model_version text
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
     AS $$
-    -- Without a limit each property is decided by itself, in one pass.
-    WITH free AS (
-        SELECT c.*, c.wanted AS chosen, (SELECT ($2 ->> 'exploration')::float8) AS flip_rate,
-            stormops.draw(stormops.current_tenant(), $1, c.property_id, 'explore') < (SELECT ($2 ->> 'exploration')::float8) AS flip
-        FROM stormops_internal.guarded_candidates($1, $2) AS c
-        WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NULL
-    ),
-    -- Under a limit the best by value per cost are chosen until it is reached: the fractional
-    -- knapsack (Goldenberg et al. 2020, arXiv 2008.06293). Equal ones stand in the order of a draw.
-    ranked AS (
-        SELECT c.*, row_number() OVER best AS place, sum(round(coalesce(c.cost, 0) * 100)) OVER best AS spent -- in whole cents, which a double adds up exactly
-        FROM stormops_internal.guarded_candidates($1, $2) AS c
-        WHERE coalesce($2 ->> 'capacity', $2 ->> 'budget') IS NOT NULL
-        WINDOW best AS (
-            ORDER BY c.wanted AND NOT c.do_not_contact DESC, c.value / nullif(coalesce(c.cost, 1), 0) DESC NULLS FIRST, c.value DESC,
-                stormops.draw(stormops.current_tenant(), $1, c.property_id, 'tie')
-            ROWS UNBOUNDED PRECEDING
-        )
-    ),
-    cut AS (
-        SELECT r.*, r.wanted AND NOT r.do_not_contact
-            AND coalesce(r.place <= (SELECT ($2 ->> 'capacity')::bigint), true)
-            AND coalesce(r.spent <= (SELECT round(($2 ->> 'budget')::float8 * 100)), true) AS chosen
-        FROM ranked AS r
-    ),
-    -- Exploration then swaps a fixed number of chosen ones against as many others, drawn at
-    -- random, so that it never treats more than the limit.
-    counted AS (
-        SELECT c.*, count(*) OVER side AS members,
-            least(round((SELECT ($2 ->> 'exploration')::float8) * count(*) FILTER (WHERE c.chosen) OVER everyone),
-                count(*) FILTER (WHERE NOT c.chosen AND NOT c.do_not_contact) OVER everyone)::float8 AS swaps,
-            row_number() OVER (
-                PARTITION BY c.chosen, c.do_not_contact
-                ORDER BY stormops.draw(stormops.current_tenant(), $1, c.property_id, 'explore'), c.property_id
-            ) AS turn
-        FROM cut AS c
-        WINDOW everyone AS (), side AS (PARTITION BY c.chosen, c.do_not_contact)
-    ),
-    explored AS (
-        SELECT f.property_id, f.do_not_contact, f.blocked, f.score, f.score_sd, f.model_version, f.value, f.wanted, f.chosen, f.flip_rate, f.flip
-        FROM free AS f
-        UNION ALL
-        SELECT c.property_id, c.do_not_contact, c.blocked, c.score, c.score_sd, c.model_version, c.value, c.wanted, c.chosen,
-            c.swaps / c.members, c.turn <= c.swaps
-        FROM counted AS c
-    ),
-    drawn AS (
-        SELECT e.*, stormops.draw(stormops.current_tenant(), $1, e.property_id, 'holdout') < (SELECT ($2 ->> 'holdout')::float8) AS held_out
-        FROM explored AS e
-        OFFSET 0 -- a fence: without it each use below would draw again
-    ),
-    decided AS (
-        SELECT d.*, d.chosen <> d.flip AND NOT d.held_out AS treated,
-            (SELECT 1 - ($2 ->> 'holdout')::float8) * CASE WHEN d.chosen THEN 1 - d.flip_rate ELSE d.flip_rate END AS treat_rate
-        FROM drawn AS d
-    )
-    SELECT d.property_id,
-        CASE WHEN d.do_not_contact THEN 'exclude' WHEN d.treated THEN 'treat' ELSE 'hold' END,
-        CASE
-            WHEN d.do_not_contact THEN d.blocked
-            WHEN d.held_out THEN 'holdout'
-            WHEN d.chosen THEN CASE WHEN d.flip THEN 'explore_hold' ELSE 'above_threshold' END
-            WHEN d.flip THEN 'explore_treat'
-            WHEN d.wanted THEN 'over_capacity'
-            ELSE 'below_threshold'
-        END,
-        CASE WHEN d.do_not_contact THEN 1 WHEN d.treated THEN d.treat_rate ELSE 1 - d.treat_rate END,
-        d.score, d.score_sd, d.value, d.model_version
-    FROM decided AS d
+    SELECT d.property_id, d.decision, d.reason, d.propensity, d.score, d.score_sd, d.value, d.model_version
+    FROM stormops_internal.decide_policy(stormops.current_tenant(), $1, stormops_internal.policy_numbers($2), $2::text, $2 ? 'again') AS d
 $$;
-COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores, guardrails'' counts and parameters always decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md.';
+COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores, guardrails'' counts and parameters decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md. Errors: 0B000 no tenant; 22023 parameters lack a number.';

@@ -57,44 +57,6 @@ CREATE FUNCTION stormops_internal.inputs_digest(
     AS $$ SELECT sha256(convert_to(ROW ($1, $2, $3, $4, $5, $6)::text, 'UTF8')) $$;
 COMMENT ON FUNCTION stormops_internal.inputs_digest(uuid[], numeric[], numeric[], text[], text[], double precision[]) IS 'SHA-256 of a block of policy_run_inputs as it prints.';
 
-CREATE FUNCTION stormops_internal.guarded_candidates(
-    storm_id uuid, parameters jsonb,
-    OUT property_id uuid, OUT do_not_contact boolean, OUT blocked text, OUT score double precision, OUT score_sd double precision,
-    OUT model_version text, OUT cost double precision, OUT value double precision, OUT wanted boolean
-) RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
-    AS $$
-    SELECT c.property_id, c.do_not_contact OR c.reason IS NOT NULL, CASE WHEN c.do_not_contact THEN 'do_not_contact' ELSE c.reason END,
-        c.score, c.score_sd, c.model_version, c.cost, c.value, c.wanted
-    FROM (
-        -- A full join in the order of the key: no other can be chosen where hash joins are off, and few or many may be guarded.
-        SELECT c.property_id, c.do_not_contact, c.score, c.score_sd, c.model_version, c.cost, c.value, c.wanted, g.reason
-        FROM stormops_internal.policy_candidates($1, $2) AS c
-        FULL JOIN (
-            SELECT b.property_id, b.reason FROM stormops_internal.guarded_properties($1, $2) AS b ORDER BY b.property_id
-        ) AS g ON g.property_id = c.property_id
-        WHERE NOT $2 ? 'again'
-        OFFSET 0
-    ) AS c
-    WHERE c.property_id IS NOT NULL -- one that is archived may be guarded
-    UNION ALL
-    -- The rule of policy_candidates(), of what a run has kept.
-    SELECT s.property_id, s.blocked IS NOT NULL, s.blocked, s.uplift, s.sd, s.model_version, s.cost,
-        CASE WHEN s.margin * s.cost IS NULL THEN s.uplift - s.breakeven ELSE s.margin * s.uplift - s.cost END,
-        s.uplift >= 0 AND s.uplift + (SELECT ($2 ->> 'z')::float8) * s.sd
-            >= CASE WHEN s.margin * s.cost IS NULL THEN s.breakeven ELSE s.cost / s.margin END
-    FROM (
-        SELECT d.property_id, CASE d.decision WHEN 'exclude' THEN d.reason END AS blocked, d.score AS uplift, d.score_sd AS sd, d.model_version,
-            coalesce(i.margin::float8, (SELECT ($2 ->> 'margin')::float8)) AS margin,
-            coalesce(i.cost::float8, (SELECT ($2 ->> 'contact_cost')::float8)) AS cost,
-            (SELECT ($2 ->> 'breakeven_uplift')::float8) AS breakeven
-        FROM stormops.policy_decisions_log AS d
-        LEFT JOIN stormops_internal.run_inputs(($2 ->> 'run_id')::uuid) AS i ON i.property_id = d.property_id
-        WHERE $2 ? 'again' AND d.tenant_id = stormops.current_tenant() AND d.run_id = ($2 ->> 'run_id')::uuid
-    ) AS s
-$$;
-COMMENT ON FUNCTION stormops_internal.guarded_candidates(uuid, jsonb) IS 'policy_candidates() with what guarded_properties() says: do_not_contact is true of whoever no policy may treat, and blocked says why. With again in the parameters all of it comes from the log and the inputs of the run that run_id names. Writes nothing.';
-
 CREATE FUNCTION stormops.decide_again(
     run_id uuid,
     OUT property_id uuid, OUT decision text, OUT reason text, OUT propensity double precision,

@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     FOREACH month IN ARRAY months LOOP
         name := stormops_internal.decisions_partition(month);
-        EXECUTE format('CREATE TABLE stormops_internal.%I (LIKE stormops.policy_decisions_log INCLUDING ALL)', name);
+        EXECUTE format('CREATE TABLE stormops_internal.%I (LIKE stormops.policy_decision_blocks INCLUDING ALL)', name);
         EXECUTE format('ALTER TABLE stormops_internal.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('COMMENT ON TABLE stormops_internal.%I IS %L', name, format('Decisions of the runs of %s (UTC).', to_char(month, 'YYYY-MM')));
     END LOOP;
@@ -34,14 +34,14 @@ BEGIN
     IF months = '{}' THEN
         RETURN 0;
     END IF;
-    LOCK TABLE stormops_internal.policy_decisions_log_default IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE stormops_internal.policy_decision_blocks_default IN ACCESS EXCLUSIVE MODE;
     FOREACH month IN ARRAY months LOOP
         first_id := stormops_internal.first_id_of(month);
         next_id := stormops_internal.first_id_of((month + interval '1 month')::date);
         -- What the month already has lies in the default partition.
-        EXECUTE format('WITH moved AS (DELETE FROM stormops_internal.policy_decisions_log_default WHERE run_id >= %L AND run_id < %L RETURNING *)'
+        EXECUTE format('WITH moved AS (DELETE FROM stormops_internal.policy_decision_blocks_default WHERE run_id >= %L AND run_id < %L RETURNING *)'
             ' INSERT INTO stormops_internal.%I SELECT * FROM moved', first_id, next_id, stormops_internal.decisions_partition(month));
-        EXECUTE format('ALTER TABLE stormops.policy_decisions_log ATTACH PARTITION stormops_internal.%I FOR VALUES FROM (%L) TO (%L)',
+        EXECUTE format('ALTER TABLE stormops.policy_decision_blocks ATTACH PARTITION stormops_internal.%I FOR VALUES FROM (%L) TO (%L)',
             stormops_internal.decisions_partition(month), first_id, next_id);
     END LOOP;
     RETURN cardinality(months);
@@ -68,14 +68,14 @@ BEGIN
             HINT = 'SELECT stormops.maintain_partitions(3);';
     END IF;
     -- Two at once stand in line, so that the second finds the first one's partitions.
-    LOCK TABLE stormops.policy_decisions_log, stormops.tenant_usage IN SHARE UPDATE EXCLUSIVE MODE;
+    LOCK TABLE stormops.policy_decision_blocks, stormops.tenant_usage IN SHARE UPDATE EXCLUSIVE MODE;
     decided := ARRAY(
         SELECT m.month FROM (
             SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => m))::date AS month
             FROM generate_series(0, months_ahead) AS m
             UNION
             SELECT date_trunc('month', to_timestamp(stormops_internal.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date
-            FROM stormops_internal.policy_decisions_log_default AS d
+            FROM stormops_internal.policy_decision_blocks_default AS d
         ) AS m
         WHERE to_regclass('stormops_internal.' || stormops_internal.decisions_partition(m.month)) IS NULL ORDER BY m.month);
     used := stormops_internal.missing_usage_partitions(months_ahead);
@@ -110,7 +110,7 @@ COMMENT ON FUNCTION stormops.maintain_partitions(integer) IS 'Makes the partitio
 CREATE FUNCTION stormops_internal.decisions_partition(month date) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT 'policy_decisions_log_' || to_char($1, 'YYYY_MM') $$;
+    AS $$ SELECT 'policy_decision_blocks_' || to_char($1, 'YYYY_MM') $$;
 COMMENT ON FUNCTION stormops_internal.decisions_partition(date) IS 'Name of a month''s partition of the decision log.';
 
 CREATE FUNCTION stormops_internal.first_id_of(month date) RETURNS uuid
@@ -139,8 +139,9 @@ CREATE FUNCTION stormops.drop_decisions_before(month date) RETURNS text[]
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    partition name;
+    partition record;
     dropped text[] := '{}';
+    months date[] := '{}';
     bound date;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
@@ -149,16 +150,18 @@ BEGIN
             HINT = 'SELECT stormops.drop_decisions_before((now() - interval ''7 years'')::date);';
     END IF;
     FOR partition IN
-        SELECT c.relname
-        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'stormops.policy_decisions_log'::regclass
-            AND c.relname ~ '^policy_decisions_log_[0-9]{4}_[0-9]{2}$'
-            AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month
-        ORDER BY c.relname
+        SELECT c.relname AS name, to_date(right(c.relname, 7), 'YYYY_MM') AS of_month, p.rows
+        FROM (VALUES ('policy_decision_blocks', 'sum(r.n)'), ('policy_decision_rows', 'count(*)')) AS p (parent, rows)
+        JOIN pg_inherits AS i ON i.inhparent = to_regclass('stormops.' || p.parent)
+        JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE CASE WHEN c.relname ~ ('^' || p.parent || '_[0-9]{4}_[0-9]{2}$')
+            THEN (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month')::date <= month END
+        ORDER BY right(c.relname, 7), c.relname
     LOOP
-        PERFORM stormops_internal.uncount_partition('policy_decisions_log', partition);
-        dropped := dropped || partition::text;
-        bound := (to_date(right(partition, 7), 'YYYY_MM') + interval '1 month')::date;
+        PERFORM stormops_internal.uncount_partition('policy_decisions_log', partition.name, partition.rows);
+        dropped := dropped || partition.name::text;
+        months := months || partition.of_month;
+        bound := (partition.of_month + interval '1 month')::date;
     END LOOP;
     IF dropped <> '{}' AND stormops_internal.patiently(format('SELECT stormops_internal.drop_decisions_partitions(%L)', dropped)) IS NULL THEN
         PERFORM stormops_internal.raise_in_use('policy_decisions_log');
@@ -171,7 +174,7 @@ BEGIN
     FROM (
         SELECT d.tenant_id, d.decisions FROM stormops.policy_run_digests AS d
         WHERE d.run_id < stormops_internal.first_id_of(bound)
-            AND stormops_internal.decisions_partition((to_timestamp(stormops_internal.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date) = ANY (dropped)
+            AND date_trunc('month', to_timestamp(stormops_internal.milliseconds_of(d.run_id) / 1000.0) AT TIME ZONE 'UTC')::date = ANY (months)
     ) AS r
     GROUP BY r.tenant_id
     ORDER BY r.tenant_id;

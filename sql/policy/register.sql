@@ -9,10 +9,11 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('policy_runs', 'SELECT', 'viewer', NULL, NULL),
     ('policy_runs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_runs', 'UPDATE', 'crew_chief', NULL, 'apply_policy()'),
-    ('policy_decisions_log', 'SELECT', 'viewer', NULL, NULL),
-    ('policy_decisions_log', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_run_inputs', 'SELECT', 'viewer', NULL, NULL),
     ('policy_run_inputs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_decision_blocks', 'SELECT', 'viewer', NULL, NULL),
+    ('policy_decision_blocks', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_decision_rows', 'SELECT', 'viewer', NULL, NULL),
     ('policy_run_digests', 'SELECT', 'admin', NULL, NULL),
     ('policy_run_digests', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
@@ -32,6 +33,7 @@ INSERT INTO pg_temp.installation_tables (table_name) VALUES
 -- Views that show tenants' rows as their caller sees them.
 INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
     ('policy_decisions', '{app,trusted_app,operator}'),
+    ('policy_decisions_log', '{app,trusted_app,operator}'),
     ('storm_results', '{app,trusted_app,operator}');
 
 -- Which kind of use may execute which function.
@@ -53,7 +55,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.guard_few(uuid,jsonb)', '{app,trusted_app}'),
     ('stormops_internal.guard_many(uuid,jsonb)', '{app,trusted_app}'),
     ('stormops_internal.guarded_properties(uuid,jsonb)', '{app,trusted_app}'),
-    ('stormops_internal.guarded_candidates(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.kept_exceptions(uuid)', '{app,trusted_app}'),
     ('stormops_internal.area_of(text,double precision,double precision)', '{app,trusted_app}'),
     ('stormops_internal.point_of(double precision,double precision)', '{app,trusted_app}'),
     ('stormops_internal.treated_since(timestamp with time zone)', '{app,trusted_app}'),
@@ -63,6 +65,10 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.opt_outs(uuid)', '{app,trusted_app}'),
     ('stormops_internal.guardrail_counts(uuid)', '{app,trusted_app}'),
     ('stormops_internal.rate_bounds(bigint,bigint,double precision)', '{app,trusted_app}'),
+    ('stormops_internal.policy_exceptions(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.policy_numbers(jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.decide_policy(uuid,uuid,double precision[],text,boolean)', '{app,trusted_app}'),
+    ('stormops_internal.count_policy(uuid,uuid,double precision[],text)', '{app,trusted_app}'),
     ('stormops_internal.require_open_storm(uuid)', '{app,trusted_app}'),
     ('stormops_internal.raise_no_scores(uuid)', '{app,trusted_app}'),
     ('stormops_internal.policy_tally(jsonb)', '{app,trusted_app}'),

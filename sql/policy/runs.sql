@@ -30,6 +30,21 @@ END
 $$;
 COMMENT ON FUNCTION stormops_internal.raise_no_scores(uuid) IS 'Error: 55000, the storm has no scored property.';
 
+CREATE FUNCTION stormops_internal.count_decisions(decisions bigint) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    tenant uuid := stormops.current_tenant();
+BEGIN
+    PERFORM stormops_internal.visit_all_tenants();
+    INSERT INTO stormops.row_count_deltas (tenant_id, table_name, delta_id, inserted, deleted, took_ms)
+    VALUES (tenant, 'policy_decisions_log', stormops.new_id(), decisions, 0,
+        greatest(0, extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000));
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.count_decisions(bigint) IS 'Adds to the row counts how many decisions a run has written, as triggers do for tables.';
+
 CREATE FUNCTION stormops_internal.policy_tally(
     counts jsonb,
     OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint, OUT reasons jsonb, OUT expected_value numeric
@@ -57,7 +72,7 @@ CREATE FUNCTION stormops.preview_policy(
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET extra_float_digits = 1 -- as policy_parameters()
-    SET jit = off -- compiling the one large statement costs more than it saves
+    SET jit = off -- compiling costs more than it saves
     AS $$
 #variable_conflict use_variable
 DECLARE
@@ -68,8 +83,7 @@ BEGIN
     policy_mode := coalesce(nullif(policy_mode, ''), 'moderate');
     PERFORM stormops_internal.require_open_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
-    SELECT stormops_internal.decision_counts(d.decision, d.reason, d.value) INTO counts
-    FROM stormops.policy_decisions(storm_id, parameters) AS d;
+    counts := stormops_internal.count_policy(stormops.current_tenant(), storm_id, stormops_internal.policy_numbers(parameters), parameters::text);
     IF counts IS NULL THEN
         PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;
@@ -88,9 +102,8 @@ CREATE FUNCTION stormops.apply_policy(
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET extra_float_digits = 1 -- as policy_parameters()
-    SET jit = off -- compiling the one large statement costs more than it saves
-    -- Scores and properties come by their keys: that keeps the order in which the log is written, and memory flat.
-    SET enable_hashjoin = off
+    SET jit = off -- compiling costs more than it saves
+    -- Scores that are too many to be gathered come by their keys, so that nothing grows with their number.
     SET enable_sort = off
     SET enable_incremental_sort = off
     AS $$
@@ -98,7 +111,6 @@ CREATE FUNCTION stormops.apply_policy(
 DECLARE
     tenant uuid := stormops.current_tenant();
     parameters jsonb;
-    by_inputs jsonb;
     written record;
     decided_at timestamptz := now();
 BEGIN
@@ -129,19 +141,13 @@ BEGIN
 
     run_id := stormops.new_id();
     parameters := parameters || stormops_internal.keep_inputs(storm_id, run_id, parameters);
-    by_inputs := parameters || jsonb_build_object('run_id', run_id); -- guardrails were asked once, just now
-    INSERT INTO stormops.policy_decisions_log (
-        tenant_id, run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
-        decision, reason, policy_mode, model_version
-    )
-    SELECT tenant, run_id, d.property_id, storm_id, decided_at, d.propensity, d.score, d.score_sd, d.value,
-        d.decision, d.reason, policy_mode, d.model_version
-    FROM stormops.policy_decisions(storm_id, by_inputs) AS d;
-    IF NOT FOUND THEN
+    SELECT w.* INTO written
+    -- With run_id guardrails are what keep_inputs() found just now.
+    FROM stormops_internal.write_decisions(tenant, run_id, storm_id, decided_at, policy_mode, stormops_internal.policy_numbers(parameters),
+        (parameters || jsonb_build_object('run_id', run_id))::text) AS w;
+    IF written.decisions = 0 THEN
         PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;
-    -- Sealed and counted in one pass over what is in the log now.
-    SELECT d.* INTO written FROM stormops_internal.decisions_digest(tenant, run_id) AS d;
     SELECT t.* INTO treat, treat_pct, hold, excluded, reasons, expected_value FROM stormops_internal.policy_tally(written.counts) AS t;
 
     UPDATE stormops.policy_runs AS r SET superseded_at = decided_at WHERE r.tenant_id = tenant AND r.run_id = supersedes;
@@ -153,8 +159,9 @@ BEGIN
         tenant, run_id, storm_id, policy_mode, parameters, decided_at, stormops_internal.calling_role(), stormops.current_user_id(),
         treat, hold, excluded, reasons, expected_value, supersedes
     );
-    INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints)
-    VALUES (tenant, run_id, written.decisions, written.digest, written.fingerprints);
+    INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints, blocks)
+    VALUES (tenant, run_id, written.decisions, written.digest, written.fingerprints, written.blocks);
+    PERFORM stormops_internal.count_decisions(written.decisions);
     INSERT INTO stormops.tenant_usage (metric_name, metric_value, dimensions)
     SELECT m.metric_name, m.n, jsonb_build_object('policy_mode', policy_mode, 'run_id', run_id, 'storm_id', storm_id)
     FROM (VALUES ('policy_run', 1), ('policy_decision', treat + hold + excluded)) AS m (metric_name, n);

@@ -23,12 +23,14 @@ CREATE FUNCTION stormops_internal.run_digests(tenant_id uuid, only_run uuid DEFA
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
-    SELECT r.run_id, stormops.log_digest(
+    SELECT r.run_id, stormops.log_digest(VARIADIC ARRAY[
         uuid_send(r.tenant_id), uuid_send(r.run_id), uuid_send(r.storm_id), convert_to(r.policy_mode, 'UTF8'),
         convert_to(r.parameters::text, 'UTF8'), timestamptz_send(r.decided_at), convert_to(r.decided_by, 'UTF8'),
         uuid_send(r.acting_user), int8send(r.treat), int8send(r.hold), int8send(r.excluded),
         convert_to(r.reasons::text, 'UTF8'), numeric_send(r.expected_value), uuid_send(r.supersedes),
-        int8send(d.decisions), d.digest, sha256(d.fingerprints))
+        int8send(d.decisions), d.digest, sha256(d.fingerprints)]
+        -- Runs that were sealed decision by decision have the form that they had.
+        || CASE WHEN d.blocks IS NULL THEN '{}'::bytea[] ELSE ARRAY[int4send(d.blocks)] END)
     FROM stormops.policy_runs AS r
     LEFT JOIN stormops.policy_run_digests AS d ON d.tenant_id = r.tenant_id AND d.run_id = r.run_id
     WHERE r.tenant_id = $1 AND ($2 IS NULL OR r.run_id = $2)
@@ -116,9 +118,10 @@ DECLARE
         WHERE NOT EXISTS (SELECT FROM stormops.tenant_log AS l WHERE l.tenant_id = t.tenant_id));
     r record;
 BEGIN
-    INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints)
-    SELECT p.tenant_id, p.run_id, d.decisions, d.digest, d.fingerprints
-    FROM stormops.policy_runs AS p CROSS JOIN LATERAL stormops_internal.decisions_digest(p.tenant_id, p.run_id) AS d
+    INSERT INTO stormops.policy_run_digests (tenant_id, run_id, decisions, digest, fingerprints, blocks)
+    SELECT p.tenant_id, p.run_id, d.decisions, d.digest, d.fingerprints, d.blocks
+    FROM stormops.policy_runs AS p CROSS JOIN LATERAL stormops_internal.run_seal(p.tenant_id, p.run_id,
+        EXISTS (SELECT FROM stormops.policy_decision_blocks AS b WHERE b.tenant_id = p.tenant_id AND b.run_id = p.run_id)) AS d
     WHERE p.tenant_id = ANY (unlogged)
     ON CONFLICT (tenant_id, run_id) DO NOTHING;
     FOR r IN

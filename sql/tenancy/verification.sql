@@ -84,6 +84,44 @@ CREATE FUNCTION stormops_internal.decision_fault(tenant_id uuid, run_id uuid, OU
 $$;
 COMMENT ON FUNCTION stormops_internal.decision_fault(uuid, uuid) IS 'The first decision of a run, in the order of property_id, that is not as it was written: the beginnings of its digest, or no row. property_id is NULL for a missing one whose property is gone as well.';
 
+CREATE FUNCTION stormops_internal.block_fault(
+    tenant_id uuid, run_id uuid, kept bytea, now bytea, OUT property_id uuid, OUT expected text, OUT actual text
+)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH found AS (
+        SELECT d.*, b.property_ids, b.n, format('block %s', d.block) AS place
+        FROM stormops_internal.block_difference($3, $4) AS d
+        LEFT JOIN LATERAL (
+            SELECT l.property_ids, l.n FROM stormops.policy_decision_blocks AS l
+            WHERE l.tenant_id = $1 AND l.run_id = $2 ORDER BY l.first_property OFFSET d.block LIMIT 1
+        ) AS b ON d.decision IS NOT NULL
+    )
+    SELECT
+        CASE
+            WHEN f.decision IS NULL THEN f.first_property
+            -- Of the tenant's properties the only one between those beside which it stood.
+            WHEN f.what = 'missing' THEN (
+                SELECT (array_agg(p.property_id))[1] FROM stormops.properties AS p
+                WHERE p.tenant_id = $1
+                    AND p.property_id > coalesce(f.property_ids[f.decision - 1], (
+                        SELECT o.last_property FROM stormops.policy_decision_blocks AS o
+                        WHERE o.tenant_id = $1 AND o.run_id = $2 AND o.last_property < f.property_ids[1] ORDER BY 1 DESC LIMIT 1
+                    ), '00000000-0000-0000-0000-000000000000')
+                    AND p.property_id < coalesce(f.property_ids[f.decision], (
+                        SELECT o.first_property FROM stormops.policy_decision_blocks AS o
+                        WHERE o.tenant_id = $1 AND o.run_id = $2 AND o.first_property > f.property_ids[f.n] ORDER BY 1 LIMIT 1
+                    ), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                HAVING count(*) = 1)
+            ELSE f.property_ids[f.decision]
+        END,
+        CASE WHEN f.what = 'added' THEN 'no row' ELSE concat_ws(' ', f.place, encode(f.expected, 'hex')) END,
+        CASE WHEN f.what = 'missing' THEN 'no row' ELSE concat_ws(' ', f.place, encode(f.actual, 'hex')) END
+    FROM found AS f
+$$;
+COMMENT ON FUNCTION stormops_internal.block_fault(uuid, uuid, bytea, bytea) IS 'Of the first block of a run that is not as it was written: the decision that was touched, or, where it is the block as a whole, its first property; the block''s place and digest, or no row. property_id is NULL for a missing decision that may be any of several properties.';
+
 CREATE FUNCTION stormops.verify_log(
     tenant_id uuid DEFAULT NULL,
     OUT ok boolean, OUT entries bigint, OUT adopted bigint, OUT decisions bigint, OUT decisions_dropped bigint,
@@ -122,27 +160,49 @@ BEGIN
     decisions := 0;
     decisions_dropped := 0;
     FOR run IN
-        SELECT d.run_id, d.decisions, d.digest, d.fingerprints FROM stormops.policy_run_digests AS d
+        SELECT d.run_id, d.decisions, d.digest, d.fingerprints, d.blocks FROM stormops.policy_run_digests AS d
         WHERE d.tenant_id = target ORDER BY d.run_id
     LOOP
-        SELECT d.* INTO now_there FROM stormops_internal.decisions_digest(target, run.run_id) AS d;
+        BEGIN
+            SELECT d.* INTO now_there FROM stormops_internal.run_seal(target, run.run_id, run.blocks IS NOT NULL) AS d;
+        EXCEPTION
+            WHEN invalid_parameter_value THEN -- of decisions_seal()
+                IF broken IS NULL THEN
+                    broken := 'policy_decisions_log'; broken_run := run.run_id;
+                    expected := encode(run.digest, 'hex'); actual := 'a property twice';
+                END IF;
+                CONTINUE;
+        END;
         decisions := decisions + now_there.decisions;
         IF now_there.decisions = 0 AND run.run_id < dropped_below THEN
             decisions_dropped := decisions_dropped + run.decisions;
         ELSIF broken IS NULL AND (now_there.digest, now_there.fingerprints) IS DISTINCT FROM (run.digest, run.fingerprints) THEN
-            SELECT f.* INTO fault FROM stormops_internal.decision_fault(target, run.run_id) AS f;
-            broken := 'policy_decisions_log'; broken_run := run.run_id; broken_id := fault.property_id;
+            IF run.blocks IS NULL THEN
+                SELECT f.* INTO fault FROM stormops_internal.decision_fault(target, run.run_id) AS f;
+                broken := 'policy_decisions_log';
+            ELSE
+                SELECT f.* INTO fault FROM stormops_internal.block_fault(target, run.run_id, run.fingerprints, now_there.fingerprints) AS f;
+                broken := 'policy_decision_blocks';
+            END IF;
+            broken_run := run.run_id; broken_id := fault.property_id;
             expected := coalesce(fault.expected, encode(run.digest, 'hex'));
             actual := coalesce(fault.actual, encode(now_there.digest, 'hex'));
         END IF;
     END LOOP;
-    -- Decisions of a run that the log does not know.
+    -- Decisions of a run that the log does not know, or knows in the other form.
     IF broken IS NULL THEN
-        SELECT 'policy_decisions_log', l.property_id, l.run_id, 'no row', 'a decision of no run'
-        INTO broken, broken_id, broken_run, expected, actual
-        FROM stormops.policy_decisions_log AS l
-        WHERE l.tenant_id = target
-            AND NOT EXISTS (SELECT FROM stormops.policy_run_digests AS d WHERE d.tenant_id = target AND d.run_id = l.run_id)
+        SELECT f.* INTO broken, broken_id, broken_run, expected, actual
+        FROM (
+            SELECT 'policy_decision_blocks', b.first_property, b.run_id, 'no row', 'decisions of no run'
+            FROM stormops.policy_decision_blocks AS b
+            WHERE b.tenant_id = target
+                AND NOT EXISTS (SELECT FROM stormops.policy_run_digests AS d WHERE d.tenant_id = target AND d.run_id = b.run_id)
+            UNION ALL
+            SELECT 'policy_decision_rows', r.property_id, r.run_id, 'no row', 'a decision of no run'
+            FROM stormops.policy_decision_rows AS r
+            WHERE r.tenant_id = target
+                AND NOT EXISTS (SELECT FROM stormops.policy_run_digests AS d WHERE d.tenant_id = target AND d.run_id = r.run_id AND d.blocks IS NULL)
+        ) AS f
         LIMIT 1;
     END IF;
     ok := broken IS NULL;

@@ -4,15 +4,36 @@
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 
-/// A number in [0, 1) from SipHash-2-4 over the four, to 53 bits.
+/// What comes of tenant, storm and property, before it is said what for.
+#[derive(Clone, Copy)]
+pub struct Draws(SipHasher24);
+
+impl Draws {
+    pub fn new(tenant: &[u8; 16], storm: &[u8; 16]) -> Self {
+        let mut hasher = SipHasher24::new();
+        hasher.write(tenant);
+        hasher.write(storm);
+        Self(hasher)
+    }
+
+    pub fn property(&self, property: &[u8; 16]) -> Self {
+        let mut hasher = self.0;
+        hasher.write(property);
+        Self(hasher)
+    }
+
+    /// A number in [0, 1) from SipHash-2-4, to 53 bits.
+    pub fn purpose(&self, purpose: &[u8]) -> f64 {
+        let mut hasher = self.0;
+        hasher.write(purpose);
+        // The upper 53 bits fill a double's mantissa exactly.
+        (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// A number in [0, 1) from the four.
 pub fn draw(tenant: &[u8; 16], storm: &[u8; 16], property: &[u8; 16], purpose: &[u8]) -> f64 {
-    let mut hasher = SipHasher24::new();
-    hasher.write(tenant);
-    hasher.write(storm);
-    hasher.write(property);
-    hasher.write(purpose);
-    // The upper 53 bits fill a double's mantissa exactly.
-    (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
+    Draws::new(tenant, storm).property(property).purpose(purpose)
 }
 
 #[cfg(test)]

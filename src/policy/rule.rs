@@ -1,5 +1,6 @@
 //! The decision rule of a risk attitude.
 
+use super::candidates::Candidate;
 use crate::statistics::normal;
 
 /// How many standard deviations of its uncertainty a score is moved before it is compared with
@@ -10,6 +11,103 @@ use crate::statistics::normal;
 /// as confidence rises, what a stricter mode treats a laxer one treats too.
 pub fn attitude(confidence: f64) -> Option<f64> {
     (confidence > 0.0 && confidence < 1.0).then(|| normal::quantile(1.0 - confidence))
+}
+
+/// What decisions rest on beside the data: `policy_runs.parameters`.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub z: f64,
+    pub default_sd: f64,
+    pub margin: Option<f64>,
+    pub cost: Option<f64>,
+    pub breakeven: f64,
+    pub exploration: f64,
+    pub holdout: f64,
+    pub capacity: Option<i64>,
+    pub budget: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Treat,
+    Hold,
+    Exclude,
+}
+
+impl Decision {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Treat => "treat",
+            Self::Hold => "hold",
+            Self::Exclude => "exclude",
+        }
+    }
+}
+
+/// The rule's own reasons, in the order of their places; what excludes has further ones.
+pub const REASONS: [&str; 6] =
+    ["above_threshold", "explore_treat", "below_threshold", "over_capacity", "holdout", "explore_hold"];
+const ABOVE_THRESHOLD: u32 = 0;
+const EXPLORE_TREAT: u32 = 1;
+const BELOW_THRESHOLD: u32 = 2;
+const OVER_CAPACITY: u32 = 3;
+const HOLDOUT: u32 = 4;
+const EXPLORE_HOLD: u32 = 5;
+
+/// What many decisions have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Class {
+    pub decision: Decision,
+    /// Place among the reasons.
+    pub reason: u32,
+    pub propensity: f64,
+}
+
+/// What came of choosing and exploring, whatever the holdout draws.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    pub chosen: bool,
+    /// Exploration does the opposite.
+    pub flip: bool,
+    /// The probability of that.
+    pub flip_rate: f64,
+}
+
+impl Rule {
+    /// Whether properties compete for a place.
+    pub fn is_limited(&self) -> bool {
+        self.capacity.is_some() || self.budget.is_some()
+    }
+
+    /// The value of treating, and whether the rule wants it: P(value > 0) >= confidence, and a score not below zero.
+    pub fn assess(&self, candidate: &Candidate) -> (f64, bool) {
+        let Candidate { score, sd, margin, cost, .. } = *candidate;
+        let (value, threshold) = match (margin, cost) {
+            (Some(margin), Some(cost)) => (margin * score - cost, cost / margin),
+            _ => (score - self.breakeven, self.breakeven),
+        };
+        (value, score >= 0.0 && score + self.z * sd >= threshold)
+    }
+
+    /// The decision on a property that is not excluded.
+    pub fn decide(&self, choice: Choice, wanted: bool, held_out: bool) -> Class {
+        let Choice { chosen, flip, flip_rate } = choice;
+        let treated = chosen != flip && !held_out;
+        let treat_rate = (1.0 - self.holdout) * if chosen { 1.0 - flip_rate } else { flip_rate };
+        let reason = match (held_out, chosen, flip) {
+            (true, _, _) => HOLDOUT,
+            (false, true, false) => ABOVE_THRESHOLD,
+            (false, true, true) => EXPLORE_HOLD,
+            (false, false, true) => EXPLORE_TREAT,
+            (false, false, false) if wanted => OVER_CAPACITY,
+            (false, false, false) => BELOW_THRESHOLD,
+        };
+        Class {
+            decision: if treated { Decision::Treat } else { Decision::Hold },
+            reason,
+            propensity: if treated { treat_rate } else { 1.0 - treat_rate },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ SELECT * FROM stormops.decide_again(:'id2');
 SELECT * FROM stormops_internal.run_inputs(:'id2');
 SELECT * FROM stormops_internal.guarded_properties(:'id2', '{"guardrails": [{"name": "x", "kind": "quiet_window", "time_zone": "UTC", "from_date": "2000-01-01"}]}');
 SELECT * FROM stormops_internal.guarded_properties(:'id1', jsonb_build_object('run_id', :'id2'));
-SELECT * FROM stormops_internal.guarded_candidates(:'id1', jsonb_build_object('run_id', :'id2', 'again', true));
+SELECT * FROM stormops_internal.kept_exceptions(:'id2');
 SELECT * FROM stormops.record_outcome(:'id2', :'id2', true, 1);
 SELECT * FROM stormops.record_outcome(:'id1', :'id2', true, 1);
 SELECT * FROM stormops.record_outcomes(:'id2', '[]');

@@ -10,7 +10,14 @@ pub(super) const ROWS: &[Row] = &[
         "'{id}', '{storm}', 'moderate', '{\"outcome_days\": 90}', '2024-01-02', 'test', 1, 0, 0, '{}', 0",
     ),
     (
-        "policy_decisions_log",
+        "policy_decision_blocks",
+        "run_id, block_no, storm_id, decided_at, policy_mode, first_property, last_property, n, property_ids, classes, scores, \
+         score_sds, \"values\", decisions, reasons, propensities, counts, model_versions",
+        "'{run}', 0, '{storm}', '2024-01-02', 'moderate', '{property}', '{property}', 1, ARRAY['{property}']::uuid[], \
+         ARRAY[1], ARRAY[0.2], ARRAY[0.1], ARRAY[0], ARRAY['treat'], ARRAY['above_threshold'], ARRAY[1], ARRAY[1], ARRAY['m1']",
+    ),
+    (
+        "policy_decision_rows",
         "run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value, decision, reason, policy_mode, \
          model_version",
         "'{run}', '{property}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",

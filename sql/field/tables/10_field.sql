@@ -65,6 +65,9 @@ CREATE TABLE IF NOT EXISTS stormops.properties (
 -- Where new rows lie: rows stand in the order in which they came, so this is small, costs a writer next to
 -- nothing, and lets a check read only what is new.
 CREATE INDEX IF NOT EXISTS properties_arrival ON stormops.properties USING brin (tenant_id, created_at) WITH (pages_per_range = 32, autosummarize = on);
+-- 0.2.0: the few that a policy must know of, as policy_exceptions() asks for them.
+CREATE INDEX IF NOT EXISTS properties_exceptions ON stormops.properties (tenant_id, property_id)
+    WHERE status <> 'active' OR do_not_contact OR job_margin IS NOT NULL OR contact_cost IS NOT NULL;
 ALTER TABLE stormops.properties ALTER COLUMN property_id SET DEFAULT stormops.new_id();
 -- 0.2.0: a whole row may be written, as mappers of objects do; what role_matrix() does not name keeps its value.
 CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF tenant_id, property_id, created_at ON stormops.properties

@@ -72,47 +72,6 @@ COMMENT ON COLUMN stormops.policy_runs.expected_value IS 'Sum of value over the 
 COMMENT ON COLUMN stormops.policy_runs.supersedes IS 'The run that this one replaced.';
 COMMENT ON COLUMN stormops.policy_runs.superseded_at IS 'When a later run replaced this one; NULL: the current run.';
 
--- The key begins with the run, whose id is in the order of time: a month's decisions are one
--- partition, retention is dropping it, and new keys fall at the end of the index. Rows come only
--- from apply_policy(), out of the tenant's own properties in one statement, and neither those
--- nor runs can be deleted, so the reference needs no trigger for each of a million rows.
-CREATE TABLE IF NOT EXISTS stormops.policy_decisions_log (
-    tenant_id     uuid NOT NULL,
-    run_id        uuid NOT NULL,
-    property_id   uuid NOT NULL,
-    storm_id      uuid NOT NULL,
-    decided_at    timestamptz NOT NULL CHECK (isfinite(decided_at)),
-    propensity    double precision NOT NULL CHECK (propensity > 0 AND propensity <= 1),
-    score         double precision NOT NULL CHECK (score BETWEEN -1 AND 1),
-    score_sd      double precision NOT NULL CHECK (score_sd > 0 AND score_sd <= 1),
-    value         double precision NOT NULL CHECK (value > '-Infinity' AND value < 'Infinity'),
-    decision      text NOT NULL CHECK (decision IN ('treat', 'hold', 'exclude')),
-    reason        text NOT NULL,
-    policy_mode   text NOT NULL,
-    model_version text NOT NULL,
-    PRIMARY KEY (tenant_id, run_id, property_id)
-) PARTITION BY RANGE (run_id);
-CREATE TABLE IF NOT EXISTS stormops_internal.policy_decisions_log_default PARTITION OF stormops.policy_decisions_log DEFAULT;
-COMMENT ON TABLE stormops_internal.policy_decisions_log_default IS 'Decisions of a month that has no partition yet; maintain_partitions() moves them.';
--- Where new rows lie: rows stand in the order in which they came, so this is small, costs a writer next to
--- nothing, and lets a check read only what is new.
--- A run fills many ranges at once, and the server keeps at most 256 that wait to be summarized: each more is a line in its log.
-CREATE INDEX IF NOT EXISTS policy_decisions_log_arrival ON stormops.policy_decisions_log USING brin (tenant_id, decided_at) WITH (pages_per_range = 128, autosummarize = on);
-COMMENT ON TABLE stormops.policy_decisions_log IS 'Every decision with its propensity, one row for each property of a run, append-only. Written by apply_policy(); partitioned by month of the run; policy_decisions shows the current runs'' rows.';
-COMMENT ON COLUMN stormops.policy_decisions_log.tenant_id IS 'The tenant.';
-COMMENT ON COLUMN stormops.policy_decisions_log.run_id IS 'The run, of the same tenant.';
-COMMENT ON COLUMN stormops.policy_decisions_log.property_id IS 'The property, of the same tenant.';
-COMMENT ON COLUMN stormops.policy_decisions_log.storm_id IS 'The run''s storm.';
-COMMENT ON COLUMN stormops.policy_decisions_log.decided_at IS 'Server time of the run.';
-COMMENT ON COLUMN stormops.policy_decisions_log.propensity IS 'Probability, above 0 to 1, with which the logged decision was taken: what inverse-propensity estimates divide by.';
-COMMENT ON COLUMN stormops.policy_decisions_log.score IS 'The uplift score decided on.';
-COMMENT ON COLUMN stormops.policy_decisions_log.score_sd IS 'Its standard deviation; the mode''s default_sd if the model gave none.';
-COMMENT ON COLUMN stormops.policy_decisions_log.value IS 'Expected net value of treating: margin * score - contact_cost, or score - breakeven_uplift without money.';
-COMMENT ON COLUMN stormops.policy_decisions_log.decision IS 'treat, hold or exclude.';
-COMMENT ON COLUMN stormops.policy_decisions_log.reason IS 'treat: above_threshold, explore_treat; hold: below_threshold, over_capacity, holdout, explore_hold; exclude: do_not_contact.';
-COMMENT ON COLUMN stormops.policy_decisions_log.policy_mode IS 'The mode applied.';
-COMMENT ON COLUMN stormops.policy_decisions_log.model_version IS 'The model that gave the score.';
-
 CREATE TABLE IF NOT EXISTS stormops.policy_outcomes (
     tenant_id       uuid NOT NULL,
     outcome_id      uuid NOT NULL,

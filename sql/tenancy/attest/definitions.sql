@@ -138,9 +138,9 @@ CREATE FUNCTION stormops_internal.partition_bound(partition text) RETURNS text
     SET search_path = pg_catalog, pg_temp
     SET standard_conforming_strings = on
     AS $$
-    SELECT CASE m.base
+    SELECT CASE replace(m.base, 'decision_rows', 'decision_blocks')
         WHEN 'tenant_usage' THEN format('FOR VALUES FROM (''%s 00:00:00+00'') TO (''%s 00:00:00+00'')', to_char(m.month, 'YYYY-MM-DD'), to_char(m.month + interval '1 month', 'YYYY-MM-DD'))
-        WHEN 'policy_decisions_log' THEN format('FOR VALUES FROM (''%s'') TO (''%s'')', stormops_internal.first_id_at((extract(epoch FROM m.month) * 1000)::bigint),
+        WHEN 'policy_decision_blocks' THEN format('FOR VALUES FROM (''%s'') TO (''%s'')', stormops_internal.first_id_at((extract(epoch FROM m.month) * 1000)::bigint),
             stormops_internal.first_id_at((extract(epoch FROM m.month + interval '1 month') * 1000)::bigint)) END
     FROM (
         SELECT left($1, -8) AS base, to_date(right($1, 7), 'YYYY_MM')::timestamp AS month WHERE $1 ~ '_\d{4}_(0[1-9]|1[0-2])$'

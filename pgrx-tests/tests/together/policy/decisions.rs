@@ -190,7 +190,7 @@ fn told_by_the_log(session: &mut Client, run: Uuid) -> String {
                 SELECT reason, count(*) AS n FROM policy_decisions_log WHERE run_id = $1 GROUP BY reason
             ) AS g) AS reasons,
             bool_and(l IS NOT NULL) AS full,
-            string_agg(DISTINCT l.tableoid::regclass::text, ' ') AS partitions
+            (SELECT string_agg(DISTINCT b.tableoid::regclass::text, ' ') FROM policy_decision_blocks AS b WHERE b.run_id = $1) AS partitions
         FROM policy_decisions_log AS l WHERE run_id = $1";
     let compare = format!(
         "SELECT ROW (
@@ -199,7 +199,7 @@ fn told_by_the_log(session: &mut Client, run: Uuid) -> String {
             (l.treat, l.hold, l.excluded, l.reasons, l.expected_value)
                 = (r.treat, r.hold, r.excluded, r.reasons, r.expected_value)
                 AND (SELECT sum(value::int) FROM jsonb_each_text(l.reasons)) = l.treat + l.hold + l.excluded AND l.full
-                AND l.partitions = 'stormops_internal.policy_decisions_log_' || to_char(r.decided_at AT TIME ZONE 'UTC', 'YYYY_MM')
+                AND l.partitions = 'stormops_internal.policy_decision_blocks_' || to_char(r.decided_at AT TIME ZONE 'UTC', 'YYYY_MM')
         FROM ({counts}) AS l, policy_runs AS r WHERE r.run_id = $1"
     );
     let row = session.query_one(&compare, &[&run]).expect("a run and its log");

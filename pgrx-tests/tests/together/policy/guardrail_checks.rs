@@ -110,8 +110,9 @@ fn a_log_that_was_tampered_with_and_crews_that_stay_at_home_are_found() {
         .expect("a fortnight");
     assert_eq!(verdict(&mut session, "treated_untouched"), "alarm");
     assert_eq!([verdict(&mut session, "propensity_sum"), verdict(&mut session, "holdout_draw")], ["ok", "ok"]);
-    let tamper =
-        "UPDATE stormops.policy_decisions_log SET propensity = 0.5, reason = 'below_threshold' WHERE decision = 'hold'";
+    let tamper = "UPDATE stormops.policy_decision_blocks SET
+        propensities = ARRAY(SELECT CASE u.d WHEN 'hold' THEN 0.5 ELSE u.p END FROM unnest(decisions, propensities) WITH ORDINALITY AS u (d, p, i) ORDER BY u.i),
+        reasons = ARRAY(SELECT CASE u.d WHEN 'hold' THEN 'below_threshold' ELSE u.r END FROM unnest(decisions, reasons) WITH ORDINALITY AS u (d, r, i) ORDER BY u.i)";
     superuser.batch_execute(tamper).expect("a superuser");
     assert_eq!([verdict(&mut session, "propensity_sum"), verdict(&mut session, "holdout_draw")], ["alarm", "alarm"]);
 }

@@ -7,6 +7,7 @@ mod guardrails;
 mod limits;
 mod modes;
 mod outcomes;
+mod packed;
 mod partitions;
 mod runs;
 mod seeds;

@@ -98,16 +98,20 @@ fn runs_decisions_and_outcomes_are_written_by_their_functions_only() {
     let outcome =
         "SELECT stormops.record_outcome($1, (SELECT min(property_id::text)::uuid FROM policy_decisions), true)";
     session.execute(outcome, &[&hail]).expect("an outcome");
-    let partition: String = get(&mut session, "SELECT min(tableoid::regclass::text) FROM policy_decisions_log", &[]);
+    let partition: String = get(&mut session, "SELECT min(tableoid::regclass::text) FROM policy_decision_blocks", &[]);
     let tables = [
         "policy_runs",
-        "policy_decisions_log",
+        "policy_decision_blocks",
+        "policy_decision_rows",
         "policy_outcomes",
-        "stormops_internal.policy_decisions_log_default",
+        "stormops_internal.policy_decision_blocks_default",
+        "stormops_internal.policy_decision_rows_default",
         &partition,
     ];
-    for table in tables.into_iter().chain(["policy_decisions", "storm_results"]) {
-        let read = if table.contains("policy_decisions_log_") { "policy_decisions_log" } else { table };
+    let views = ["policy_decisions", "policy_decisions_log", "storm_results"];
+    for table in tables.into_iter().chain(views) {
+        let of_blocks = table.contains("policy_decision_blocks_");
+        let read = if of_blocks { "policy_decision_blocks" } else { table };
         for statement in [
             format!("INSERT INTO {table} SELECT * FROM {read} LIMIT 1"),
             format!("UPDATE {table} SET storm_id = storm_id"),
@@ -116,7 +120,7 @@ fn runs_decisions_and_outcomes_are_written_by_their_functions_only() {
             format!("SELECT * FROM {table} FOR UPDATE"),
         ] {
             // What no view of several tables can do is refused as such, whoever asks.
-            let view = ["policy_decisions", "storm_results"].contains(&table) && !statement.starts_with("SELECT");
+            let view = views.contains(&table) && !statement.starts_with("SELECT");
             let refusals: &[&str] = if view { &["55000", "42809", "42501"] } else { &["42501"] };
             let result = session.execute(&statement, &[]);
             assert!(refusals.contains(&sqlstate(&result)), "{statement}: {result:?}");

@@ -18,10 +18,9 @@ fn copy_to_month(superuser: &mut Client, months: i32) -> Uuid {
             SELECT stormops_internal.first_id_of((
                 date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => $1))::date)
         ), copied AS (
-            INSERT INTO stormops.policy_decisions_log
-            SELECT tenant_id, m.first_id, property_id, storm_id, decided_at, propensity, score, score_sd, value,
-                decision, reason, policy_mode, model_version
-            FROM stormops.policy_decisions_log, m WHERE run_id = (SELECT run_id FROM stormops.policy_runs)
+            INSERT INTO stormops.policy_decision_blocks
+            SELECT (jsonb_populate_record(b, jsonb_build_object('run_id', m.first_id))).*
+            FROM stormops.policy_decision_blocks AS b, m WHERE run_id = (SELECT run_id FROM stormops.policy_runs)
         )
         SELECT first_id FROM m";
     get(superuser, copy, &[&months])
@@ -29,8 +28,8 @@ fn copy_to_month(superuser: &mut Client, months: i32) -> Uuid {
 
 /// Where a run's decisions lie, as the tenant sees it: the end of the partition's name, and how many.
 fn place(session: &mut Client, run: Uuid) -> (String, i64) {
-    let place = "SELECT string_agg(DISTINCT right(tableoid::regclass::text, 7), ' '), count(*)
-        FROM policy_decisions_log WHERE run_id = $1";
+    let place = "SELECT string_agg(DISTINCT right(tableoid::regclass::text, 7), ' '), sum(n)
+        FROM policy_decision_blocks WHERE run_id = $1";
     let row = session.query_one(place, &[&run]).expect("decisions");
     (row.get(0), row.get(1))
 }
@@ -68,7 +67,7 @@ fn partitions_are_made_once_and_rows_that_came_before_move_into_them() {
     }
     // A new partition is as closed as the others: its own row security, forced, nobody's but the owner's.
     let open =
-        "SELECT count(*) FROM pg_partition_tree('stormops.policy_decisions_log') JOIN pg_class AS c ON c.oid = relid
+        "SELECT count(*) FROM pg_partition_tree('stormops.policy_decision_blocks') JOIN pg_class AS c ON c.oid = relid
         WHERE NOT (relrowsecurity AND relforcerowsecurity AND pg_get_userbyid(relowner) = 'stormops_owner'
             AND (NOT isleaf OR NOT EXISTS (SELECT FROM aclexplode(relacl) AS a WHERE a.grantee <> relowner)))";
     assert_eq!(get::<i64>(&mut superuser, open, &[]), 0);
@@ -90,7 +89,7 @@ fn decisions_of_a_month_that_never_had_a_partition_find_one_too() {
 fn two_upkeeps_at_once_make_each_partition_once() {
     let db = Db::new("two_upkeeps");
     let mut gate = db.superuser();
-    gate.batch_execute("BEGIN; LOCK TABLE stormops.policy_decisions_log IN SHARE MODE").expect("a gate");
+    gate.batch_execute("BEGIN; LOCK TABLE stormops.policy_decision_blocks IN SHARE MODE").expect("a gate");
     let both = [(); 2].map(|()| {
         let mut operator = db.as_role("op");
         std::thread::spawn(move || maintain(&mut operator, Some(8)).expect("upkeep"))
@@ -131,7 +130,7 @@ fn old_decisions_are_dropped_by_the_month_and_the_last_month_never() {
                  name text := stormops_internal.decisions_partition('{old}');
                  ends date := date '{old}' + interval '1 month';
              BEGIN
-                 EXECUTE format('CREATE TABLE stormops_internal.%I PARTITION OF stormops.policy_decisions_log
+                 EXECUTE format('CREATE TABLE stormops_internal.%I PARTITION OF stormops.policy_decision_blocks
                      FOR VALUES FROM (%L) TO (%L)', name, stormops_internal.first_id_of('{old}'), stormops_internal.first_id_of(ends));
                  EXECUTE format('ALTER TABLE stormops_internal.%I OWNER TO stormops_owner', name);
              END $$"
@@ -153,7 +152,7 @@ fn old_decisions_are_dropped_by_the_month_and_the_last_month_never() {
     fails_with(session.query("SELECT stormops.drop_decisions_before('2020-02-01')", &[]), "42501");
     let none: [&str; 0] = [];
     for (before, dropped) in
-        [("2020-01-31", &none[..]), ("2020-02-01", &["policy_decisions_log_2020_01"]), ("2020-02-29", &none)]
+        [("2020-01-31", &none[..]), ("2020-02-01", &["policy_decision_blocks_2020_01"]), ("2020-02-29", &none)]
     {
         assert_eq!(drop_before(before).expect("a list"), dropped, "{before}");
     }

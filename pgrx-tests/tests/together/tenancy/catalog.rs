@@ -244,11 +244,11 @@ fn only_measurements_and_probabilities_are_floating_point() {
         quotas.quota row_count_deltas.took_ms storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value \
         tier_quotas.quota usage_keys.metric_value usage_rollups.quantity";
     assert_eq!(columns("numeric"), amounts.split(' ').collect::<Vec<_>>());
-    // policy_decisions_log.value is an expectation: a score, which is a double, times a margin.
+    // policy_decision_rows.value is an expectation: a score, which is a double, times a margin.
     let measurements = "data_quality_metrics.metric_value data_quality_metrics.threshold lead_uplift.baseline \
         lead_uplift.uplift lead_uplift.uplift_sd \
-        policy_decisions_log.propensity policy_decisions_log.score policy_decisions_log.score_sd \
-        policy_decisions_log.value policy_modes.breakeven_uplift policy_modes.confidence policy_modes.default_sd \
+        policy_decision_rows.propensity policy_decision_rows.score policy_decision_rows.score_sd \
+        policy_decision_rows.value policy_modes.breakeven_uplift policy_modes.confidence policy_modes.default_sd \
         policy_modes.exploration policy_modes.holdout properties.latitude properties.longitude \
         storms.east storms.north storms.south storms.west uplift_baselines.mean uplift_baselines.sd";
     assert_eq!(columns("double precision"), measurements.split(' ').collect::<Vec<_>>());

@@ -60,9 +60,13 @@ struct Lived {
 
 /// A tenant with five events and two runs.
 fn lived(name: &str) -> Lived {
+    lived_with(name, SOME)
+}
+
+fn lived_with(name: &str, properties: i32) -> Lived {
     let db = Db::new(name);
     let (abc, mut session) = tenant(&db, "Abc");
-    let storm = scored_storm(&mut session, "hail", SOME);
+    let storm = scored_storm(&mut session, "hail", properties);
     let runs = [(); 2].map(|()| apply(&mut session, storm).expect("a run"));
     session.execute("SELECT stormops.add_user('c@abc.example', 'crew_chief')", &[]).expect("a user");
     let step = "SELECT stormops.suspend_tenant($1, 'unpaid'), stormops.reactivate_tenant($1, 'paid')";
@@ -171,16 +175,38 @@ fn a_dump_and_a_restore_keep_it_valid() {
     assert_eq!(sound(&target, abc), 8);
     let plain = Db::empty("plain_target");
     plain.psql(SUPERUSER, &String::from_utf8(db.pg_dump(&[])).expect("UTF-8 from pg_dump"));
-    let tamper = "UPDATE stormops.policy_decisions_log SET score = score / 2 WHERE run_id = $1 AND property_id = $2";
+    let tamper =
+        "UPDATE stormops.policy_decision_blocks SET scores[array_position(property_ids, $2)] = 0.123 WHERE run_id = $1";
     plain.superuser().execute(tamper, &[&runs[0], &property]).expect("a forgery");
     assert_eq!(verify(&mut plain.superuser(), abc).id, Some(property));
 }
 
-/// The digest that the aggregate makes, row by row, is the one that anybody can make from the form's description.
+/// The digests that the library makes are those that anybody can make from the forms' description.
 #[test]
-fn the_digest_of_a_run_is_that_of_its_rows() {
+fn the_digest_of_a_run_is_that_of_its_blocks_and_once_was_that_of_its_rows() {
     let Lived { db, tenant: abc, runs, .. } = lived("digest");
     let by_hand = "
+        WITH print AS (
+            SELECT b.first_property, uuid_send(b.first_property) || int4send(b.n) AS head, stormops.log_digest(VARIADIC
+                ARRAY[uuid_send(b.tenant_id), uuid_send(b.run_id), int4send(b.block_no), uuid_send(b.storm_id), timestamptz_send(b.decided_at),
+                    convert_to(b.policy_mode, 'UTF8'), uuid_send(b.first_property), uuid_send(b.last_property), int4send(b.n),
+                    (SELECT string_agg(uuid_send(x), '' ORDER BY o) FROM unnest(b.property_ids) WITH ORDINALITY AS u (x, o)),
+                    (SELECT string_agg(int2send(x), '' ORDER BY o) FROM unnest(b.classes) WITH ORDINALITY AS u (x, o)),
+                    (SELECT string_agg(float8send(x), '' ORDER BY o) FROM unnest(b.scores) WITH ORDINALITY AS u (x, o)),
+                    (SELECT string_agg(float8send(x), '' ORDER BY o) FROM unnest(b.score_sds) WITH ORDINALITY AS u (x, o)),
+                    (SELECT string_agg(float8send(x), '' ORDER BY o) FROM unnest(b.\"values\") WITH ORDINALITY AS u (x, o)),
+                    int4send(cardinality(b.decisions))]
+                || (SELECT array_agg(f ORDER BY o, i) FROM unnest(b.decisions, b.reasons, b.propensities, b.counts) WITH ORDINALITY AS u (d, r, p, c, o),
+                    LATERAL unnest(ARRAY[convert_to(d, 'UTF8'), convert_to(r, 'UTF8'), float8send(p), int4send(c)]) WITH ORDINALITY AS x (f, i))
+                || int4send(cardinality(b.model_versions)) || (SELECT array_agg(convert_to(x, 'UTF8') ORDER BY o) FROM unnest(b.model_versions) WITH ORDINALITY AS u (x, o))
+                || NULL::bytea) AS digest
+            FROM stormops.policy_decision_blocks AS b WHERE b.tenant_id = $1 AND b.run_id = $2 AND b.models IS NULL
+        )
+        SELECT sha256(string_agg(p.digest, '' ORDER BY p.first_property)) = d.digest AND count(*) = d.blocks
+            AND substr(d.fingerprints, 1, 52) = (array_agg(p.head || p.digest ORDER BY p.first_property))[1]
+        FROM print AS p, stormops.policy_run_digests AS d
+        WHERE d.tenant_id = $1 AND d.run_id = $2 GROUP BY d.digest, d.blocks, d.fingerprints";
+    let row_by_row = "
         WITH row AS (
             SELECT property_id, stormops.log_digest(
                 uuid_send(tenant_id), uuid_send(run_id), uuid_send(property_id), uuid_send(storm_id),
@@ -191,10 +217,11 @@ fn the_digest_of_a_run_is_that_of_its_rows() {
         )
         SELECT sha256(string_agg(r.digest, '' ORDER BY r.property_id)) = d.digest AND count(*) = d.decisions
             AND string_agg(substr(uuid_send(r.property_id), 13) || substr(r.digest, 1, 4), '' ORDER BY r.property_id) = d.fingerprints
-        FROM row AS r, stormops.policy_run_digests AS d
-        WHERE d.tenant_id = $1 AND d.run_id = $2 GROUP BY d.digest, d.decisions, d.fingerprints";
+        FROM row AS r, stormops_internal.decisions_digest($1, $2) AS d GROUP BY d.digest, d.decisions, d.fingerprints";
     for run in runs {
-        assert!(get::<bool>(&mut db.superuser(), by_hand, &[&abc, &run]));
+        for digest in [by_hand, row_by_row] {
+            assert!(get::<bool>(&mut db.superuser(), digest, &[&abc, &run]), "{digest}");
+        }
     }
     let unordered =
         "SELECT stormops_internal.decisions_seal(tenant_id, run_id, property_id, storm_id, decided_at, propensity, score,

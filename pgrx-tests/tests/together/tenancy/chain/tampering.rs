@@ -46,24 +46,28 @@ const TAMPERING: &[(&str, &str, &str)] = &[
         "$run",
     ),
     ("DELETE FROM policy_run_digests WHERE run_id = $run", "policy_runs", "$run"),
-    ("UPDATE policy_decisions_log SET decision = 'treat', reason = 'holdout' WHERE $one", "policy_decisions_log", "$property"),
-    ("UPDATE policy_decisions_log SET score = score + 1e-16 WHERE $one", "policy_decisions_log", "$property"),
-    ("UPDATE policy_decisions_log SET propensity = propensity / 2 WHERE $one", "policy_decisions_log", "$property"),
-    ("UPDATE policy_decisions_log SET decided_at = decided_at + interval '1 us' WHERE $one", "policy_decisions_log", "$property"),
-    ("UPDATE policy_decisions_log SET model_version = 'v1 ' WHERE $one", "policy_decisions_log", "$property"),
-    ("DELETE FROM policy_decisions_log WHERE $one", "policy_decisions_log", "$property"),
-    ("DELETE FROM policy_decisions_log WHERE run_id = $run", "policy_decisions_log", "$least"),
+];
+
+/// Of runs that 0.1.0 wrote, row by row: the row is named.
+const TAMPERING_WITH_ROWS: &[(&str, &str, &str)] = &[
+    ("UPDATE policy_decision_rows SET decision = 'treat', reason = 'holdout' WHERE $one", "policy_decisions_log", "$property"),
+    ("UPDATE policy_decision_rows SET score = score + 1e-16 WHERE $one", "policy_decisions_log", "$property"),
+    ("UPDATE policy_decision_rows SET propensity = propensity / 2 WHERE $one", "policy_decisions_log", "$property"),
+    ("UPDATE policy_decision_rows SET decided_at = decided_at + interval '1 us' WHERE $one", "policy_decisions_log", "$property"),
+    ("UPDATE policy_decision_rows SET model_version = 'v1 ' WHERE $one", "policy_decisions_log", "$property"),
+    ("DELETE FROM policy_decision_rows WHERE $one", "policy_decisions_log", "$property"),
+    ("DELETE FROM policy_decision_rows WHERE run_id = $run", "policy_decisions_log", "$least"),
     (
-        "INSERT INTO policy_decisions_log SELECT tenant_id, run_id, $new, storm_id, decided_at, propensity, score,
-             score_sd, value, decision, reason, policy_mode, model_version FROM policy_decisions_log WHERE $one",
+        "INSERT INTO policy_decision_rows SELECT tenant_id, run_id, $new, storm_id, decided_at, propensity, score,
+             score_sd, value, decision, reason, policy_mode, model_version FROM policy_decision_rows WHERE $one",
         "policy_decisions_log",
         "$new",
     ),
     // Two decisions change places: the first of them is named.
     (
-        "UPDATE policy_decisions_log AS d SET score = o.score, score_sd = o.score_sd, value = o.value, decision = o.decision,
+        "UPDATE policy_decision_rows AS d SET score = o.score, score_sd = o.score_sd, value = o.value, decision = o.decision,
              reason = o.reason, propensity = o.propensity
-         FROM policy_decisions_log AS o
+         FROM policy_decision_rows AS o
          WHERE d.run_id = $run AND o.run_id = $run
              AND (d.property_id, o.property_id) IN (($least, $property), ($property, $least))",
         "policy_decisions_log",
@@ -71,24 +75,139 @@ const TAMPERING: &[(&str, &str, &str)] = &[
     ),
     // Of no run at all.
     (
-        "INSERT INTO policy_decisions_log SELECT tenant_id, $new, property_id, storm_id, decided_at, propensity, score,
-             score_sd, value, decision, reason, policy_mode, model_version FROM policy_decisions_log WHERE $one",
-        "policy_decisions_log",
+        "INSERT INTO policy_decision_rows SELECT tenant_id, $new, property_id, storm_id, decided_at, propensity, score,
+             score_sd, value, decision, reason, policy_mode, model_version FROM policy_decision_rows WHERE $one",
+        "policy_decision_rows",
         "$property",
+    ),
+];
+
+/// Of blocks: the decision is named, or, where it is the block as a whole, its first property. `$at`: the place of `$property`.
+const TAMPERING_WITH_BLOCKS: &[(&str, &str)] = &[
+    ("UPDATE policy_decision_blocks SET scores[$at] = scores[$at] + 1e-16 WHERE $block", "$property"),
+    ("UPDATE policy_decision_blocks SET score_sds[$at] = score_sds[$at] / 2 WHERE $block", "$property"),
+    ("UPDATE policy_decision_blocks SET \"values\"[$at] = -\"values\"[$at] WHERE $block", "$property"),
+    ("UPDATE policy_decision_blocks SET classes[$at] = 1 + classes[$at] % cardinality(decisions) WHERE $block", "$property"),
+    ("UPDATE policy_decision_blocks SET property_ids[$at] = $between WHERE $block", "$between"),
+    // Two decisions change places: the first of them is named.
+    (
+        "UPDATE policy_decision_blocks SET scores[1] = scores[$at], scores[$at] = scores[1], \"values\"[1] = \"values\"[$at],
+             \"values\"[$at] = \"values\"[1] WHERE $block",
+        "$least",
+    ),
+    // The dictionaries.
+    ("UPDATE policy_decision_blocks SET decisions[1] = CASE decisions[1] WHEN 'treat' THEN 'hold' ELSE 'treat' END WHERE $block", "$least"),
+    ("UPDATE policy_decision_blocks SET reasons[2] = 'holdout ' WHERE $block", "$second"),
+    ("UPDATE policy_decision_blocks SET propensities[2] = propensities[2] / 2 WHERE $block", "$second"),
+    ("UPDATE policy_decision_blocks SET model_versions[1] = 'v1 ' WHERE $block", "$least"),
+    ("UPDATE policy_decision_blocks SET counts[1] = counts[1] + 1 WHERE $block", "$least"),
+    // The same decisions, told otherwise.
+    (
+        "UPDATE policy_decision_blocks SET decisions = decisions || decisions[1], reasons = reasons || reasons[1],
+             propensities = propensities || propensities[1], counts = counts || 1, classes[1] = cardinality(decisions) + 1 WHERE $block",
+        "$least",
+    ),
+    ("UPDATE policy_decision_blocks SET models = array_fill(1::smallint, ARRAY[n]), model_versions = model_versions || 'v2'::text WHERE $block", "$least"),
+    ("UPDATE policy_decision_blocks SET decided_at = decided_at + interval '1 us' WHERE $block", "$least"),
+    ("UPDATE policy_decision_blocks SET policy_mode = 'aggressive' WHERE $block", "$least"),
+    ("UPDATE policy_decision_blocks SET storm_id = $new WHERE $block", "$least"),
+    // Arrays of a form that is never written.
+    ("UPDATE policy_decision_blocks SET scores = ('[0:' || n - 1 || ']=' || scores::text)::float8[] WHERE $block", "$least"),
+    ("UPDATE policy_decision_blocks SET score_sds[$at] = NULL WHERE $block", "$least"),
+    // Decisions that are taken away, and put in.
+    (
+        "UPDATE policy_decision_blocks SET n = n - 1, property_ids = property_ids[:$at - 1] || property_ids[$at + 1:], classes = classes[:$at - 1] || classes[$at + 1:],
+             scores = scores[:$at - 1] || scores[$at + 1:], score_sds = score_sds[:$at - 1] || score_sds[$at + 1:],
+             \"values\" = \"values\"[:$at - 1] || \"values\"[$at + 1:] WHERE $block",
+        "$property",
+    ),
+    (
+        "UPDATE policy_decision_blocks SET n = n - 1, first_property = property_ids[2], property_ids = property_ids[2:], classes = classes[2:],
+             scores = scores[2:], score_sds = score_sds[2:], \"values\" = \"values\"[2:] WHERE $block",
+        "$least",
+    ),
+    (
+        "UPDATE policy_decision_blocks SET n = n + 1, last_property = $new, property_ids = property_ids || $new::uuid, classes = classes || classes[1],
+             scores = scores || scores[1], score_sds = score_sds || score_sds[1], \"values\" = \"values\" || \"values\"[1] WHERE run_id = $run AND block_no = 2",
+        "$new",
+    ),
+    // Blocks that are taken away, put in, and change places.
+    ("DELETE FROM policy_decision_blocks WHERE $block", "$least"),
+    ("DELETE FROM policy_decision_blocks WHERE run_id = $run AND block_no = 1", "$middle"),
+    ("DELETE FROM policy_decision_blocks WHERE run_id = $run", "$least"),
+    (
+        "INSERT INTO policy_decision_blocks SELECT tenant_id, run_id, 3, storm_id, decided_at, policy_mode, $new, $new, 1, ARRAY[$new::uuid],
+             classes[:1], scores[:1], score_sds[:1], \"values\"[:1], decisions, reasons, propensities, counts, model_versions, models
+         FROM policy_decision_blocks WHERE $block",
+        "$new",
+    ),
+    ("UPDATE policy_decision_blocks SET block_no = 1 - block_no WHERE run_id = $run AND block_no < 2", "$least"),
+    (
+        "UPDATE policy_decision_blocks AS b SET scores = o.scores, score_sds = o.score_sds, \"values\" = o.\"values\"
+         FROM policy_decision_blocks AS o WHERE b.run_id = $run AND o.run_id = $run AND b.block_no = 1 - o.block_no",
+        "$least",
+    ),
+    // Of no run at all.
+    (
+        "INSERT INTO policy_decision_blocks SELECT tenant_id, $new, block_no, storm_id, decided_at, policy_mode, first_property, last_property, n,
+             property_ids, classes, scores, score_sds, \"values\", decisions, reasons, propensities, counts, model_versions, models
+         FROM policy_decision_blocks WHERE $block",
+        "$least",
     ),
 ];
 
 #[test]
 fn each_way_of_tampering_is_found_and_the_row_named() {
-    let Lived { db, tenant: abc, runs, property } = lived("tampering");
+    let lived = lived("tampering");
+    each_is_found(&lived, TAMPERING);
+}
+
+/// Runs of 0.1.0 are sealed row by row, and stay so when they are packed.
+#[test]
+fn each_way_of_tampering_with_rows_is_found_and_the_row_named() {
+    let lived = lived("tampering_rows");
+    let to_rows = "SET search_path = stormops; CREATE TABLE public.blocks AS SELECT * FROM policy_decision_blocks;
+        INSERT INTO policy_decision_rows SELECT * FROM policy_decisions_log; DELETE FROM policy_decision_blocks;
+        DELETE FROM tenant_log; DELETE FROM policy_run_digests; SELECT stormops.install()";
+    lived.db.superuser().batch_execute(to_rows).expect("as 0.1.0 wrote it");
+    let sealed = "SELECT count(*) FROM stormops.policy_run_digests WHERE blocks IS NULL AND octet_length(fingerprints) = 8 * decisions";
+    assert_eq!(get::<i64>(&mut lived.db.superuser(), sealed, &[]), 2);
+    each_is_found(&lived, TAMPERING_WITH_ROWS);
+    let mut superuser = lived.db.superuser();
+    let twice = "BEGIN; INSERT INTO stormops.policy_decision_blocks SELECT * FROM public.blocks";
+    superuser.batch_execute(twice).expect("both forms");
+    let verdict = verify(&mut superuser, lived.tenant);
+    assert_eq!((verdict.ok, verdict.actual.as_deref()), (false, Some("a property twice")));
+    superuser.batch_execute("DELETE FROM stormops.policy_decision_rows; COMMIT").expect("packed");
+    sound(&lived.db, lived.tenant);
+}
+
+#[test]
+fn each_way_of_tampering_with_blocks_is_found_and_the_decision_named() {
+    let lived = lived_with("tampering_blocks", 9000);
+    let tampering: Vec<_> =
+        TAMPERING_WITH_BLOCKS.iter().map(|(sql, row)| (*sql, "policy_decision_blocks", *row)).collect();
+    each_is_found(&lived, &tampering);
+    let slip_in = "INSERT INTO policy_decision_rows SELECT * FROM policy_decisions_log WHERE run_id = $run AND property_id = $property";
+    each_is_found(&lived, &[(slip_in, "policy_decision_rows", "$property")]);
+}
+
+fn each_is_found(lived: &Lived, tampering: &[(&str, &str, &str)]) {
+    let Lived { db, tenant: abc, runs, property } = lived;
     let mut superuser = db.superuser();
-    let id = |session: &mut Client, query: &str| -> Uuid { get(session, query, &[&abc]) };
+    let id = |session: &mut Client, query: &str| -> Uuid { get(session, query, &[abc]) };
     let first = id(&mut superuser, "SELECT min(event_id::text)::uuid FROM stormops.tenant_events WHERE tenant_id = $1");
     let event = id(&mut superuser, "SELECT max(event_id::text)::uuid FROM stormops.tenant_events WHERE tenant_id = $1");
     let least = id(
         &mut superuser,
         "SELECT min(property_id::text)::uuid FROM stormops.policy_decisions_log WHERE tenant_id = $1",
     );
+    let of_blocks = |session: &mut Client, what: &str, block: i32| -> Uuid {
+        let query = format!("SELECT {what} FROM stormops.policy_decision_blocks WHERE run_id = $1 AND block_no = $2");
+        session.query_opt(&query, &[&runs[0], &block]).expect("a block").map_or(Uuid::nil(), |row| row.get(0))
+    };
+    let second = of_blocks(&mut superuser, "property_ids[array_position(classes, 2::smallint)]", 0);
+    let middle = of_blocks(&mut superuser, "first_property", 1);
     // Its id comes behind all others, so that nothing before it differs.
     let new = Uuid::from_u128(u128::MAX - 1);
     let ids = [
@@ -96,18 +215,24 @@ fn each_way_of_tampering_is_found_and_the_row_named() {
         ("$first", first),
         ("$run", runs[0]),
         ("$last", runs[1]),
-        ("$property", property),
+        ("$property", *property),
+        ("$between", Uuid::from_u128(property.as_u128() + 1)),
         ("$least", least),
+        ("$second", second),
+        ("$middle", middle),
         ("$new", new),
-        ("$tenant", abc),
+        ("$tenant", *abc),
     ];
-    sound(&db, abc);
-    for (sql, table, row) in TAMPERING {
+    sound(db, *abc);
+    for (sql, table, row) in tampering {
         let sql = sql.replace("$one", "run_id = $run AND property_id = $property");
+        let sql = sql
+            .replace("$block", "run_id = $run AND block_no = 0")
+            .replace("$at", "array_position(property_ids, $property)");
         let sql = ids.iter().fold(sql, |sql, (name, id)| sql.replace(name, &format!("'{id}'")));
         superuser.batch_execute("BEGIN; SET LOCAL search_path = stormops").expect("a transaction");
         superuser.batch_execute(&sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-        let verdict = verify(&mut superuser, abc);
+        let verdict = verify(&mut superuser, *abc);
         superuser.batch_execute("ROLLBACK").expect("a rollback");
         let due = ids.iter().find(|(name, _)| name == row).map(|(_, id)| *id);
         assert!(!verdict.ok, "{sql}");
@@ -115,7 +240,7 @@ fn each_way_of_tampering_is_found_and_the_row_named() {
         assert_ne!(verdict.expected, verdict.actual, "{sql}");
         assert!(verdict.expected.is_some() && verdict.actual.is_some(), "{sql}\n{verdict:?}");
     }
-    sound(&db, abc);
+    sound(db, *abc);
 }
 
 /// Who can write the tables past row security can write a chain anew. A head that was kept elsewhere tells.
@@ -154,9 +279,10 @@ fn decisions_that_retention_dropped_are_told_from_stolen_ones() {
                 r.decided_by, r.acting_user, r.treat, r.hold, r.excluded, r.reasons, r.expected_value, r.supersedes, r.decided_at
             FROM policy_runs AS r, first RETURNING run_id
         )
-        INSERT INTO policy_decisions_log SELECT d.tenant_id, first.id, d.property_id, d.storm_id, d.decided_at, d.propensity,
-            d.score, d.score_sd, d.value, d.decision, d.reason, d.policy_mode, d.model_version
-        FROM policy_decisions_log AS d, first;
+        INSERT INTO policy_decision_blocks SELECT d.tenant_id, first.id, d.block_no, d.storm_id, d.decided_at, d.policy_mode, d.first_property,
+            d.last_property, d.n, d.property_ids, d.classes, d.scores, d.score_sds, d.\"values\", d.decisions, d.reasons, d.propensities,
+            d.counts, d.model_versions, d.models
+        FROM policy_decision_blocks AS d, first;
         UPDATE policy_runs SET supersedes = (SELECT min(run_id::text)::uuid FROM policy_runs) WHERE superseded_at IS NULL;
         UPDATE policy_runs SET decided_at = decided_at;
         DELETE FROM tenant_log; DELETE FROM policy_run_digests;";
@@ -177,10 +303,10 @@ fn decisions_that_retention_dropped_are_told_from_stolen_ones() {
         FROM stormops.tenant_events WHERE action = 'drop_decisions' AND tenant_id = $1";
     assert_eq!(get::<String>(&mut superuser, event, &[&abc]), format!("{SOME} decisions of 1 runs true"));
     assert_eq!(sound(&db, best), 2, "whose decisions stayed hears nothing");
-    superuser.execute("DELETE FROM stormops.policy_decisions_log WHERE run_id = $1", &[&now]).expect("a theft");
+    superuser.execute("DELETE FROM stormops.policy_decision_blocks WHERE run_id = $1", &[&now]).expect("a theft");
     let verdict = verify(&mut superuser, abc);
     assert_eq!(
         (verdict.broken.as_deref(), verdict.run, verdict.actual.as_deref()),
-        (Some("policy_decisions_log"), Some(now), Some("no row"))
+        (Some("policy_decision_blocks"), Some(now), Some("no row"))
     );
 }

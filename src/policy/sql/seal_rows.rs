@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "aggregate support functions on the hot path")]
 
-use crate::policy::seal::{Fault, Seal};
+use crate::policy::seal_rows::{Fault, Seal};
 use crate::postgres::aggregate::{answer, given, state};
 use crate::postgres::bytea::bytea;
 use crate::postgres::call::{self, argument, bytes, uuid};
