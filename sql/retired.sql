@@ -21,4 +21,5 @@ DROP FUNCTION IF EXISTS stormops_internal.usage_by_hour(bigint, bigint);
 DROP FUNCTION IF EXISTS stormops.usage_watermark(); -- whose owner nothing else would change
 DROP FUNCTION IF EXISTS stormops.trust_issuer(text, text, jsonb, boolean, text, text, text); -- says what was left out
 DROP FUNCTION IF EXISTS stormops_internal.read_jwks(text);
+DROP FUNCTION IF EXISTS stormops_internal.policy_candidates(uuid, jsonb); -- says the area
 DROP FUNCTION IF EXISTS stormops_internal.decisions_digest(uuid, uuid); -- counts nothing

@@ -8,11 +8,13 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('storms', 'DELETE', 'admin', NULL, NULL),
     ('properties', 'SELECT', 'viewer', NULL, NULL),
     ('properties', 'INSERT', 'field_user', NULL, NULL),
-    ('properties', 'UPDATE', 'field_user', '{external_id,address,longitude,latitude,roof_style,roof_material,year_built,roof_year,building_value,job_margin,contact_cost,do_not_contact,status}', NULL),
+    ('properties', 'UPDATE', 'field_user', '{external_id,address,longitude,latitude,roof_style,roof_material,year_built,roof_year,building_value,job_margin,contact_cost,do_not_contact,status,area}', NULL),
     ('customer_journeys', 'SELECT', 'viewer', NULL, NULL),
     ('customer_journeys', 'INSERT', 'field_user', NULL, NULL),
     ('customer_journeys', 'UPDATE', 'crew_chief', '{touch,channel,direction,occurred_at,value}', NULL),
-    ('customer_journeys', 'DELETE', 'admin', NULL, NULL);
+    ('customer_journeys', 'DELETE', 'admin', NULL, NULL),
+    ('contact_consents', 'SELECT', 'viewer', NULL, NULL),
+    ('contact_consents', 'INSERT', 'field_user', NULL, NULL);
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES

@@ -45,16 +45,16 @@ BEGIN
     END IF;
     -- Exploring with too small a probability would give weights above 50 to whoever values the
     -- log later: where there is exploration, the least propensity of treating is 0.02.
-    RETURN jsonb_strip_nulls(to_jsonb(chosen) - 'tenant_id') || jsonb_build_object(
+    RETURN jsonb_strip_nulls(to_jsonb(chosen) - 'tenant_id') || stormops_internal.guardrails_in_force() || jsonb_build_object(
         'z', stormops_internal.attitude(chosen.confidence),
         'exploration', CASE WHEN chosen.exploration > 0 THEN greatest(chosen.exploration, 0.02 / (1 - chosen.holdout)) ELSE 0 END
     );
 END
 $$;
-COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
+COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, the enabled guardrails, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
 
 CREATE FUNCTION stormops_internal.policy_exceptions(
-    storm_id uuid, OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision
+    storm_id uuid, parameters jsonb, OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
@@ -63,6 +63,8 @@ CREATE FUNCTION stormops_internal.policy_exceptions(
     FROM stormops.properties AS p
     WHERE p.tenant_id = stormops.current_tenant()
         AND (p.status <> 'active' OR p.do_not_contact OR p.job_margin IS NOT NULL OR p.contact_cost IS NOT NULL)
+    UNION ALL
+    SELECT g.property_id, false, g.reason, NULL, NULL FROM stormops_internal.guarded_properties($1, $2) AS g
     UNION ALL
     -- Where the database's own policies hide properties, who is hidden is not decided; where there are none, nobody looks.
     SELECT l.property_id, true, NULL, NULL, NULL
@@ -73,7 +75,21 @@ CREATE FUNCTION stormops_internal.policy_exceptions(
             WHERE y.polrelid = 'stormops.properties'::pg_catalog.regclass AND y.polname <> ALL ('{tenant,tenant_floor,installed,role_select,role_insert,role_update,role_delete}'))
         AND NOT EXISTS (SELECT FROM stormops.properties AS p WHERE p.tenant_id = l.tenant_id AND p.property_id = l.property_id)
 $$;
-COMMENT ON FUNCTION stormops_internal.policy_exceptions(uuid) IS 'All that decisions of a storm need to know of properties: those of the tenant that are not like the others. left_out: not decided at all; reason: excluded for it; margin and cost of their own. A property may have several rows: do_not_contact goes before other reasons, and these by name. What else excludes properties is a further SELECT here.';
+COMMENT ON FUNCTION stormops_internal.policy_exceptions(uuid, jsonb) IS 'All that decisions of a storm need to know of properties: those of the tenant that are not like the others, or that guardrails exclude. left_out: not decided at all; reason: excluded for it; margin and cost of their own. A property may have several rows: do_not_contact goes before other reasons, and these by name. What else excludes properties is a further SELECT here.';
+
+CREATE FUNCTION stormops_internal.kept_exceptions(
+    run_id uuid, OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT d.property_id, false, d.reason, NULL::float8, NULL::float8
+    FROM stormops.policy_decisions_log AS d
+    WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = $1 AND d.decision = 'exclude'
+    UNION ALL
+    SELECT i.property_id, false, NULL, i.margin::float8, i.cost::float8
+    FROM stormops_internal.run_inputs($1) AS i WHERE num_nonnulls(i.margin, i.cost) > 0
+$$;
+COMMENT ON FUNCTION stormops_internal.kept_exceptions(uuid) IS 'policy_exceptions() as a run found them, by its log and its inputs.';
 
 CREATE FUNCTION stormops_internal.policy_numbers(parameters jsonb) RETURNS double precision[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
@@ -86,23 +102,23 @@ $$;
 COMMENT ON FUNCTION stormops_internal.policy_numbers(jsonb) IS 'The numbers of policy_parameters() in the order in which the library reads them.';
 
 CREATE FUNCTION stormops_internal.decide_policy(
-    tenant_id uuid, storm_id uuid, numbers double precision[],
+    tenant_id uuid, storm_id uuid, numbers double precision[], parameters text, again boolean,
     OUT property_id uuid, OUT decision text, OUT reason text, OUT propensity double precision,
     OUT score double precision, OUT score_sd double precision, OUT value double precision, OUT model_version text
 ) RETURNS SETOF record
     LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 10000 AS 'MODULE_PATHNAME', 'stormops_decide_policy';
-COMMENT ON FUNCTION stormops_internal.decide_policy(uuid, uuid, double precision[]) IS 'Of policy_decisions(): the decisions, in the order of property_id, read as its caller. numbers: as policy_numbers() gives them. Errors: 22023 one is missing; 53200.';
+COMMENT ON FUNCTION stormops_internal.decide_policy(uuid, uuid, double precision[], text, boolean) IS 'Of policy_decisions(): the decisions, in the order of property_id, read as its caller. numbers: as policy_numbers() gives them; parameters: the guardrails, as JSON; again: scores and exceptions are those that the run in the parameters'' run_id has kept. Errors: 22023 one is missing; 53200.';
 
-CREATE FUNCTION stormops_internal.count_policy(tenant_id uuid, storm_id uuid, numbers double precision[]) RETURNS jsonb
+CREATE FUNCTION stormops_internal.count_policy(tenant_id uuid, storm_id uuid, numbers double precision[], parameters text) RETURNS jsonb
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'count_policy_wrapper';
-COMMENT ON FUNCTION stormops_internal.count_policy(uuid, uuid, double precision[]) IS 'Of preview_policy(): the decisions of decide_policy(), counted as decision_counts() does. Errors as there; 54000 more than 64 different ones.';
+COMMENT ON FUNCTION stormops_internal.count_policy(uuid, uuid, double precision[], text) IS 'Of preview_policy(): the decisions of decide_policy(), counted as decision_counts() does. Errors as there; 54000 more than 64 different ones.';
 
 CREATE FUNCTION stormops_internal.write_decisions(
-    tenant_id uuid, run_id uuid, storm_id uuid, decided_at timestamptz, policy_mode text, numbers double precision[],
+    tenant_id uuid, run_id uuid, storm_id uuid, decided_at timestamptz, policy_mode text, numbers double precision[], parameters text,
     OUT decisions bigint, OUT blocks integer, OUT digest bytea, OUT fingerprints bytea, OUT counts jsonb
 ) RETURNS SETOF record
     LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'write_decisions_wrapper';
-COMMENT ON FUNCTION stormops_internal.write_decisions(uuid, uuid, uuid, timestamptz, text, double precision[]) IS 'Of apply_policy(): writes the decisions of decide_policy() into policy_decision_blocks and tells what policy_run_digests keeps of them, and their counts. Errors as count_policy(); 23505, 23514 scores that no table holds.';
+COMMENT ON FUNCTION stormops_internal.write_decisions(uuid, uuid, uuid, timestamptz, text, double precision[], text) IS 'Of apply_policy(): writes the decisions of decide_policy() into policy_decision_blocks and tells what policy_run_digests keeps of them, and their counts. Errors as count_policy(); 23505, 23514 scores that no table holds.';
 
 CREATE FUNCTION stormops.policy_decisions(
     storm_id uuid, parameters jsonb,
@@ -112,6 +128,6 @@ CREATE FUNCTION stormops.policy_decisions(
     LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
     AS $$
     SELECT d.property_id, d.decision, d.reason, d.propensity, d.score, d.score_sd, d.value, d.model_version
-    FROM stormops_internal.decide_policy(stormops.current_tenant(), $1, stormops_internal.policy_numbers($2)) AS d
+    FROM stormops_internal.decide_policy(stormops.current_tenant(), $1, stormops_internal.policy_numbers($2), $2::text, $2 ? 'again') AS d
 $$;
-COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores and parameters always decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md. Errors: 0B000 no tenant; 22023 parameters lack a number.';
+COMMENT ON FUNCTION stormops.policy_decisions(uuid, jsonb) IS 'The decision for each property of a storm, with its propensity; writes nothing. parameters: as policy_runs.parameters or policy_parameters() has them; the same scores, guardrails'' counts and parameters decide alike. Columns as in policy_decisions_log. The rule and its chances: docs/policy.md. Errors: 0B000 no tenant; 22023 parameters lack a number.';

@@ -166,6 +166,8 @@ BEGIN
     IF dropped <> '{}' AND stormops_internal.patiently(format('SELECT stormops_internal.drop_decisions_partitions(%L)', dropped)) IS NULL THEN
         PERFORM stormops_internal.raise_in_use('policy_decisions_log');
     END IF;
+    DELETE FROM stormops.policy_run_inputs AS i USING stormops.policy_run_digests AS d
+    WHERE d.tenant_id = i.tenant_id AND d.run_id = i.run_id AND d.run_id < stormops_internal.first_id_of(bound);
     -- Whose decisions went is in each tenant's log, so that it can tell them from decisions that somebody took away.
     PERFORM stormops_internal.log_event(r.tenant_id, 'drop_decisions', NULL, bound::text,
         format('%s decisions of %s runs', sum(r.decisions), count(*)))

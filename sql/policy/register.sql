@@ -9,6 +9,8 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('policy_runs', 'SELECT', 'viewer', NULL, NULL),
     ('policy_runs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_runs', 'UPDATE', 'crew_chief', NULL, 'apply_policy()'),
+    ('policy_run_inputs', 'SELECT', 'viewer', NULL, NULL),
+    ('policy_run_inputs', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_decision_blocks', 'SELECT', 'viewer', NULL, NULL),
     ('policy_decision_blocks', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_decision_rows', 'SELECT', 'viewer', NULL, NULL),
@@ -16,6 +18,17 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('policy_run_digests', 'INSERT', 'crew_chief', NULL, 'apply_policy()'),
     ('policy_outcomes', 'SELECT', 'viewer', NULL, NULL),
     ('policy_outcomes', 'INSERT', 'field_user', NULL, 'record_outcome(), record_outcomes()');
+
+-- Guardrails.
+INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, through) VALUES
+    ('guardrails', 'SELECT', 'viewer', NULL, NULL),
+    ('guardrails', 'INSERT', 'admin', NULL, NULL),
+    ('guardrails', 'UPDATE', 'admin', '{enabled,channel,opt_in,most,days,amount,contact_cost,area,metres,time_zone,from_date,until_date,weekdays,from_time,until_time}', NULL),
+    ('guardrails', 'DELETE', 'admin', NULL, NULL);
+
+-- Tables that hold no tenant's rows.
+INSERT INTO pg_temp.installation_tables (table_name) VALUES
+    ('policy_turns');
 
 -- Views that show tenants' rows as their caller sees them.
 INSERT INTO pg_temp.granted_views (view_name, kinds) VALUES
@@ -31,10 +44,32 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.preview_policy(uuid,text)', '{app,trusted_app}'),
     ('stormops.policy_parameters(text)', '{app,trusted_app}'),
     ('stormops.policy_decisions(uuid,jsonb)', '{app,trusted_app}'),
-    ('stormops_internal.policy_exceptions(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.policy_candidates(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops.default_guardrails(text)', '{app,trusted_app,operator}'),
+    ('stormops.add_default_guardrails()', '{app,trusted_app}'),
+    ('stormops.check_guardrails(uuid,double precision)', '{app,trusted_app}'),
+    ('stormops.explain_decision(uuid,uuid,uuid)', '{app,trusted_app}'),
+    ('stormops.decide_again(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.guardrails_in_force()', '{app,trusted_app}'),
+    ('stormops_internal.guardrail_rows(jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.guard_storm(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.guard_few(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.guard_many(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.guarded_properties(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.kept_exceptions(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.area_of(text,double precision,double precision)', '{app,trusted_app}'),
+    ('stormops_internal.point_of(double precision,double precision)', '{app,trusted_app}'),
+    ('stormops_internal.treated_since(timestamp with time zone)', '{app,trusted_app}'),
+    ('stormops_internal.run_inputs(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.inputs_digest(uuid[],numeric[],numeric[],text[],text[],double precision[])', '{app,trusted_app}'),
+    ('stormops_internal.decision_steps(uuid,uuid)', '{app,trusted_app}'),
+    ('stormops_internal.opt_outs(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.guardrail_counts(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.rate_bounds(bigint,bigint,double precision)', '{app,trusted_app}'),
+    ('stormops_internal.policy_exceptions(uuid,jsonb)', '{app,trusted_app}'),
     ('stormops_internal.policy_numbers(jsonb)', '{app,trusted_app}'),
-    ('stormops_internal.decide_policy(uuid,uuid,double precision[])', '{app,trusted_app}'),
-    ('stormops_internal.count_policy(uuid,uuid,double precision[])', '{app,trusted_app}'),
+    ('stormops_internal.decide_policy(uuid,uuid,double precision[],text,boolean)', '{app,trusted_app}'),
+    ('stormops_internal.count_policy(uuid,uuid,double precision[],text)', '{app,trusted_app}'),
     ('stormops_internal.require_open_storm(uuid)', '{app,trusted_app}'),
     ('stormops_internal.raise_no_scores(uuid)', '{app,trusted_app}'),
     ('stormops_internal.policy_tally(jsonb)', '{app,trusted_app}'),

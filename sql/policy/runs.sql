@@ -83,7 +83,7 @@ BEGIN
     policy_mode := coalesce(nullif(policy_mode, ''), 'moderate');
     PERFORM stormops_internal.require_open_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
-    counts := stormops_internal.count_policy(stormops.current_tenant(), storm_id, stormops_internal.policy_numbers(parameters));
+    counts := stormops_internal.count_policy(stormops.current_tenant(), storm_id, stormops_internal.policy_numbers(parameters), parameters::text);
     IF counts IS NULL THEN
         PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;
@@ -121,6 +121,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'only a crew_chief or an admin may apply a policy',
             HINT = 'SELECT * FROM stormops.preview_policy(storm_id, policy_mode); writes nothing.';
     END IF;
+    PERFORM stormops_internal.take_turn(tenant);
     -- Two runs of one storm stand in line here, and the second finds what the first has written. An
     -- update, since a mere lock would let a REPEATABLE READ transaction go on with what it saw before.
     UPDATE stormops.storms AS s SET status = s.status WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id;
@@ -139,8 +140,11 @@ BEGIN
     END IF;
 
     run_id := stormops.new_id();
+    parameters := parameters || stormops_internal.keep_inputs(storm_id, run_id, parameters);
     SELECT w.* INTO written
-    FROM stormops_internal.write_decisions(tenant, run_id, storm_id, decided_at, policy_mode, stormops_internal.policy_numbers(parameters)) AS w;
+    -- With run_id guardrails are what keep_inputs() found just now.
+    FROM stormops_internal.write_decisions(tenant, run_id, storm_id, decided_at, policy_mode, stormops_internal.policy_numbers(parameters),
+        (parameters || jsonb_build_object('run_id', run_id))::text) AS w;
     IF written.decisions = 0 THEN
         PERFORM stormops_internal.raise_no_scores(storm_id);
     END IF;

@@ -100,11 +100,13 @@ BEGIN
     admin_user_id := stormops_internal.insert_user(tenant_id, admin_email, 'admin', NULL);
     INSERT INTO stormops.policy_modes (tenant_id, policy_mode, confidence, exploration, holdout)
     SELECT tenant_id, m.policy_mode, m.confidence, m.exploration, m.holdout FROM stormops.default_policy_modes() AS m;
+    INSERT INTO stormops.guardrails (tenant_id, name, kind, most, days)
+    SELECT tenant_id, g.name, g.kind, g.most, g.days FROM stormops.default_guardrails(tier) AS g;
     INSERT INTO stormops.metrics (tenant_id, metric_name, unit, aggregation, unique_dimension, rollup_dimensions)
     SELECT tenant_id, m.metric_name, m.unit, m.aggregation, m.unique_dimension, m.rollup_dimensions FROM stormops.default_metrics() AS m;
 END
 $$;
-COMMENT ON FUNCTION stormops.provision_tenant(text, text, text) IS 'Makes a tenant with its first admin, the default policy modes and metrics. tier: trial (30 days, see tier_settings), standard or enterprise. Returns tenant_id, admin_user_id, status, trial_ends_at. Errors: 22004 NULL; 22023 name, tier or e-mail is not valid; 23505 a name that people would confuse with it exists.';
+COMMENT ON FUNCTION stormops.provision_tenant(text, text, text) IS 'Makes a tenant with its first admin, the default policy modes, guardrails and metrics. tier: trial (30 days, see tier_settings), standard or enterprise. Returns tenant_id, admin_user_id, status, trial_ends_at. Errors: 22004 NULL; 22023 name, tier or e-mail is not valid; 23505 a name that people would confuse with it exists.';
 
 CREATE FUNCTION stormops_internal.step_tenant(
     tenant_id uuid, action text, reason text, OUT from_status text, OUT to_status text, OUT changed_at timestamptz

@@ -12,6 +12,7 @@ mod bounded;
 mod bounded_agg;
 mod means;
 mod planning;
+mod rates;
 
 /// What holds where an argument is NULL. The width of the always-valid interval hardly depends on the planned number.
 const MIN_LIFT: f64 = 0.05;

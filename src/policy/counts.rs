@@ -1,6 +1,6 @@
 //! How many decisions there are by decision and reason, and the sum of their values.
 
-/// There are seven reasons; they are searched one by one.
+/// There are some fifteen reasons; they are searched one by one.
 pub const MOST: usize = 64;
 
 /// The longest decision or reason, in bytes.

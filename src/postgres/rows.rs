@@ -25,18 +25,20 @@ pub struct Row<const W: usize> {
 }
 
 impl<const W: usize> Rows<W> {
-    /// `ids` are the query's parameters, uuids. It sees what the statement that called sees, and writes nothing.
+    /// `ids` and after them `text` are the query's parameters, uuids and a text. It sees what the statement that called sees, and writes nothing.
     ///
     /// SAFETY: within a connection of SPI, which outlives this; the query gives W columns.
-    pub unsafe fn of(query: &CStr, ids: &[[u8; 16]]) -> Self {
+    pub unsafe fn of(query: &CStr, ids: &[[u8; 16]], text: Datum) -> Self {
         let mut types = vec![pg_sys::UUIDOID; ids.len()];
+        types.push(pg_sys::TEXTOID);
         let mut values: Vec<Datum> = ids.iter().map(|id| Datum::from(id.as_ptr())).collect();
+        values.push(text);
         // SAFETY: as many types as values, which the cursor copies.
         let portal = unsafe {
             pg_sys::SPI_cursor_open_with_args(
                 std::ptr::null(),
                 query.as_ptr(),
-                ids.len() as c_int,
+                values.len() as c_int,
                 types.as_mut_ptr(),
                 values.as_mut_ptr(),
                 std::ptr::null(),

@@ -8,4 +8,5 @@ pub(super) const ROWS: &[Row] = &[
         "journey_id, property_id, storm_id, touch, channel",
         "'{id}', '{property}', '{storm}', 'call', 'phone'",
     ),
+    ("contact_consents", "consent_id, property_id, channel, consented", "'{id}', '{property}', 'phone', false"),
 ];

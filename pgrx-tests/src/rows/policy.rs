@@ -2,6 +2,7 @@ use super::Row;
 
 pub(super) const ROWS: &[Row] = &[
     ("policy_modes", "policy_mode, confidence, exploration, holdout", "'mode {n}', 0.5, 0, 0"),
+    ("guardrails", "name, kind", "'guardrail {n}', 'experiment_control'"),
     (
         "policy_runs",
         "run_id, storm_id, policy_mode, parameters, decided_at, decided_by, treat, hold, excluded, reasons, \
@@ -20,6 +21,11 @@ pub(super) const ROWS: &[Row] = &[
         "run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value, decision, reason, policy_mode, \
          model_version",
         "'{run}', '{property}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
+    ),
+    (
+        "policy_run_inputs",
+        "run_id, block_no, property_ids, margins, costs, reasons, guardrails, measured",
+        "'{run}', {n}, ARRAY['{property}']::uuid[], '{NULL}', '{5.00}', '{budget}', '{\"guardrail {n}\"}', '{1}'",
     ),
     ("policy_run_digests", "run_id, decisions, digest, fingerprints", "'{run}', 0, sha256('{n}'), ''"),
     (

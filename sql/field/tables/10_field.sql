@@ -72,6 +72,8 @@ ALTER TABLE stormops.properties ALTER COLUMN property_id SET DEFAULT stormops.ne
 -- 0.2.0: a whole row may be written, as mappers of objects do; what role_matrix() does not name keeps its value.
 CREATE OR REPLACE TRIGGER given_once BEFORE UPDATE OF tenant_id, property_id, created_at ON stormops.properties
     FOR EACH ROW EXECUTE FUNCTION stormops_internal.given_once('tenant_id', 'property_id', 'created_at');
+-- 0.2.0: where the crews that work it are short.
+ALTER TABLE stormops.properties ADD COLUMN IF NOT EXISTS area text CHECK (char_length(area) BETWEEN 1 AND 50);
 COMMENT ON TABLE stormops.properties IS 'Buildings with their roofs. Archived, never deleted: decisions and outcomes refer to them.';
 COMMENT ON COLUMN stormops.properties.tenant_id IS 'The tenant; defaults to the one in context.';
 COMMENT ON COLUMN stormops.properties.property_id IS 'UUID; version 7 by default.';
@@ -89,6 +91,7 @@ COMMENT ON COLUMN stormops.properties.contact_cost IS 'Cost of treating this pro
 COMMENT ON COLUMN stormops.properties.do_not_contact IS 'True: every policy excludes the property.';
 COMMENT ON COLUMN stormops.properties.status IS 'active or archived; no policy decides an archived property.';
 COMMENT ON COLUMN stormops.properties.created_at IS 'When the row was written.';
+COMMENT ON COLUMN stormops.properties.area IS 'The tenant''s own name of the area, such as a postal code, 1 to 50 characters; guardrails of kind area_capacity go by it. NULL: by the square of 0.01 degree that it lies in.';
 
 CREATE TABLE IF NOT EXISTS stormops.customer_journeys (
     tenant_id   uuid NOT NULL,

@@ -52,10 +52,10 @@ pub trait Sink {
 }
 
 /// Decides on the storm's properties, in the order of property_id.
-pub fn decide_each(rule: &Rule, tenant: Id, storm: Id, sink: &mut impl Sink) {
+pub fn decide_each(rule: &Rule, tenant: Id, storm: Id, parameters: &str, again: bool, sink: &mut impl Sink) {
     Spi::connect(|_| {
         // SAFETY: within the connection.
-        let stored = unsafe { Stored::of(rule, tenant, storm) };
+        let stored = unsafe { Stored::of(rule, tenant, storm, parameters, again) };
         let draws = Draws::new(&tenant, &storm);
         let take = |candidate: &Candidate, class, value| sink.take(&stored, candidate, class, value);
         sound(decide(&stored, rule, &draws, breathe(), take));
@@ -134,9 +134,14 @@ impl Sink for Counting {
 }
 
 #[pg_extern(sql = false)]
-fn count_policy(tenant_id: pgrx::Uuid, storm_id: pgrx::Uuid, numbers: Vec<Option<f64>>) -> Option<JsonB> {
+fn count_policy(
+    tenant_id: pgrx::Uuid,
+    storm_id: pgrx::Uuid,
+    numbers: Vec<Option<f64>>,
+    parameters: &str,
+) -> Option<JsonB> {
     let mut counting = Counting::default();
-    decide_each(&rule(&numbers), *tenant_id.as_bytes(), *storm_id.as_bytes(), &mut counting);
+    decide_each(&rule(&numbers), *tenant_id.as_bytes(), *storm_id.as_bytes(), parameters, false, &mut counting);
     counting.counts
 }
 
@@ -168,16 +173,20 @@ impl Sink for Showing {
     }
 }
 
-/// `(tenant_id, storm_id, numbers)`: a set of decisions.
+/// `(tenant_id, storm_id, numbers, parameters, again)`: a set of decisions.
 unsafe fn show(call: FunctionCallInfo) -> Datum {
     // SAFETY: the SQL declaration gives the arguments and the columns.
     unsafe {
         pg_sys::InitMaterializedSRF(call, 0);
         let (Some(tenant), Some(storm)) = (argument(call, 0), argument(call, 1)) else { return null(call) };
         let numbers = argument(call, 2).and_then(|numbers| Vec::<Option<f64>>::from_datum(numbers, false));
+        let parameters =
+            argument(call, 3).and_then(|text| String::from_datum(text, false)).unwrap_or_else(|| "{}".into());
+        let again = argument(call, 4).is_some_and(|again| again.value() != 0);
         let set = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>();
         let mut showing = Showing { rows: (*set).setResult, shape: (*set).setDesc, texts: Texts::default() };
-        decide_each(&rule(&numbers.unwrap_or_default()), *uuid(tenant), *uuid(storm), &mut showing);
+        let rule = rule(&numbers.unwrap_or_default());
+        decide_each(&rule, *uuid(tenant), *uuid(storm), &parameters, again, &mut showing);
         null(call)
     }
 }

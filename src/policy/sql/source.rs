@@ -16,17 +16,31 @@ use crate::policy::names::Names;
 use crate::policy::rule::{REASONS, Rule};
 use crate::postgres::memory::allocated;
 use crate::postgres::rows::{Row, Rows};
+use pgrx::IntoDatum;
+use pgrx::pg_sys::Datum;
 use std::cell::RefCell;
 use std::ffi::CStr;
 
 /// The most scores, and the most exceptions, that are gathered: 48 and 40 bytes each.
 const MOST_GATHERED: usize = 3_000_000;
 
-const SCORES: &CStr = c"SELECT l.property_id, l.scored_at, l.uplift, l.uplift_sd, l.model_version FROM stormops.lead_uplift AS l WHERE l.tenant_id = $1 AND l.storm_id = $2";
-const SCORES_IN_ORDER: &CStr = c"SELECT l.property_id, l.scored_at, l.uplift, l.uplift_sd, l.model_version FROM stormops.lead_uplift AS l WHERE l.tenant_id = $1 AND l.storm_id = $2 ORDER BY l.property_id";
-const EXCEPTIONS: &CStr =
-    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($1) AS e";
-const EXCEPTIONS_IN_ORDER: &CStr = c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($1) AS e ORDER BY e.property_id";
+/// Scores, exceptions, and both in order: $1 the tenant, $2 the storm, $3 the run's parameters.
+type Queries = [&'static CStr; 4];
+
+const NOW: Queries = [
+    c"SELECT l.property_id, l.scored_at, l.uplift, l.uplift_sd, l.model_version FROM stormops.lead_uplift AS l WHERE l.tenant_id = $1 AND l.storm_id = $2",
+    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($2, $3::pg_catalog.jsonb) AS e",
+    c"SELECT l.property_id, l.scored_at, l.uplift, l.uplift_sd, l.model_version FROM stormops.lead_uplift AS l WHERE l.tenant_id = $1 AND l.storm_id = $2 ORDER BY l.property_id",
+    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($2, $3::pg_catalog.jsonb) AS e ORDER BY e.property_id",
+];
+
+/// As a run found them.
+const KEPT: Queries = [
+    c"SELECT d.property_id, d.decided_at, d.score, d.score_sd, d.model_version FROM stormops.policy_decisions_log AS d WHERE d.tenant_id = $1 AND d.run_id = ($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid",
+    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.kept_exceptions(($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid) AS e",
+    c"SELECT d.property_id, d.decided_at, d.score, d.score_sd, d.model_version FROM stormops.policy_decisions_log AS d WHERE d.tenant_id = $1 AND d.run_id = ($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid ORDER BY d.property_id",
+    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.kept_exceptions(($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid) AS e ORDER BY e.property_id",
+];
 
 /// What is read once, or again each time.
 enum Kept<T> {
@@ -36,7 +50,9 @@ enum Kept<T> {
 
 pub struct Stored<'a> {
     rule: &'a Rule,
+    queries: Queries,
     tenant_and_storm: [Id; 2],
+    parameters: Datum,
     pub models: RefCell<Names>,
     pub reasons: RefCell<Names>,
     scores: Kept<Score>,
@@ -55,25 +71,29 @@ pub fn breathe() -> impl FnMut() {
 }
 
 impl<'a> Stored<'a> {
+    /// `again`: as the run found them that the parameters name.
+    ///
     /// SAFETY: within a connection of SPI, which outlives this.
-    pub unsafe fn of(rule: &'a Rule, tenant: Id, storm: Id) -> Self {
+    pub unsafe fn of(rule: &'a Rule, tenant: Id, storm: Id, parameters: &str, again: bool) -> Self {
         let mut reasons = Names::default();
         for reason in REASONS {
             sound(reasons.place(reason.as_bytes()));
         }
         let mut stored = Self {
             rule,
+            queries: if again { KEPT } else { NOW },
             tenant_and_storm: [tenant, storm],
+            parameters: parameters.into_datum().unwrap_or_else(Datum::null),
             models: RefCell::default(),
             reasons: RefCell::new(reasons),
             scores: Kept::InOrder,
             exceptions: Kept::InOrder,
         };
-        if let Some(mut scores) = gather(SCORES, &stored.tenant_and_storm, |row| stored.score(row)) {
+        if let Some(mut scores) = stored.gather(0, |row| stored.score(row)) {
             keep_latest(&mut scores, &stored.models.borrow(), breathe());
             stored.scores = Kept::Here(scores);
         }
-        if let Some(mut exceptions) = gather(EXCEPTIONS, &[storm], |row| stored.exception(row)) {
+        if let Some(mut exceptions) = stored.gather(1, |row| stored.exception(row)) {
             keep_one_each(&mut exceptions, |a, b| stored.first_reason(a, b), breathe());
             stored.exceptions = Kept::Here(exceptions);
         }
@@ -81,7 +101,7 @@ impl<'a> Stored<'a> {
     }
 
     fn score(&self, row: &Row<5>) -> Score {
-        // SAFETY: the columns of SCORES.
+        // SAFETY: the columns of scores.
         let (property, model) = unsafe { (row.uuid(0), row.text(4).unwrap_or_default()) };
         Score {
             property,
@@ -93,7 +113,7 @@ impl<'a> Stored<'a> {
     }
 
     fn exception(&self, row: &Row<5>) -> Exception {
-        // SAFETY: the columns of EXCEPTIONS.
+        // SAFETY: the columns of exceptions.
         let (property, reason) = unsafe { (row.uuid(0), row.text(2)) };
         Exception {
             property,
@@ -102,6 +122,25 @@ impl<'a> Stored<'a> {
             margin: row.double(3),
             cost: row.double(4),
         }
+    }
+
+    fn rows(&self, query: usize) -> Rows<5> {
+        // SAFETY: of() is within a connection; the queries have five columns.
+        unsafe { Rows::of(self.queries[query], &self.tenant_and_storm, self.parameters) }
+    }
+
+    /// All rows of a query; None if they are too many.
+    fn gather<T>(&self, query: usize, mut read: impl FnMut(&Row<5>) -> T) -> Option<Vec<T>> {
+        let mut rows = self.rows(query);
+        let mut gathered = Vec::new();
+        while let Some(row) = rows.next() {
+            if gathered.len() == MOST_GATHERED {
+                return None;
+            }
+            allocated(fallibly(|| gathered.try_reserve(1)));
+            gathered.push(read(&row));
+        }
+        Some(gathered)
     }
 
     /// Which of two reasons is given: that the owner does not want to hear from us, else the first by name, byte by byte.
@@ -119,7 +158,7 @@ impl<'a> Stored<'a> {
                 }
             };
             let read = |row: &Row<5>| self.score(row);
-            return Box::new(one_each(SCORES_IN_ORDER, &self.tenant_and_storm, read, |score| score.property, join));
+            return Box::new(one_each(self.rows(2), read, |score| score.property, join));
         };
         Box::new(scores.iter().copied())
     }
@@ -128,7 +167,7 @@ impl<'a> Stored<'a> {
         let Kept::Here(exceptions) = &self.exceptions else {
             let join = |kept: &mut Exception, next: Exception| kept.join(&next, |a, b| self.first_reason(a, b));
             let read = |row: &Row<5>| self.exception(row);
-            return Box::new(one_each(EXCEPTIONS_IN_ORDER, &self.tenant_and_storm[1..], read, |e| e.property, join));
+            return Box::new(one_each(self.rows(3), read, |e| e.property, join));
         };
         Box::new(exceptions.iter().copied())
     }
@@ -144,31 +183,13 @@ impl Source for Stored<'_> {
     }
 }
 
-/// All rows of a query; None if they are too many.
-fn gather<T>(query: &CStr, ids: &[Id], mut read: impl FnMut(&Row<5>) -> T) -> Option<Vec<T>> {
-    // SAFETY: of() is within a connection; the queries have five columns.
-    let mut rows = unsafe { Rows::<5>::of(query, ids) };
-    let mut gathered = Vec::new();
-    while let Some(row) = rows.next() {
-        if gathered.len() == MOST_GATHERED {
-            return None;
-        }
-        allocated(fallibly(|| gathered.try_reserve(1)));
-        gathered.push(read(&row));
-    }
-    Some(gathered)
-}
-
 /// The rows of a query as they come, those of one property joined to one.
 fn one_each<T>(
-    query: &CStr,
-    ids: &[Id],
+    mut rows: Rows<5>,
     read: impl Fn(&Row<5>) -> T,
     property: impl Fn(&T) -> Id,
     join: impl Fn(&mut T, T),
 ) -> impl Iterator<Item = T> {
-    // SAFETY: of() is within a connection; the queries have five columns.
-    let mut rows = unsafe { Rows::<5>::of(query, ids) };
     let mut next = rows.next().map(|row| read(&row));
     std::iter::from_fn(move || {
         let mut kept = next.take()?;

@@ -177,6 +177,7 @@ fn write_decisions(
     decided_at: TimestampWithTimeZone,
     policy_mode: &str,
     numbers: Vec<Option<f64>>,
+    parameters: &str,
 ) -> TableIterator<
     'static,
     (
@@ -201,7 +202,7 @@ fn write_decisions(
         counting: Counting::default(),
     };
     let (tenant, storm) = (run.tenant, run.storm);
-    decide_each(&rule(&numbers), tenant, storm, &mut run);
+    decide_each(&rule(&numbers), tenant, storm, parameters, false, &mut run);
     let digest = run.digests.finalize().to_vec();
     TableIterator::once((run.counting.decisions(), run.blocks, digest, run.prints, run.counting.counts))
 }

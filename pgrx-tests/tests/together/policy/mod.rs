@@ -1,7 +1,10 @@
-//! Runs, decisions, outcomes, limits.
+//! Runs, decisions, outcomes, limits, guardrails.
 
 mod blocks;
 mod decisions;
+mod guardrail_checks;
+mod guardrail_runs;
+mod guardrails;
 mod limits;
 mod modes;
 mod outcomes;
@@ -10,3 +13,4 @@ mod partitions;
 mod pushdown;
 mod runs;
 mod suggestions;
+mod seeds;

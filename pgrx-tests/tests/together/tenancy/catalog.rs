@@ -236,6 +236,7 @@ fn only_measurements_and_probabilities_are_floating_point() {
         ))
     };
     let amounts = "customer_journeys.value expectations.highest expectations.lowest expectations.threshold \
+        guardrails.amount guardrails.contact_cost \
         invoice_lines.amount invoice_lines.quantity invoice_lines.unit_price \
         invoices.total policy_modes.budget policy_modes.contact_cost policy_modes.margin policy_outcomes.value \
         policy_runs.expected_value prices.included_quantity prices.package_size properties.building_value \

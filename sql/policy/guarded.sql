@@ -1,0 +1,261 @@
+-- Whom guardrails exclude, as one set: guarded_properties(storm, parameters). What each kind means: docs/guardrails.md.
+
+CREATE FUNCTION stormops_internal.area_of(area text, longitude double precision, latitude double precision) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$ SELECT coalesce($1, stormops_internal.neighbourhood($2, $3), 'unknown') $$;
+COMMENT ON FUNCTION stormops_internal.area_of(text, double precision, double precision) IS 'The area of a property: the tenant''s name of it, else its neighbourhood(), else unknown.';
+
+CREATE FUNCTION stormops_internal.guardrail_rows(
+    parameters jsonb,
+    OUT name text, OUT kind text, OUT place integer, OUT channel text, OUT opt_in boolean, OUT most bigint, OUT since timestamptz,
+    OUT amount double precision, OUT contact_cost double precision, OUT area text, OUT metres double precision, OUT is_quiet boolean
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT r.name, r.kind, array_position('{consent,experiment_control,quiet_window,frequency_cap,spacing,area_capacity,budget}'::text[], r.kind),
+        r.channel, coalesce(r.opt_in, false), r.most, now() - make_interval(days => r.days), round(r.amount * 100)::float8,
+        round(r.contact_cost * 100)::float8, r.area, r.metres,
+        l.local::date >= coalesce(r.from_date, '-infinity') AND l.local::date <= coalesce(r.until_date, 'infinity')
+            AND coalesce(extract(isodow FROM l.local)::integer = ANY (r.weekdays), true)
+            AND coalesce(CASE WHEN r.from_time < r.until_time THEN l.local::time >= r.from_time AND l.local::time < r.until_time
+                ELSE l.local::time >= r.from_time OR l.local::time < r.until_time END, true)
+    FROM jsonb_to_recordset(coalesce($1 -> 'guardrails', '[]')) AS r (
+        name text, kind text, channel text, opt_in boolean, most bigint, days integer, amount numeric, contact_cost numeric, area text,
+        metres double precision, time_zone text, from_date date, until_date date, weekdays integer[], from_time time, until_time time)
+    CROSS JOIN LATERAL (SELECT now() AT TIME ZONE r.time_zone AS local) AS l
+$$;
+COMMENT ON FUNCTION stormops_internal.guardrail_rows(jsonb) IS 'The guardrails that a run''s parameters hold, as they stand now. place: the order in which they are asked; since: from when on it counts; amount, contact_cost: in cents; is_quiet: now is in its window.';
+
+CREATE FUNCTION stormops_internal.guard_storm(
+    storm_id uuid, parameters jsonb, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
+    AS $$
+    WITH rules AS MATERIALIZED (
+        SELECT g.* FROM stormops_internal.guardrail_rows($2) AS g
+    ), scored AS MATERIALIZED (
+        SELECT DISTINCT l.property_id FROM stormops.lead_uplift AS l WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
+    ),
+    -- What people said last, by channel.
+    consents AS (
+        SELECT DISTINCT ON (c.property_id, c.channel) c.property_id, c.channel, c.consented
+        FROM stormops.contact_consents AS c JOIN scored AS s ON s.property_id = c.property_id
+        WHERE c.tenant_id = stormops.current_tenant() AND EXISTS (SELECT FROM rules AS r WHERE r.kind = 'consent')
+        ORDER BY c.property_id, c.channel, c.recorded_at DESC, c.consent_id DESC
+    ), said AS MATERIALIZED (
+        SELECT c.property_id, r.name, bool_or(c.consented) AS consented
+        FROM consents AS c JOIN rules AS r ON r.kind = 'consent' AND coalesce(r.channel = c.channel, true)
+        GROUP BY c.property_id, r.name
+    ),
+    -- What was treated: what stands decided for other storms, and what of any run was touched, while that run stood.
+    decided AS (
+        SELECT d.*, EXISTS (
+                SELECT FROM stormops.customer_journeys AS j
+                WHERE j.tenant_id = stormops.current_tenant() AND j.property_id = d.property_id AND j.direction = 'outbound' AND j.touch <> 'conversion'
+                    AND coalesce(j.storm_id = d.storm_id, true) AND j.occurred_at >= d.decided_at AND j.occurred_at < coalesce(d.superseded_at, 'infinity')
+            ) AS touched
+        FROM stormops_internal.treated_since((
+            SELECT min(g.since) FROM rules AS g WHERE g.kind IN ('frequency_cap', 'spacing', 'area_capacity', 'budget'))) AS d
+    ), treated AS MATERIALIZED (
+        SELECT d.storm_id, d.property_id, max(d.decided_at) AS decided_at, bool_or(d.touched) AS touched, max(coalesce(i.cost, d.mode_cost)) AS cost
+        FROM decided AS d
+        LEFT JOIN (
+            SELECT r.run_id, i.property_id, round(i.cost * 100)::float8 AS cost
+            FROM stormops.policy_runs AS r CROSS JOIN LATERAL stormops_internal.run_inputs(r.run_id) AS i
+            WHERE r.tenant_id = stormops.current_tenant() AND i.cost IS NOT NULL
+                AND r.decided_at > (SELECT min(g.since) FROM rules AS g WHERE g.kind = 'budget')
+        ) AS i ON i.run_id = d.run_id AND i.property_id = d.property_id
+        WHERE d.touched OR d.superseded_at IS NULL AND d.storm_id <> $1
+        GROUP BY d.storm_id, d.property_id
+    ), contacts AS (
+        SELECT j.property_id, r.name, count(*) AS n
+        FROM stormops.customer_journeys AS j
+        JOIN rules AS r ON r.kind = 'frequency_cap' AND j.occurred_at > r.since AND coalesce(r.channel = j.channel, true)
+        WHERE j.tenant_id = stormops.current_tenant() AND j.direction = 'outbound' AND j.touch <> 'conversion'
+            AND j.occurred_at > (SELECT min(g.since) FROM rules AS g WHERE g.kind = 'frequency_cap')
+            AND j.property_id IN (SELECT s.property_id FROM scored AS s)
+        GROUP BY j.property_id, r.name
+        UNION ALL
+        -- One that is to come may come by any channel.
+        SELECT t.property_id, r.name, count(*)
+        FROM treated AS t JOIN rules AS r ON r.kind = 'frequency_cap' AND t.decided_at > r.since
+        WHERE NOT t.touched
+        GROUP BY t.property_id, r.name
+    ),
+    -- On a sphere of the earth's mean radius, as points in space: no grid of degrees, no pole, no date line. Whoever is within reach
+    -- lies in the same cell as one of the 27 about the other.
+    reach AS (
+        SELECT r.name, r.place, r.since, 2 * 6371008.8 * sin(r.metres / (2 * 6371008.8)) AS chord FROM rules AS r WHERE r.kind = 'spacing'
+    ), around AS MATERIALIZED (
+        SELECT r.name, t.property_id, q.x, q.y, q.z, floor(q.x / r.chord) + i AS i, floor(q.y / r.chord) + j AS j, floor(q.z / r.chord) + k AS k
+        FROM reach AS r JOIN treated AS t ON t.decided_at > r.since AND t.storm_id <> $1
+        JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = t.property_id AND p.latitude IS NOT NULL
+        CROSS JOIN LATERAL stormops_internal.point_of(p.longitude, p.latitude) AS q
+        CROSS JOIN generate_series(-1, 1) AS i CROSS JOIN generate_series(-1, 1) AS j CROSS JOIN generate_series(-1, 1) AS k
+    ), found AS (
+        SELECT c.property_id, r.name, r.place, NULL::float8 AS measured
+        FROM said AS c JOIN rules AS r ON r.name = c.name WHERE NOT c.consented
+        UNION ALL
+        SELECT s.property_id, r.name, r.place, NULL
+        FROM rules AS r CROSS JOIN scored AS s LEFT JOIN said AS c ON c.property_id = s.property_id AND c.name = r.name
+        WHERE r.kind = 'consent' AND r.opt_in AND c.property_id IS NULL
+        UNION ALL
+        -- While an experiment runs, and as long as the control's outcomes count for it.
+        SELECT a.property_id, r.name, r.place, NULL
+        FROM rules AS r CROSS JOIN stormops.experiments AS e
+        JOIN stormops.experiment_assignments AS a ON a.tenant_id = stormops.current_tenant() AND a.experiment_id = e.experiment_id AND a.arm = e.control
+        WHERE r.kind = 'experiment_control' AND e.tenant_id = stormops.current_tenant() AND e.untouched_control
+            AND (e.status = 'running' OR a.assigned_at + make_interval(days => e.outcome_days) > now())
+            AND a.property_id IN (SELECT s.property_id FROM scored AS s)
+        UNION ALL
+        SELECT s.property_id, r.name, r.place, NULL FROM rules AS r CROSS JOIN scored AS s WHERE r.kind = 'quiet_window' AND r.is_quiet
+        UNION ALL
+        SELECT c.property_id, r.name, r.place, c.n
+        FROM (SELECT c.property_id, c.name, sum(c.n)::float8 AS n FROM contacts AS c GROUP BY c.property_id, c.name) AS c
+        JOIN rules AS r ON r.name = c.name AND c.n >= r.most
+        UNION ALL
+        -- most = 0: nobody, whether there were contacts or none.
+        SELECT s.property_id, r.name, r.place, 0 FROM rules AS r CROSS JOIN scored AS s WHERE r.kind = 'frequency_cap' AND r.most = 0
+        UNION ALL
+        SELECT p.property_id, r.name, r.place, NULL
+        FROM reach AS r CROSS JOIN stormops.properties AS p CROSS JOIN LATERAL stormops_internal.point_of(p.longitude, p.latitude) AS q
+        WHERE p.tenant_id = stormops.current_tenant() AND p.latitude IS NOT NULL AND p.property_id IN (SELECT s.property_id FROM scored AS s)
+            AND EXISTS (
+                SELECT FROM around AS a
+                WHERE a.name = r.name AND a.i = floor(q.x / r.chord) AND a.j = floor(q.y / r.chord) AND a.k = floor(q.z / r.chord)
+                    AND a.property_id <> p.property_id AND (a.x - q.x) ^ 2 + (a.y - q.y) ^ 2 + (a.z - q.z) ^ 2 <= r.chord ^ 2)
+    ), single AS MATERIALIZED (
+        SELECT DISTINCT ON (f.property_id) f.property_id, f.name, f.measured
+        FROM found AS f WHERE f.property_id IN (SELECT s.property_id FROM scored AS s)
+        ORDER BY f.property_id, f.place, f.name, f.measured DESC
+    ),
+    -- What is short goes to the best by value per cost, wanted ones first; the others leave the policy, so that exploration cannot
+    -- take more than there is.
+    ranked AS MATERIALIZED (
+        SELECT c.property_id, c.area, round(c.cost * 100) AS cost, row_number() OVER (
+            ORDER BY c.wanted DESC, c.value / nullif(coalesce(c.cost, 1), 0) DESC NULLS FIRST, c.value DESC,
+                stormops.draw(stormops.current_tenant(), $1, c.property_id, 'tie')) AS place
+        FROM stormops_internal.policy_candidates($1, $2) AS c LEFT JOIN single AS f ON f.property_id = c.property_id
+        WHERE EXISTS (SELECT FROM rules AS r WHERE r.kind IN ('area_capacity', 'budget')) AND f.property_id IS NULL AND NOT c.do_not_contact
+    ), taken AS (
+        SELECT r.name, stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area, count(DISTINCT t.property_id) AS n
+        FROM rules AS r JOIN treated AS t ON t.decided_at > r.since
+        JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = t.property_id
+        WHERE r.kind = 'area_capacity'
+        GROUP BY 1, 2
+    ), crowded AS MATERIALIZED (
+        SELECT DISTINCT ON (w.property_id) w.property_id, w.name, w.measured
+        FROM (
+            SELECT c.property_id, r.name, r.most,
+                (coalesce(t.n, 0) + row_number() OVER (PARTITION BY r.name, c.area ORDER BY c.place))::float8 AS measured
+            FROM rules AS r JOIN ranked AS c ON coalesce(r.area = c.area, true) LEFT JOIN taken AS t ON t.name = r.name AND t.area = c.area
+            WHERE r.kind = 'area_capacity'
+        ) AS w
+        WHERE w.measured > w.most
+        ORDER BY w.property_id, w.name
+    ), costly AS (
+        SELECT DISTINCT ON (w.property_id) w.property_id, w.name, w.measured
+        FROM (
+            SELECT c.property_id, r.name, r.amount, coalesce(t.spent, 0)
+                + sum(coalesce(c.cost, r.contact_cost)) OVER (PARTITION BY r.name ORDER BY c.place ROWS UNBOUNDED PRECEDING) AS measured
+            FROM rules AS r CROSS JOIN ranked AS c LEFT JOIN crowded AS x ON x.property_id = c.property_id
+            LEFT JOIN (
+                SELECT r.name, sum(coalesce(t.cost, r.contact_cost)) AS spent
+                FROM rules AS r JOIN treated AS t ON t.decided_at > r.since
+                WHERE r.kind = 'budget' GROUP BY r.name
+            ) AS t ON t.name = r.name
+            WHERE r.kind = 'budget' AND x.property_id IS NULL
+        ) AS w
+        WHERE w.measured > w.amount
+        ORDER BY w.property_id, w.name
+    )
+    SELECT f.property_id, r.kind, f.name, f.measured FROM single AS f JOIN rules AS r ON r.name = f.name
+    UNION ALL
+    SELECT c.property_id, 'area_capacity', c.name, c.measured FROM crowded AS c
+    UNION ALL
+    SELECT c.property_id, 'budget', c.name, c.measured / 100 FROM costly AS c
+$$;
+COMMENT ON FUNCTION stormops_internal.guard_storm(uuid, jsonb) IS 'guarded_properties(), by what is there now.';
+
+CREATE FUNCTION stormops_internal.treated_since(
+    since timestamptz, OUT storm_id uuid, OUT property_id uuid, OUT run_id uuid, OUT decided_at timestamptz, OUT superseded_at timestamptz,
+    OUT mode_cost double precision
+) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100000
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    r record;
+BEGIN
+    FOR r IN
+        SELECT p.run_id, p.storm_id, p.decided_at, p.superseded_at,
+            CASE WHEN p.parameters ? 'contact_cost' THEN round((p.parameters ->> 'contact_cost')::float8 * 100) END AS mode_cost
+        FROM stormops.policy_runs AS p WHERE p.tenant_id = stormops.current_tenant() AND p.decided_at > $1
+    LOOP
+        -- Executed, so that it is planned for this run and locks its partition alone: a run under way would hold up
+        -- maintain_partitions() otherwise.
+        RETURN QUERY EXECUTE 'SELECT $3, d.property_id, d.run_id, $4, $5, $6 FROM stormops.policy_decisions_log AS d'
+            ' WHERE d.tenant_id = $1 AND d.run_id = $2 AND d.decision = ''treat'''
+        USING stormops.current_tenant(), r.run_id, r.storm_id, r.decided_at, r.superseded_at, r.mode_cost;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.treated_since(timestamptz) IS 'What the tenant''s runs since then, superseded ones too, decided to treat; mode_cost: the contact cost of the run''s mode, in cents.';
+
+CREATE FUNCTION stormops_internal.point_of(
+    longitude double precision, latitude double precision, OUT x double precision, OUT y double precision, OUT z double precision
+) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1 -- inlined, so its caller's search_path holds
+    AS $$ SELECT 6371008.8 * cosd($2) * cosd($1), 6371008.8 * cosd($2) * sind($1), 6371008.8 * sind($2) $$;
+COMMENT ON FUNCTION stormops_internal.point_of(double precision, double precision) IS 'One row, a point of the earth, a sphere of 6,371,008.8 metres, in space: metres from its centre.';
+
+CREATE FUNCTION stormops_internal.guard_many(
+    storm_id uuid, parameters jsonb, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = on
+    SET enable_sort = on
+    SET enable_incremental_sort = on
+    SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    SET jit = off -- without loops its cost is beyond all measure
+    AS $$ SELECT g.* FROM stormops_internal.guard_storm($1, $2) AS g $$;
+COMMENT ON FUNCTION stormops_internal.guard_many(uuid, jsonb) IS 'guard_storm() of a storm with many scores.';
+
+CREATE FUNCTION stormops_internal.guard_few(
+    storm_id uuid, parameters jsonb, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = on
+    SET enable_sort = on
+    SET enable_incremental_sort = on
+    SET jit = off -- compiling the one large statement costs more than it saves
+    AS $$ SELECT g.* FROM stormops_internal.guard_storm($1, $2) AS g $$;
+COMMENT ON FUNCTION stormops_internal.guard_few(uuid, jsonb) IS 'guard_storm() of a storm with few scores, whose properties are found one by one.';
+
+CREATE FUNCTION stormops_internal.guarded_properties(
+    storm_id uuid, parameters jsonb, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
+) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED COST 10000 ROWS 10000 -- once, not in each worker
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+BEGIN
+    IF parameters ? 'run_id' THEN
+        RETURN QUERY SELECT i.property_id, i.reason, i.guardrail, i.measured
+            FROM stormops_internal.run_inputs((parameters ->> 'run_id')::uuid) AS i WHERE i.reason IS NOT NULL;
+    ELSIF jsonb_array_length(coalesce(parameters -> 'guardrails', '[]')) > 0 THEN
+        IF (SELECT count(*) <= 5000 FROM (
+            SELECT FROM stormops.lead_uplift AS l WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1 LIMIT 5001) AS l)
+        THEN
+            RETURN QUERY SELECT g.* FROM stormops_internal.guard_few($1, $2) AS g;
+        ELSE
+            RETURN QUERY SELECT g.* FROM stormops_internal.guard_many($1, $2) AS g;
+        END IF;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION stormops_internal.guarded_properties(uuid, jsonb) IS 'The scored properties of a storm that the guardrails in a run''s parameters exclude, each once: reason (the kind), guardrail (its name) and what it measured. With run_id in the parameters those that run excluded, as it kept them. do_not_contact goes before all of these, and is the property''s own. Writes nothing.';
