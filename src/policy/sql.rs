@@ -1,6 +1,7 @@
 //! The policy's draws and rule as SQL functions.
 
 mod counts;
+mod evaluation;
 mod seal;
 
 use super::{draw, rule};
