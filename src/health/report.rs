@@ -4,6 +4,7 @@
 
 mod chart;
 mod platform;
+mod policies;
 mod storm;
 mod storm_data;
 mod text;

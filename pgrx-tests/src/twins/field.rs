@@ -8,4 +8,9 @@ pub(super) const ROWS: &[Row] = &[
         "journey_id, property_id, storm_id, touch, channel",
         "'{id}', '{property}', '{storm}', 'call', 'phone'",
     ),
+    (
+        "attribution_days",
+        "storm_id, day, model, channel, credit, value, journeys, touches, computed_at",
+        "'{storm}', '2024-01-0{n}', 'linear', 'phone', 1, 0, 1, 1, '2024-01-03'",
+    ),
 ];

@@ -66,9 +66,8 @@ impl Model {
         let rates = std::array::from_fn(|bin| {
             std::array::from_fn(|arm| {
                 std::array::from_fn(|fold| {
-                    let all = |cells: &[Cell; FOLDS + 1]| {
-                        cells[FOLDS].less(if fold < FOLDS { cells[fold] } else { none })
-                    };
+                    let all =
+                        |cells: &[Cell; FOLDS + 1]| cells[FOLDS].less(if fold < FOLDS { cells[fold] } else { none });
                     all(&cells[bin][arm]).rate(all(&arms[arm]))
                 })
             })

@@ -67,9 +67,7 @@ fn the_loggers_own_value_is_the_mean_of_what_happened() {
     let rows = logged(7, 3000);
     let log = Log::new(&rows, parameters("").prices());
     let valuation = log.value(&rule(""));
-    let happened = rows
-        .iter()
-        .map(|row| f64::from(row.converted()) - if row.treated() { 0.05 } else { 0.0 });
+    let happened = rows.iter().map(|row| f64::from(row.converted()) - if row.treated() { 0.05 } else { 0.0 });
     let mean = happened.sum::<f64>() / rows.len() as f64;
     let e = valuation.estimates.unwrap();
     for value in [e.ips.value, e.snips.unwrap().value] {
@@ -117,7 +115,8 @@ fn money_is_a_propertys_own_or_the_policys_and_never_mixed_with_jobs() {
     let own = |i: u128, margin, cost| {
         Logged::new(&i.to_be_bytes(), (i % 2 == 0, 0.5), (0.1, 0.05), i % 4 == 0, (margin, cost)).unwrap()
     };
-    let rows = [own(1, Some(1000.0), Some(50.0)), own(2, None, None), own(3, None, Some(0.0)), own(4, Some(10.0), None)];
+    let rows =
+        [own(1, Some(1000.0), Some(50.0)), own(2, None, None), own(3, None, Some(0.0)), own(4, Some(10.0), None)];
     let prices = parameters(r#", "margin": 200, "contact_cost": 20"#).prices();
     let of = |i: usize| (prices.of(&rows[i]).margin, prices.of(&rows[i]).cost);
     assert_eq!([of(0), of(1), of(2), of(3)], [(1000.0, 50.0), (200.0, 20.0), (200.0, 0.0), (10.0, 20.0)]);

@@ -82,7 +82,10 @@ fn targets(document: &Document) -> Vec<(String, Target)> {
 fn prices(document: &Document) -> Prices {
     let read = document.read::<Parameters>().filter(|parameters| parameters.fault().is_none());
     read.map(|parameters| parameters.prices()).unwrap_or_else(|| {
-        refuse("prices are the parameters of a run", "SELECT parameters FROM stormops.policy_runs WHERE superseded_at IS NULL;")
+        refuse(
+            "prices are the parameters of a run",
+            "SELECT parameters FROM stormops.policy_runs WHERE superseded_at IS NULL;",
+        )
     })
 }
 
@@ -150,7 +153,8 @@ fn value_policies(
     let row = |(policy, target): (String, Target)| {
         // Each takes a moment for a million rows, and there may be many.
         pgrx::check_for_interrupts!();
-        let Valuation { status, treat_share, unsupported_share, estimates, weights_suspect, parts } = log.value(&target);
+        let Valuation { status, treat_share, unsupported_share, estimates, weights_suspect, parts } =
+            log.value(&target);
         let (ips, ips_se, ips_low, ips_high) = told(estimates.as_ref().map(|e| e.ips));
         let (snips, snips_se, snips_low, snips_high) = told(estimates.as_ref().and_then(|e| e.snips));
         let (direct, direct_se, direct_low, direct_high) = told(estimates.as_ref().map(|e| e.direct));

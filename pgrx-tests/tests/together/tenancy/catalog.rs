@@ -244,7 +244,7 @@ fn only_measurements_and_probabilities_are_floating_point() {
         tier_quotas.quota usage_keys.metric_value usage_rollups.quantity";
     assert_eq!(columns("numeric"), amounts.split(' ').collect::<Vec<_>>());
     // policy_decisions_log.value is an expectation: a score, which is a double, times a margin.
-    let measurements = "data_quality_metrics.metric_value data_quality_metrics.threshold lead_uplift.baseline \
+    let measurements = "attribution_days.credit attribution_days.value data_quality_metrics.metric_value data_quality_metrics.threshold lead_uplift.baseline \
         lead_uplift.uplift lead_uplift.uplift_sd \
         policy_decisions_log.propensity policy_decisions_log.score policy_decisions_log.score_sd \
         policy_decisions_log.value policy_modes.breakeven_uplift policy_modes.confidence policy_modes.default_sd \

@@ -1,0 +1,4 @@
+//! What happens out there: which touches conversions are credited to.
+
+mod attribution;
+mod sql;

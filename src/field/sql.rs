@@ -1,0 +1,3 @@
+//! Field as SQL functions and aggregates.
+
+mod attribution;
