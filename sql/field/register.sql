@@ -13,7 +13,10 @@ INSERT INTO pg_temp.role_matrix (table_name, command, least_role, columns, throu
     ('customer_journeys', 'INSERT', 'field_user', NULL, NULL),
     ('customer_journeys', 'UPDATE', 'crew_chief', '{touch,channel,direction,occurred_at,value}', NULL),
     ('customer_journeys', 'DELETE', 'admin', NULL, NULL),
-    ('attribution_days', 'SELECT', 'viewer', NULL, NULL);
+    ('attribution_days', 'SELECT', 'viewer', NULL, NULL),
+    ('storm_footprints', 'SELECT', 'viewer', NULL, NULL),
+    ('storm_footprints', 'INSERT', 'crew_chief', NULL, 'set_footprint()'),
+    ('storm_footprints', 'DELETE', 'crew_chief', NULL, 'set_footprint()');
 
 -- Which kind of use may execute which function.
 INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
@@ -21,6 +24,10 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.attribution_of(uuid,uuid,interval,interval)', '{app,trusted_app}'),
     ('stormops_internal.attribution_agg(uuid,timestamp with time zone,text,boolean,double precision,double precision,double precision)', '{app,trusted_app}'),
     ('stormops.attribute_days(integer)', '{operator}'),
+    ('stormops.set_footprint(uuid,jsonb)', '{app,trusted_app}'),
+    ('stormops.affected_properties(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.footprint_agg(jsonb,uuid,double precision,double precision)', '{app,trusted_app}'),
+    ('stormops_internal.footprint_hits(bytea)', '{app,trusted_app}'),
     ('stormops_internal.require_storm(uuid)', '{app,trusted_app}');
 
 -- Tables whose health is watched: see counted_tables().

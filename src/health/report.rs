@@ -3,6 +3,7 @@
 //! left keeps to itself.
 
 mod chart;
+mod map;
 mod platform;
 mod policies;
 mod storm;

@@ -1,6 +1,7 @@
 //! The page of one storm: what was decided, whether it worked, and what is wrong.
 
 use super::chart::{Chart, Line, Unit, sparkline};
+use super::map::map;
 use super::policies::policies;
 use super::storm_data::{Bill, Day, Rates, Scores, Storm, Usage};
 use super::text::{count, percent, points, short};
@@ -23,6 +24,7 @@ pub fn storm(data: &Storm) -> String {
             (scores(data.scores.as_ref()))
             (qini(data))
             (policies(&data.policies))
+            (map(data.map.as_ref()))
             (usage(&data.usage))
             (bill(data.bill.as_ref()))
         }

@@ -1,6 +1,7 @@
 //! What the page of one storm is drawn from: `health_report_data()` as JSON.
 
 use super::Issue;
+use super::map::Map;
 use serde::Deserialize;
 
 /// Days since the decision; lift so far with its always-valid interval.
@@ -24,6 +25,7 @@ pub struct Storm {
     pub curve: Vec<(f64, f64, f64)>,
     pub qini: Option<f64>,
     pub policies: Vec<Policy>,
+    pub map: Option<Map>,
     pub usage: Vec<Usage>,
     pub bill: Option<Bill>,
 }

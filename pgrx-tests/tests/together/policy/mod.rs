@@ -1,6 +1,7 @@
 //! Runs, decisions, outcomes, limits.
 
 mod decisions;
+mod evaluation;
 mod limits;
 mod modes;
 mod outcomes;

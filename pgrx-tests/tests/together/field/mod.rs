@@ -1,0 +1,3 @@
+//! Touches, conversions, footprints.
+
+mod attribution;
