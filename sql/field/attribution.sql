@@ -17,7 +17,7 @@ CREATE AGGREGATE stormops_internal.attribution_agg(
     SFUNC = stormops_internal.attribution_take, STYPE = internal, FINALFUNC = stormops_internal.attribution_finish,
     FINALFUNC_MODIFY = READ_WRITE, PARALLEL = safe
 );
-COMMENT ON AGGREGATE stormops_internal.attribution_agg(uuid, timestamptz, text, boolean, double precision, double precision, double precision) IS 'Over touches (channel) and conversions (converted) in order of property_id, occurred_at, converted; lookback and half_life in seconds. A JSON object: conversions, journeys, days (credits of each model by day and channel), effects (of removal). Errors: 22023 another order, not above 0; 53200; 54000 more than 300 channels, or 200,000 days and channels.';
+COMMENT ON AGGREGATE stormops_internal.attribution_agg(uuid, timestamptz, text, boolean, double precision, double precision, double precision) IS 'Over touches (channel) and conversions (converted) in order of property_id, occurred_at, converted; lookback and half_life in seconds. A JSON object: conversions, journeys, days (credits of each model by day and channel), effects (of removal); or fault: more than 300 channels, or 200,000 days and channels. Errors: 22023 another order, not above 0; 53200.';
 
 CREATE FUNCTION stormops_internal.attribution_of(tenant_id uuid, storm_id uuid, lookback interval, half_life interval) RETURNS jsonb
     LANGUAGE sql STABLE
@@ -69,6 +69,10 @@ BEGIN
             HINT = 'SELECT * FROM stormops.attribute_conversions(storm_id, ''time_decay'', ''90 days'', ''7 days'');';
     END IF;
     told := stormops_internal.attribution_of(stormops.current_tenant(), storm_id, lookback, half_life);
+    IF told ? 'fault' THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = told ->> 'fault',
+            HINT = 'UPDATE stormops.customer_journeys SET channel = ...: a channel is a way, such as phone, and no campaign or person.';
+    END IF;
     -- What treating did, by chance's division: a credit says which way conversions came, not what brought them about.
     trial := stormops_internal.conversion_rates_of(stormops.current_tenant(), storm_id);
     RETURN QUERY
@@ -128,17 +132,21 @@ BEGIN
         WHERE t.status = 'active' AND (s.tenant_id, s.storm_id) IN (SELECT a.tenant_id, a.storm_id FROM active AS a)
         ORDER BY s.tenant_id, s.storm_id
         FOR KEY SHARE OF s SKIP LOCKED
+    ), attributed AS MATERIALIZED (
+        -- One that has too many channels keeps the days that it has.
+        SELECT d.tenant_id, d.storm_id, a.told
+        FROM due AS d CROSS JOIN LATERAL stormops_internal.attribution_of(d.tenant_id, d.storm_id, '90 days', '7 days') AS a (told)
+        WHERE NOT coalesce(a.told ? 'fault', false)
     ), credited AS MATERIALIZED (
         SELECT d.tenant_id, d.storm_id, date '2000-01-01' + (e.cell ->> 'day')::integer AS day, m.model, coalesce(e.cell ->> 'channel', '') AS channel,
             sum((e.cell ->> m.model)::float8) AS credit, sum((e.cell ->> (m.model || '_value'))::float8) AS value,
             sum((e.cell ->> 'journeys')::bigint)::bigint AS journeys, sum((e.cell ->> 'touches')::bigint)::bigint AS touches
-        FROM due AS d
-        CROSS JOIN LATERAL stormops_internal.attribution_of(d.tenant_id, d.storm_id, '90 days', '7 days') AS a (told)
-        CROSS JOIN LATERAL jsonb_array_elements(a.told -> 'days') AS e (cell)
+        FROM attributed AS d
+        CROSS JOIN LATERAL jsonb_array_elements(d.told -> 'days') AS e (cell)
         CROSS JOIN unnest('{first,last,linear,time_decay,position,shapley}'::text[]) AS m (model)
         GROUP BY 1, 2, 3, 4, 5
     ), gone AS (
-        DELETE FROM stormops.attribution_days AS x USING due AS d
+        DELETE FROM stormops.attribution_days AS x USING attributed AS d
         WHERE x.tenant_id = d.tenant_id AND x.storm_id = d.storm_id AND NOT EXISTS (
             SELECT FROM credited AS c
             WHERE (c.tenant_id, c.storm_id, c.day, c.model, c.channel) = (x.tenant_id, x.storm_id, x.day, x.model, x.channel))
@@ -151,7 +159,7 @@ BEGIN
         WHERE (x.credit, x.value, x.journeys, x.touches) IS DISTINCT FROM (EXCLUDED.credit, EXCLUDED.value, EXCLUDED.journeys, EXCLUDED.touches)
         RETURNING 1
     )
-    SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM came), (SELECT count(*) FROM gone) INTO storms, written, removed;
+    SELECT (SELECT count(*) FROM attributed), (SELECT count(*) FROM came), (SELECT count(*) FROM gone) INTO storms, written, removed;
 END
 $$;
-COMMENT ON FUNCTION stormops.attribute_days(integer) IS 'Fills attribution_days for every storm of an active tenant to which a touch or an outcome came in the last so many days, all days of those storms: late ones too. Twice, or beside itself, it gives what once gives. Returns storms looked at, rows written (new or changed), removed. For operators and schedules. Errors: 22023; 54000.';
+COMMENT ON FUNCTION stormops.attribute_days(integer) IS 'Fills attribution_days for every storm of an active tenant to which a touch or an outcome came in the last so many days, all days of those storms: late ones too. Twice, or beside itself, it gives what once gives. Returns storms looked at, rows written (new or changed), removed. For operators and schedules. Error: 22023.';

@@ -123,7 +123,9 @@ BEGIN
         'policies', (SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.place), '[]')
                      FROM stormops.compare_policies(storm_id) WITH ORDINALITY AS c (policy, status, n, unit, treat_share, net_value,
                         net_value_low, net_value_high, gain, gain_low, gain_high, effective_n, largest_weight, weights_suspect, unsupported_share,
-                        applied, place)),
+                        applied, place)
+                     -- More are asked for one by one.
+                     WHERE (SELECT count(*) FROM stormops.policy_modes AS m WHERE m.tenant_id = stormops.current_tenant()) <= 30),
         'map', stormops_internal.storm_map(storm_id));
     -- Use and money are an admin's to see.
     IF stormops.may_read('admin') THEN

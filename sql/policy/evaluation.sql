@@ -190,7 +190,7 @@ DECLARE
 BEGIN
     SELECT jsonb_agg(t.target ORDER BY t.place, t.confidence DESC, t.name) INTO targets
     FROM (
-        SELECT 1 AS place, NULL::float8 AS confidence, k.name, jsonb_build_object('policy', k.name, 'treat', k.treat) AS target
+        SELECT k.treat::integer AS place, NULL::float8 AS confidence, k.name, jsonb_build_object('policy', k.name, 'treat', k.treat) AS target
         FROM (VALUES ('treat_none', false), ('treat_all', true)) AS k (name, treat)
         UNION ALL
         SELECT 2, m.confidence, m.policy_mode, jsonb_build_object('policy', m.policy_mode, 'parameters', stormops.policy_parameters(m.policy_mode))

@@ -6,7 +6,7 @@ use crate::field::attribution::{Attribution, Event, Fault, NAMES, Settings};
 use crate::postgres::aggregate::{answer, given, state};
 use crate::postgres::call::{self, argument, boolean, bytes, double, null, uuid};
 use crate::postgres::memory::out_of_memory;
-use crate::postgres::raise::{raise, refuse};
+use crate::postgres::raise::refuse;
 use pgrx::JsonB;
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 use pgrx::prelude::*;
@@ -15,33 +15,32 @@ use serde_json::{Map, Value, json};
 const USAGE: &str =
     "SELECT stormops_internal.attribution_agg(...) FROM (SELECT ... ORDER BY property_id, occurred_at, converted) AS e";
 
-fn fail(fault: Fault) -> ! {
-    let limit = |message: &'static str, hint: &str| -> ! {
-        raise(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, message, hint)
-    };
+/// What ends the statement; of too much the answer says so, since a run over many tenants goes on without the one.
+fn note(state: &mut State, fault: Fault) {
     match fault {
         Fault::Order => refuse("events must come in the order of property and time", USAGE),
-        Fault::Channels => limit(
-            "more than 300 channels cannot be attributed to",
-            "UPDATE stormops.customer_journeys SET channel = ...: a channel is a way, such as phone, and no campaign or person.",
-        ),
-        Fault::Cells => limit(
-            "too many days with conversions by too many channels",
-            "Use fewer channels: a channel is a way, such as phone, and no campaign or person.",
-        ),
         Fault::Memory => out_of_memory(),
+        Fault::Channels => state.fault = Some("more than 300 channels cannot be attributed to"),
+        Fault::Cells => state.fault = Some("too many days with conversions by too many channels"),
     }
+    state.attribution = None;
 }
 
 #[derive(Default)]
-struct State(Option<Attribution>);
+struct State {
+    attribution: Option<Attribution>,
+    fault: Option<&'static str>,
+}
 
 /// `(state, property_id, occurred_at, channel, converted, value, lookback, half_life)`; channel is NULL of a conversion, value
 /// may be; lookback and half_life in seconds, the same for all rows.
 unsafe fn take(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = state::<State>(call, USAGE);
-        let attribution = match &mut state.0 {
+        if state.fault.is_some() {
+            return answer(state);
+        }
+        let attribution = match &mut state.attribution {
             Some(attribution) => attribution,
             none => {
                 let seconds = |i: usize| argument(call, i).map_or(f64::NAN, double) * 1e6;
@@ -60,21 +59,25 @@ unsafe fn take(call: FunctionCallInfo) -> Datum {
             if let Some(event) = event
                 && let Err(fault) = attribution.push(uuid(property), at.value() as i64, event)
             {
-                fail(fault);
+                note(state, fault);
             }
         }
         answer(state)
     }
 }
 
-/// `{conversions, journeys, days: [{day, channel, touches, journeys, first, first_value, ...}], effects: [{channel, effect}]}`; NULL of
-/// no event. A day is counted from 2000-01-01.
+/// `{conversions, journeys, days: [{day, channel, touches, journeys, first, first_value, ...}], effects: [{channel, effect}]}`; `{fault}` of too much;
+/// NULL of no event. A day is counted from 2000-01-01.
 unsafe fn finish(call: FunctionCallInfo) -> Datum {
     unsafe {
-        let Some(attribution) = given::<State>(call, 0).and_then(|state| state.0.as_mut()) else { return null(call) };
-        if let Err(fault) = attribution.end() {
-            fail(fault);
+        let Some(state) = given::<State>(call, 0) else { return null(call) };
+        if let Some(Err(fault)) = state.attribution.as_mut().map(Attribution::end) {
+            note(state, fault);
         }
+        if let Some(fault) = state.fault {
+            return JsonB(json!({"fault": fault})).into_datum().unwrap_or_else(|| null(call));
+        }
+        let Some(attribution) = &state.attribution else { return null(call) };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let days: Vec<Value> = attribution
             .cells()

@@ -199,4 +199,9 @@ fn attribution_is_a_readers_and_of_ones_own() {
         SELECT md5('property 4')::uuid, $1, 'call', 'person ' || i FROM generate_series(1, 300) AS i";
     session_of.execute(many, &[&hail]).expect("touches");
     fails_with(suspended.query(call, &[&hail]), "54000");
+    // And holds up nobody else's days.
+    let other = storm(&mut others, "wind");
+    touch(&mut others, other, "(1, 1, 'door'), (1, 0, 'conversion')");
+    let run = "SELECT concat_ws(' ', storms, written, removed) FROM stormops.attribute_days()";
+    assert_eq!(get::<String>(&mut db.as_role("op"), run, &[]), "1 6 0");
 }

@@ -117,7 +117,7 @@ fn what_the_log_cannot_answer_is_said() {
     session.execute("SELECT stormops.apply_policy($1, 'moderate')", &[&storm]).expect("a run");
     outcomes(&mut session, storm);
     // Nobody below the threshold was ever treated; everybody might have been held.
-    let told = "concat_ws(' ', status, doubly_robust IS NULL, ips IS NULL, gain IS NULL, unsupported_share > 0.3)";
+    let told = "concat_ws(' ', status, doubly_robust IS NULL, ips IS NULL, gain IS NULL, unsupported_share > 0.05)";
     for mode in ["treat_all", "aggressive"] {
         assert_eq!(of::<String>(&mut session, storm, mode, told), "unsupported t t t t");
     }
