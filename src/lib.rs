@@ -7,6 +7,7 @@
 use pgrx::prelude::*;
 
 mod experiment;
+mod field;
 mod health;
 mod install;
 mod memory;

@@ -1,11 +1,12 @@
 //! Which properties to treat after a storm: draws and thresholds; the pass that decides; the blocks in which decisions are
-//! kept, and what they are counted and sealed with.
+//! kept, and what they are counted and sealed with; what another policy would have earned.
 
 mod block;
 mod candidates;
 mod counts;
 mod differences;
 mod draw;
+mod evaluation;
 mod fault;
 mod limit;
 mod names;

@@ -36,6 +36,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.retry_deliveries(uuid)', '{app,trusted_app,operator}'),
     ('stormops.deliver_alerts(integer,interval)', '{operator}'),
     ('stormops.lift_over_time(uuid,integer)', '{app,trusted_app}'),
+    ('stormops_internal.storm_map(uuid)', '{app,trusted_app}'),
     ('stormops_internal.health_report_data(uuid)', '{app,trusted_app}'),
     ('stormops.health_report_html(uuid)', '{app,trusted_app}'),
     ('stormops_internal.draw_health_report(jsonb)', '{app,trusted_app}'),

@@ -119,7 +119,14 @@ BEGIN
                  FROM stormops.lift_over_time(storm_id) AS l),
         'curve', (SELECT coalesce(jsonb_agg(jsonb_build_array(c.share, c.qini, c.qini_random) ORDER BY c.share), '[]')
                   FROM stormops.uplift_curve(storm_id, 60) AS c),
-        'qini', (SELECT u.qini FROM stormops.uplift_summary(storm_id) AS u));
+        'qini', (SELECT u.qini FROM stormops.uplift_summary(storm_id) AS u),
+        'policies', (SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.place), '[]')
+                     FROM stormops.compare_policies(storm_id) WITH ORDINALITY AS c (policy, status, n, unit, treat_share, net_value,
+                        net_value_low, net_value_high, gain, gain_low, gain_high, effective_n, largest_weight, weights_suspect, unsupported_share,
+                        applied, place)
+                     -- More are asked for one by one.
+                     WHERE (SELECT count(*) FROM stormops.policy_modes AS m WHERE m.tenant_id = stormops.current_tenant()) <= 30),
+        'map', stormops_internal.storm_map(storm_id));
     -- Use and money are an admin's to see.
     IF stormops.may_read('admin') THEN
         report := report || jsonb_build_object(
@@ -146,7 +153,7 @@ CREATE FUNCTION stormops.health_report_html(storm_id uuid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT stormops_internal.draw_health_report(stormops_internal.health_report_data($1)) $$;
-COMMENT ON FUNCTION stormops.health_report_html(uuid) IS E'A storm in one HTML page that needs nothing else: open issues with their runbook, treatment funnel, lift over time with its always-valid interval, score distribution against its reference, Qini curve, usage and bill. Light and dark, any width, every value escaped. psql: \\o page.html, \\pset format unaligned, \\t. Errors: 0B000 no tenant, P0002 no such storm.';
+COMMENT ON FUNCTION stormops.health_report_html(uuid) IS E'A storm in one HTML page that needs nothing else: open issues with their runbook, treatment funnel, lift over time with its always-valid interval, score distribution against its reference, Qini curve, policies compared, a map, usage and bill. Light and dark, any width, every value escaped. psql: \\o page.html, \\pset format unaligned, \\t. Errors: 0B000 no tenant, P0002 no such storm.';
 
 CREATE FUNCTION stormops_internal.platform_report_data() RETURNS jsonb
     LANGUAGE plpgsql STABLE

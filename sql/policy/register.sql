@@ -87,6 +87,13 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.logged_sides(boolean)', '{app,trusted_app}'),
     ('stormops_internal.exploration_needed(double precision,double precision,double precision,double precision,double precision)', '{app,trusted_app}'),
     ('stormops.suggest_policy(text,boolean)', '{app,trusted_app}'),
+    ('stormops.evaluate_policy(uuid,text,jsonb)', '{app,trusted_app}'),
+    ('stormops.compare_policies(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.evaluation_run(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.evaluation_target(text,jsonb)', '{app,trusted_app}'),
+    ('stormops_internal.evaluation_log(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.evaluation_agg(uuid,boolean,double precision,double precision,double precision,boolean,double precision,double precision)', '{app,trusted_app}'),
+    ('stormops_internal.value_policies(bytea,jsonb,jsonb)', '{app,trusted_app}'),
     ('stormops.maintain_partitions(integer)', '{operator}'),
     ('stormops.drop_decisions_before(date)', '{operator}'),
     ('stormops.pack_decisions(integer)', '{operator}');

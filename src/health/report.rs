@@ -3,7 +3,9 @@
 //! left keeps to itself.
 
 mod chart;
+mod map;
 mod platform;
+mod policies;
 mod storm;
 mod storm_data;
 mod text;

@@ -2,6 +2,7 @@
 
 mod counts;
 mod decide;
+mod evaluation;
 mod seal_blocks;
 mod seal_rows;
 mod source;

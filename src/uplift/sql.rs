@@ -1,6 +1,6 @@
 //! Uplift scores as SQL functions and aggregates.
 
-mod aggregates;
+pub mod aggregates;
 mod learning;
 mod models;
 mod scores;

@@ -8,6 +8,7 @@
 mod docs;
 mod errors;
 mod experiment;
+mod field;
 mod files;
 mod health;
 mod metering;

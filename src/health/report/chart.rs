@@ -64,7 +64,7 @@ impl Scale {
 }
 
 /// The smallest and largest of the values, apart from each other, with zero if that was asked.
-fn range(values: impl Iterator<Item = f64>, with_zero: bool) -> (f64, f64) {
+pub fn range(values: impl Iterator<Item = f64>, with_zero: bool) -> (f64, f64) {
     let start = if with_zero { (0.0, 0.0) } else { (f64::INFINITY, f64::NEG_INFINITY) };
     let (low, high) =
         values.filter(|v| v.is_finite()).fold(start, |(low, high), v| (f64::min(low, v), f64::max(high, v)));
@@ -131,7 +131,7 @@ impl Chart<'_> {
 }
 
 /// A place in the picture, to a tenth of its unit.
-fn p(place: f64) -> String {
+pub fn p(place: f64) -> String {
     format!("{place:.1}")
 }
 

@@ -1,6 +1,8 @@
 //! The page of one storm: what was decided, whether it worked, and what is wrong.
 
 use super::chart::{Chart, Line, Unit, sparkline};
+use super::map::map;
+use super::policies::policies;
 use super::storm_data::{Bill, Day, Rates, Scores, Storm, Usage};
 use super::text::{count, percent, points, short};
 use super::{issues, mark, page};
@@ -21,6 +23,8 @@ pub fn storm(data: &Storm) -> String {
             (lift(data))
             (scores(data.scores.as_ref()))
             (qini(data))
+            (policies(&data.policies))
+            (map(data.map.as_ref()))
             (usage(&data.usage))
             (bill(data.bill.as_ref()))
         }
@@ -256,6 +260,8 @@ mod tests {
             "rates": {"status": evil, "verdict": evil, "lift": 0.1, "lift_low": 0.0, "lift_high": 0.2,
                 "treated_rate": 0.2, "control_rate": 0.1},
             "scores": {"n": 1, "mean": 0.2, "severity": evil, "reference": evil, "low": 0, "high": 1, "histogram": [1]},
+            "policies": [{"policy": evil, "status": evil, "unit": evil}, {"policy": evil, "status": "ok", "unit": "jobs", "net_value": 1.0,
+                "net_value_low": 0.5, "net_value_high": 2.0, "treat_share": 0.5, "applied": true}],
             "usage": [{"metric_name": evil, "unit": evil, "total": evil, "series": [1]}],
             "bill": {"period": evil, "currency": evil, "total": evil, "lines": [[evil, evil, evil]]},
         }));

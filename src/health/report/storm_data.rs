@@ -1,6 +1,7 @@
 //! What the page of one storm is drawn from: `health_report_data()` as JSON.
 
 use super::Issue;
+use super::map::Map;
 use serde::Deserialize;
 
 /// Days since the decision; lift so far with its always-valid interval.
@@ -23,6 +24,8 @@ pub struct Storm {
     pub scores: Option<Scores>,
     pub curve: Vec<(f64, f64, f64)>,
     pub qini: Option<f64>,
+    pub policies: Vec<Policy>,
+    pub map: Option<Map>,
     pub usage: Vec<Usage>,
     pub bill: Option<Bill>,
 }
@@ -65,6 +68,21 @@ pub struct Scores {
     pub high: f64,
     pub histogram: Vec<f64>,
     pub reference_histogram: Vec<f64>,
+}
+
+/// A row of `compare_policies()`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Policy {
+    pub policy: String,
+    pub status: String,
+    pub unit: Option<String>,
+    pub treat_share: Option<f64>,
+    pub net_value: Option<f64>,
+    pub net_value_low: Option<f64>,
+    pub net_value_high: Option<f64>,
+    pub weights_suspect: Option<bool>,
+    pub applied: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

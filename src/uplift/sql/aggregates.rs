@@ -23,6 +23,8 @@ use std::borrow::Cow;
 static MAX_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10_000_000);
 /// 40 million cases of 24 bytes still fit into the largest value that Postgres handles, 1 GB.
 const MOST_ROWS: i32 = 40_000_000;
+/// Less than that value, for the header.
+const MOST_BYTES: usize = 1_000_000_000;
 /// The first allocation: states of small groups stay small.
 const FIRST_ROWS: usize = 32;
 
@@ -30,8 +32,8 @@ const FIRST_ROWS: usize = 32;
 pub fn init() {
     GucRegistry::define_int_guc(
         c"stormops.max_aggregate_rows",
-        c"The most rows that a state of score_agg() or uplift_agg() holds.",
-        c"A state takes 8 bytes a score, 24 a case. Beyond it the aggregate fails with 54000.",
+        c"The most rows that a state of score_agg() or uplift_agg(), or an evaluation of policies, holds.",
+        c"A state takes 8 bytes a score, 24 a case, 48 a decision. Beyond it the aggregate fails with 54000.",
         &MAX_ROWS,
         1,
         MOST_ROWS,
@@ -67,7 +69,7 @@ impl<R: Row> State<R> {
     /// the whole server down.
     fn reserve(&mut self, more: usize) {
         let rows = &mut self.rows;
-        let most = MAX_ROWS.get() as usize;
+        let most = (MAX_ROWS.get() as usize).min(MOST_BYTES / size_of::<R>());
         if rows.len() + more > most {
             raise(
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -141,7 +143,7 @@ unsafe fn grown<'a, R: Row>(call: FunctionCallInfo) -> &'a mut State<R> {
 }
 
 /// Adds a row that may have a NULL (None) or hold no valid case (Some(None)).
-unsafe fn collect<R: Row>(call: FunctionCallInfo, row: Option<Option<R>>) -> Datum {
+pub unsafe fn collect<R: Row>(call: FunctionCallInfo, row: Option<Option<R>>) -> Datum {
     let state = unsafe { state::<R>(call) };
     match row {
         Some(Some(row)) => state.rows.push(row),
@@ -191,7 +193,7 @@ unsafe fn merge<R: Row>(call: FunctionCallInfo) -> Datum {
 }
 
 /// Takes the second partial state into the first; the first of all whole, without a copy.
-unsafe fn combine<R: Row>(call: FunctionCallInfo) -> Datum {
+pub unsafe fn combine<R: Row>(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = aggregate::state::<State<R>>(call, USAGE);
         if let Some(other) = given::<State<R>>(call, 1) {
@@ -204,7 +206,7 @@ unsafe fn combine<R: Row>(call: FunctionCallInfo) -> Datum {
     }
 }
 
-unsafe fn deserialize<R: Row>(call: FunctionCallInfo) -> Datum {
+pub unsafe fn deserialize<R: Row>(call: FunctionCallInfo) -> Datum {
     unsafe {
         let state = aggregate::new_state::<State<R>>(call, USAGE);
         if let Some(sent) = argument(call, 0) {
@@ -215,7 +217,7 @@ unsafe fn deserialize<R: Row>(call: FunctionCallInfo) -> Datum {
 }
 
 /// The state as it is stored; an empty one where there was no row.
-unsafe fn finish<R: Row>(call: FunctionCallInfo) -> Datum {
+pub unsafe fn finish<R: Row>(call: FunctionCallInfo) -> Datum {
     match unsafe { given::<State<R>>(call, 0) } {
         Some(state) => state.write(),
         None => stored(&Sample::<R>::default()),

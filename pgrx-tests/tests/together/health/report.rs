@@ -51,6 +51,64 @@ fn a_storms_page_shows_funnel_lift_scores_curve_and_use() {
 }
 
 #[test]
+fn a_storms_page_compares_policies_and_has_a_map() {
+    let db = Db::new("pictures");
+    let (abc, mut session) = tenant(&db, "Abc");
+    let storm = scored_storm(&mut session, "hail", 600);
+    let name = format!("mode {HOSTILE}");
+    session
+        .execute("INSERT INTO policy_modes (policy_mode, confidence, exploration, holdout) VALUES (left($1, 50), 0.3, 0, 0.1)", &[&name])
+        .expect("a mode");
+    let before = page(&mut session, &storm.to_string());
+    assert!(
+        before.contains("Nothing to compare yet: no policy is applied.")
+            && before.contains("Drawn when properties have coordinates")
+    );
+    session
+        .batch_execute(&format!(
+            "UPDATE properties SET longitude = -97 - external_id::int % 25 / 50.0, latitude = 32 + external_id::int / 1200.0
+                WHERE external_id::int > 10;
+            UPDATE properties SET do_not_contact = true WHERE external_id::int % 50 = 11;
+            UPDATE storms SET west = -98, south = 31.9, east = -96.9, north = 32.6;
+            SELECT stormops.set_footprint('{storm}', '{{\"type\": \"Feature\", \"properties\": {{\"min_size_mm\": 25}},
+                \"geometry\": {{\"type\": \"Polygon\", \"coordinates\": [[[-97.6,32],[-97,32],[-97,32.4],[-97.6,32]]]}}}}');
+            SELECT stormops.apply_policy('{storm}');
+            SELECT stormops.record_outcomes('{storm}', (
+                SELECT jsonb_agg(jsonb_build_object('property_id', property_id, 'converted', abs(hashtext(property_id::text)) % 4 = 0))
+                FROM policy_decisions WHERE decision <> 'exclude'))"
+        ))
+        .expect("a run with outcomes");
+    let full = page(&mut session, &storm.to_string());
+    for there in ["treat_none", "treat_all", "conservative", "applied", "doubly robust", "mode &lt;script&gt;"] {
+        assert!(full.contains(there), "{there}\n{full}");
+    }
+    assert!(
+        full.contains("class=\"hit\"") && full.contains("class=\"box\"") && full.contains("25 mm and more"),
+        "{full}"
+    );
+    assert_eq!(
+        full.matches("<circle").count(),
+        6 + 590,
+        "each placed property, and a value for each policy that the log answers"
+    );
+    assert!(full.contains("10 (1.7 %) have no coordinates"), "{full}");
+    assert!(!full.contains("<script") && !full.contains("NaN"), "{full}");
+    // Above some thousands they are drawn by cell.
+    let many = scored_storm(&mut session, "wind", 4_000);
+    session
+        .batch_execute(&format!(
+            "UPDATE properties SET longitude = -97 - external_id::int % 25 / 50.0, latitude = 32 + external_id::int / 8000.0;
+            SELECT stormops.apply_policy('{many}')"
+        ))
+        .expect("a run");
+    let binned = page(&mut session, &many.to_string());
+    assert!(binned.contains("each cell divided among them") && !binned.contains("<circle"), "{binned}");
+    let mut viewer = stormops_tests::tenant::acting_as(&db, abc, "viewer");
+    viewer.batch_execute("BEGIN READ ONLY").expect("a transaction");
+    assert!(page(&mut viewer, &storm.to_string()).contains("class=\"hit\""));
+}
+
+#[test]
 fn hostile_names_stay_text() {
     let db = Db::new("hostile");
     let (_, mut session) = tenant(&db, "Abc");

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod decisions;
+mod evaluation;
 mod guardrail_checks;
 mod guardrail_runs;
 mod guardrails;
@@ -12,5 +13,5 @@ mod packed;
 mod partitions;
 mod pushdown;
 mod runs;
-mod suggestions;
 mod seeds;
+mod suggestions;

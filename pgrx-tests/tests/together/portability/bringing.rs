@@ -33,7 +33,9 @@ fn what_came_in_goes_out_again_byte_for_byte_and_goes_on() {
     assert_eq!(get::<i64>(&mut session, counts, &[]), 200, "the counters came too, and nothing was counted again");
     session.batch_execute("INSERT INTO properties (address) VALUES ('new')").expect("a row");
     assert_eq!(get::<i64>(&mut session, counts, &[]), 201);
-    session.batch_execute("SELECT stormops.apply_policy(storm_id, supersede => true) FROM storms WHERE peril = 'hail'").expect("runs");
+    session
+        .batch_execute("SELECT stormops.apply_policy(storm_id, supersede => true) FROM storms WHERE peril = 'hail'")
+        .expect("runs");
     session.batch_execute("SELECT stormops.record_usage('model_call', 3, at => '2024-03-02Z')").expect("usage");
     op.batch_execute("SELECT stormops.rollup_usage()").expect("a rollup");
     let number = "SELECT invoice_number FROM stormops.finalize_invoice((SELECT invoice_id FROM stormops.generate_invoice($1, '2024-03')))";

@@ -241,16 +241,16 @@ fn only_measurements_and_probabilities_are_floating_point() {
         invoices.total policy_modes.budget policy_modes.contact_cost policy_modes.margin policy_outcomes.value \
         policy_runs.expected_value prices.included_quantity prices.package_size properties.building_value \
         properties.contact_cost properties.job_margin quota_alerts.quota quota_alerts.used quota_counters.used \
-        quotas.quota row_count_deltas.took_ms storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value \
+        quotas.quota row_count_deltas.took_ms storm_footprints.min_size_mm storms.hail_size_in storms.wind_gust_mph tenant_usage.metric_value \
         tier_quotas.quota usage_keys.metric_value usage_rollups.quantity";
     assert_eq!(columns("numeric"), amounts.split(' ').collect::<Vec<_>>());
     // policy_decision_rows.value is an expectation: a score, which is a double, times a margin.
-    let measurements = "data_quality_metrics.metric_value data_quality_metrics.threshold lead_uplift.baseline \
+    let measurements = "attribution_days.credit attribution_days.value data_quality_metrics.metric_value data_quality_metrics.threshold lead_uplift.baseline \
         lead_uplift.uplift lead_uplift.uplift_sd \
         policy_decision_rows.propensity policy_decision_rows.score policy_decision_rows.score_sd \
         policy_decision_rows.value policy_modes.breakeven_uplift policy_modes.confidence policy_modes.default_sd \
         policy_modes.exploration policy_modes.holdout properties.latitude properties.longitude \
-        storms.east storms.north storms.south storms.west uplift_baselines.mean uplift_baselines.sd \
+        storm_footprints.east storm_footprints.north storm_footprints.south storm_footprints.west storms.east storms.north storms.south storms.west uplift_baselines.mean uplift_baselines.sd \
         uplift_calibrations.between_sd uplift_calibrations.common_effect";
     assert_eq!(columns("double precision"), measurements.split(' ').collect::<Vec<_>>());
 }

@@ -1,0 +1,4 @@
+//! Touches, conversions, footprints.
+
+mod attribution;
+mod footprints;

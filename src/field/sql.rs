@@ -1,0 +1,4 @@
+//! Field as SQL functions and aggregates.
+
+mod attribution;
+mod footprint;
