@@ -54,12 +54,13 @@ measure_held() {
   for each in "${held[@]}"; do
     IFS='|' read -r kind role statement <<<"$each"
     coproc holder { hold "$kind" "$role" "$statement"; }
-    read -r line <&"${holder[0]}" && [[ $line == held ]] || fail "not held: $statement"
+    read -r line <&"${holder[0]}" || true
+    [[ $line == held ]] || fail "not held: $statement"
     mapfile -t beside < <(time_runs)
     for i in "${!platform_runs[@]}"; do
       worst[i]=$(awk "BEGIN {w = ${beside[i]} - ${usual[i]}; print (w > ${worst[i]:-0}) ? w : ${worst[i]:-0}}")
     done
-    exec {holder[1]}>&-
+    eval "exec ${holder[1]}>&-"
     wait "$holder_PID" || true
   done
   for i in "${!platform_runs[@]}"; do

@@ -186,7 +186,7 @@ measure_memory() {
 100,000 properties, $(peak_memory "$storm") for 1,000,000"
 }
 
-before=$(load) memory= needs_load=0
+before=$(load) memory='' needs_load=0
 start
 for part in "${parts[@]}"; do
   "measure_$part"
