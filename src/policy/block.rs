@@ -43,10 +43,6 @@ impl Block {
         })
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
     /// Takes in a decision, or says that there is no room for it. What a table checks row by row is checked here:
     /// order, each property once, ranges.
     pub fn push(&mut self, candidate: &Candidate, class: Class, value: f64) -> Result<bool, Fault> {
@@ -170,6 +166,6 @@ mod tests {
         for number in [f64::NAN, f64::NEG_INFINITY] {
             assert_eq!(block.push(&candidate(6, 0), CLASS, number), Err(Fault::Range("value")));
         }
-        assert!(block.is_empty() && block.entries.is_empty());
+        assert!(block.ids.is_empty() && block.entries.is_empty());
     }
 }

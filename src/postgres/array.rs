@@ -37,11 +37,11 @@ pub fn of_numbers<const N: usize>(element: Oid, data: &[u8]) -> Datum {
 pub fn of_texts<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Datum {
     let (mut n, mut data) = (0, Vec::new());
     for text in texts {
-        // Each is a value of its own, which begins at a multiple of four with its length.
-        data.resize(data.len().next_multiple_of(4), 0);
+        // Each is a value of its own, which begins with its length, and ends at a multiple of four.
         let length = (text.len() + pg_sys::VARHDRSZ) as u32;
         data.extend_from_slice(&if cfg!(target_endian = "big") { length } else { length << 2 }.to_ne_bytes());
         data.extend_from_slice(text);
+        data.resize(data.len().next_multiple_of(4), 0);
         n += 1;
     }
     array(pg_sys::TEXTOID, n, &data)
