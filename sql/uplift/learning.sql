@@ -169,7 +169,7 @@ BEGIN
     SELECT count(*) INTO storms_used FROM stormops_internal.answered_runs(storms, include_open) AS r;
     INSERT INTO stormops.uplift_models (model_version, kind, features, model, digest, notes, made_at, made_by, acting_user)
     VALUES (
-        model_version, 'linear', to_jsonb(chosen.names), model, sha256(model),
+        model_version, 'linear', jsonb_build_object('features', chosen.names), model, sha256(model),
         report || jsonb_build_object('storms_used', storms_used, 'include_open', include_open),
         now(), stormops_internal.calling_role(), stormops.current_user_id()
     );
