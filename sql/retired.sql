@@ -2,6 +2,8 @@
 -- the version that changed it. One that is simply gone needs no line here.
 
 -- 0.2.0
+DROP FUNCTION IF EXISTS stormops.apply_policy(uuid, text, boolean); -- says on what basis, and the next
+DROP FUNCTION IF EXISTS stormops.preview_policy(uuid, text);
 DROP FUNCTION IF EXISTS stormops_internal.protected();
 DROP FUNCTION IF EXISTS stormops_internal.has_use(text[]); -- no longer VARIADIC
 DROP FUNCTION IF EXISTS stormops_internal.platform_counts(); -- says when the clock was ahead

@@ -2,6 +2,7 @@
 //! kept, and what they are counted and sealed with; what another policy would have earned.
 
 mod block;
+mod calibrations;
 mod candidates;
 mod counts;
 mod differences;

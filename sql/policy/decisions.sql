@@ -48,10 +48,14 @@ BEGIN
     RETURN jsonb_strip_nulls(to_jsonb(chosen) - 'tenant_id') || stormops_internal.guardrails_in_force() || jsonb_build_object(
         'z', stormops_internal.attitude(chosen.confidence),
         'exploration', CASE WHEN chosen.exploration > 0 THEN greatest(chosen.exploration, 0.02 / (1 - chosen.holdout)) ELSE 0 END
-    );
+    ) || coalesce((
+        SELECT jsonb_build_object('calibrations', jsonb_object_agg(c.model_version,
+            jsonb_build_object('scores', c.scores, 'effects', c.effects, 'sds', c.effect_sds)))
+        FROM stormops.uplift_calibrations AS c WHERE c.tenant_id = stormops.current_tenant()
+        HAVING count(*) > 0), '{}');
 END
 $$;
-COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, the enabled guardrails, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
+COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, the enabled guardrails, uplift_calibrations by model, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
 
 CREATE FUNCTION stormops_internal.policy_exceptions(
     storm_id uuid, parameters jsonb, OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision
@@ -98,6 +102,18 @@ CREATE FUNCTION stormops_internal.policy_numbers(parameters jsonb) RETURNS doubl
         ($1 ->> 'z')::float8, ($1 ->> 'default_sd')::float8, ($1 ->> 'margin')::float8, ($1 ->> 'contact_cost')::float8,
         ($1 ->> 'breakeven_uplift')::float8, ($1 ->> 'exploration')::float8, ($1 ->> 'holdout')::float8,
         ($1 ->> 'capacity')::bigint::float8, ($1 ->> 'budget')::float8]
+        -- For each calibrated model the first six bytes of its name's SHA-256, the number of points, and these.
+        || ARRAY(
+            SELECT n.number
+            FROM jsonb_each($1 -> 'calibrations') AS c (model_version, points)
+            CROSS JOIN LATERAL unnest(
+                ARRAY[('x' || left(encode(sha256(convert_to(c.model_version, 'UTF8')), 'hex'), 12))::bit(48)::bigint::float8,
+                    jsonb_array_length(c.points -> 'scores')::float8]
+                || ARRAY(SELECT e.x::float8 FROM jsonb_array_elements_text(c.points -> 'scores') WITH ORDINALITY AS e (x, place) ORDER BY e.place)
+                || ARRAY(SELECT e.x::float8 FROM jsonb_array_elements_text(c.points -> 'effects') WITH ORDINALITY AS e (x, place) ORDER BY e.place)
+                || ARRAY(SELECT e.x::float8 FROM jsonb_array_elements_text(c.points -> 'sds') WITH ORDINALITY AS e (x, place) ORDER BY e.place)
+            ) WITH ORDINALITY AS n (number, place)
+            ORDER BY c.model_version, n.place)
 $$;
 COMMENT ON FUNCTION stormops_internal.policy_numbers(jsonb) IS 'The numbers of policy_parameters() in the order in which the library reads them.';
 

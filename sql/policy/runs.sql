@@ -67,7 +67,7 @@ COMMENT ON FUNCTION stormops_internal.policy_tally(jsonb) IS 'Folds what decisio
 CREATE FUNCTION stormops.preview_policy(
     storm_id uuid, policy_mode text DEFAULT 'moderate',
     OUT run_id uuid, OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint,
-    OUT reasons jsonb, OUT expected_value numeric, OUT supersedes uuid
+    OUT reasons jsonb, OUT expected_value numeric, OUT supersedes uuid, OUT basis text
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -83,6 +83,7 @@ BEGIN
     policy_mode := coalesce(nullif(policy_mode, ''), 'moderate');
     PERFORM stormops_internal.require_open_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
+    basis := CASE WHEN parameters ? 'calibrations' THEN 'calibrations' ELSE 'scores' END;
     counts := stormops_internal.count_policy(stormops.current_tenant(), storm_id, stormops_internal.policy_numbers(parameters), parameters::text);
     IF counts IS NULL THEN
         PERFORM stormops_internal.raise_no_scores(storm_id);
@@ -97,7 +98,7 @@ COMMENT ON FUNCTION stormops.preview_policy(uuid, text) IS 'What apply_policy() 
 CREATE FUNCTION stormops.apply_policy(
     storm_id uuid, policy_mode text DEFAULT 'moderate', supersede boolean DEFAULT false,
     OUT run_id uuid, OUT "treat" bigint, OUT treat_pct numeric, OUT hold bigint, OUT excluded bigint,
-    OUT reasons jsonb, OUT expected_value numeric, OUT supersedes uuid
+    OUT reasons jsonb, OUT expected_value numeric, OUT supersedes uuid, OUT basis text
 )
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -127,6 +128,7 @@ BEGIN
     UPDATE stormops.storms AS s SET status = s.status WHERE s.tenant_id = tenant AND s.storm_id = apply_policy.storm_id;
     PERFORM stormops_internal.require_open_storm(storm_id);
     parameters := stormops.policy_parameters(policy_mode);
+    basis := CASE WHEN parameters ? 'calibrations' THEN 'calibrations' ELSE 'scores' END;
     -- A transaction that began earlier and waited is the later decision all the same.
     decided_at := greatest(decided_at, (
         SELECT max(r.decided_at) FROM stormops.policy_runs AS r WHERE r.tenant_id = tenant AND r.storm_id = apply_policy.storm_id));
@@ -167,4 +169,4 @@ BEGIN
     FROM (VALUES ('policy_run', 1), ('policy_decision', treat + hold + excluded)) AS m (metric_name, n);
 END
 $$;
-COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which scored properties to treat and which to hold, and logs each decision with its propensity, all or none. supersede => true replaces the storm''s current run. Returns run_id, counts, treat_pct (of treat+hold), reasons, expected_value. Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 closed, no scores, applied already, suspended; P0002 no such storm.';
+COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which scored properties to treat and which to hold, and logs each decision with its propensity, all or none. supersede => true replaces the storm''s current run. Returns run_id, counts, treat_pct (of treat+hold), reasons, expected_value, basis. Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 closed, no scores, applied already, suspended; P0002 no such storm.';

@@ -40,12 +40,11 @@ BEGIN
     SELECT array_agg(p.feature ORDER BY p.type, p.place),
         coalesce(array_agg(p.place ORDER BY p.place) FILTER (WHERE p.type = 'number'), '{}'),
         coalesce(array_agg(p.place ORDER BY p.place) FILTER (WHERE p.type = 'text'), '{}'),
-        bool_or(p.feature IN ('touches', 'inbound_touches', 'storm_touches', 'channels', 'conversions', 'converted_value',
-            'days_since_touch', 'days_since_inbound', 'days_since_conversion'))
+        bool_or(p.source = 'journeys')
     INTO names, number_places, text_places, journeys
     FROM (
-        SELECT m.feature, m.type, (row_number() OVER (PARTITION BY m.type ORDER BY m.place))::integer AS place
-        FROM stormops.model_features() WITH ORDINALITY AS m (feature, type, unit, description, place)
+        SELECT m.feature, m.type, m.source, (row_number() OVER (PARTITION BY m.type ORDER BY m.place))::integer AS place
+        FROM stormops.model_features() WITH ORDINALITY AS m (feature, type, source, unit, description, place)
     ) AS p
     WHERE p.feature = ANY (features);
 END
@@ -169,7 +168,7 @@ BEGIN
     SELECT count(*) INTO storms_used FROM stormops_internal.answered_runs(storms, include_open) AS r;
     INSERT INTO stormops.uplift_models (model_version, kind, features, model, digest, notes, made_at, made_by, acting_user)
     VALUES (
-        model_version, 'linear', to_jsonb(chosen.names), model, sha256(model),
+        model_version, 'linear', jsonb_build_object('features', chosen.names), model, sha256(model),
         report || jsonb_build_object('storms_used', storms_used, 'include_open', include_open),
         now(), stormops_internal.calling_role(), stormops.current_user_id()
     );

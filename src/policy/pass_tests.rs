@@ -1,5 +1,6 @@
 //! The pass against the rule written a second time, slowly, and sources against each other.
 
+use super::calibrations::Calibrations;
 use super::candidates::{Candidate, Exception, Id, Score, Source, keep_latest, keep_one_each, merge};
 use super::draw::{Draws, draw};
 use super::fault::Fault;
@@ -119,6 +120,7 @@ fn rules() -> impl Strategy<Value = Rule> {
         holdout,
         capacity,
         budget,
+        calibrations: Calibrations::default(),
     })
 }
 
@@ -155,7 +157,7 @@ proptest! {
         keep_one_each(&mut exceptions, u32::min, || ());
         let rule = Rule {
             z: 0.0, default_sd: 0.25, margin: Some(9.0), cost: None, breakeven: 0.0, exploration: 0.0, holdout: 0.0,
-            capacity: None, budget: None,
+            capacity: None, budget: None, calibrations: Calibrations::default(),
         };
         let mut merged = Vec::new();
         let taken = merge(scores.into_iter(), exceptions.into_iter(), &rule, |candidate| {
@@ -194,6 +196,7 @@ fn properties_out_of_order_are_a_fault() {
         holdout: 0.0,
         capacity: None,
         budget: None,
+        calibrations: Calibrations::default(),
     };
     for scores in [[2, 1], [1, 1]] {
         let merged = merge(scores.map(score).into_iter(), std::iter::empty(), &rule, |_| Ok(()));

@@ -1,5 +1,6 @@
 //! The decision rule of a risk attitude.
 
+use super::calibrations::Calibrations;
 use super::candidates::Candidate;
 use crate::statistics::normal;
 
@@ -25,6 +26,7 @@ pub struct Rule {
     pub holdout: f64,
     pub capacity: Option<i64>,
     pub budget: Option<f64>,
+    pub calibrations: Calibrations,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +83,8 @@ impl Rule {
 
     /// The value of treating, and whether the rule wants it: P(value > 0) >= confidence, and a score not below zero.
     pub fn assess(&self, candidate: &Candidate) -> (f64, bool) {
-        let Candidate { score, sd, margin, cost, .. } = *candidate;
+        let Candidate { score, sd, margin, cost, model, .. } = *candidate;
+        let (score, sd) = self.calibrations.at(model, score, sd);
         let (value, threshold) = match (margin, cost) {
             (Some(margin), Some(cost)) => (margin * score - cost, cost / margin),
             _ => (score - self.breakeven, self.breakeven),

@@ -94,7 +94,7 @@ fn rising(knots: &mut [Knot]) {
 }
 
 /// From a score to an effect with its standard deviation.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Map {
     /// Score, effect, standard deviation; the scores rise, the effects never fall.
     points: Vec<(f64, f64, f64)>,

@@ -18,6 +18,6 @@ mod sums;
 mod tests;
 
 pub use evaluate::report;
-pub use fit::{Fit, fit};
+pub use fit::fit;
 pub use model::Model;
 pub use rows::{Refusal, Rows};

@@ -4,6 +4,7 @@
 
 use super::sound;
 use super::source::{Stored, breathe};
+use crate::policy::calibrations::Calibrations;
 use crate::policy::candidates::{Candidate, Id};
 use crate::policy::draw::Draws;
 use crate::policy::fault::Fault;
@@ -22,8 +23,10 @@ use serde_json::json;
 /// What `policy_numbers()` makes of parameters.
 pub fn rule(numbers: &[Option<f64>]) -> Rule {
     const HINT: &str = "SELECT stormops.policy_parameters('moderate'); shows what parameters hold.";
-    let [z, default_sd, margin, cost, breakeven, exploration, holdout, capacity, budget] = *numbers else {
-        refuse("a rule consists of nine numbers", HINT)
+    let [z, default_sd, margin, cost, breakeven, exploration, holdout, capacity, budget, ref calibrations @ ..] =
+        *numbers
+    else {
+        refuse("a rule consists of nine numbers and its calibrations", HINT)
     };
     let needed =
         |number: Option<f64>| number.unwrap_or_else(|| refuse("parameters lack a number that is needed", HINT));
@@ -37,6 +40,8 @@ pub fn rule(numbers: &[Option<f64>]) -> Rule {
         holdout: needed(holdout),
         capacity: capacity.map(|capacity| capacity as i64),
         budget,
+        calibrations: Calibrations::read(calibrations)
+            .unwrap_or_else(|| refuse("parameters hold calibrations that are none", HINT)),
     }
 }
 

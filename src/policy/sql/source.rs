@@ -103,12 +103,14 @@ impl<'a> Stored<'a> {
     fn score(&self, row: &Row<5>) -> Score {
         // SAFETY: the columns of scores.
         let (property, model) = unsafe { (row.uuid(0), row.text(4).unwrap_or_default()) };
+        let place = sound(self.models.borrow_mut().place(model));
+        self.rule.calibrations.note(place, model);
         Score {
             property,
             at: row.value(1).map_or(0, |at| at.value() as i64),
             score: row.double(2),
             sd: row.double(3),
-            model: sound(self.models.borrow_mut().place(model)),
+            model: place,
         }
     }
 

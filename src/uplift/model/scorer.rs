@@ -5,6 +5,7 @@ use super::file::File;
 use super::program::{Declared, Plan, Program};
 use super::site::{Data, Type};
 use super::{Fault, invalid, shown, unsupported};
+use crate::uplift::learn;
 use serde_json::{Map, Value};
 use std::ops::Range;
 
@@ -43,6 +44,8 @@ enum Model {
     Pair(Bound, Bound),
     /// One file for both: treatment is a feature of it.
     Treatment(Bound),
+    /// Learned in the database; the batch has its features in its own order.
+    Linear(learn::Model),
 }
 
 pub struct Scorer {
@@ -74,6 +77,9 @@ impl Scorer {
         features: Option<&Value>,
         catalogue: &Catalogue,
     ) -> Result<Self, Fault> {
+        if kind == Some("linear") {
+            return Self::linear(model, catalogue);
+        }
         let file = File::read(model)?;
         let plan = Plan::new(&file)?;
         let control_file = control.map(File::read).transpose().map_err(|fault| fault.of("control"))?;
@@ -111,6 +117,23 @@ impl Scorer {
         }
     }
 
+    /// What `learn_uplift()` kept.
+    fn linear(model: &[u8], catalogue: &Catalogue) -> Result<Self, Fault> {
+        let Some(model) = learn::Model::read(model) else { return invalid("it is no model of learn_uplift()") };
+        let mut wanted = Wanted::default();
+        let count = model.basis.numbers.len();
+        for (i, name) in model.basis.names().enumerate() {
+            let kind = if i < count { Type::Float } else { Type::Text };
+            let Some(place) = catalogue.0.iter().position(|feature| feature.0 == name && feature.1 == kind) else {
+                return invalid(format!("there is no feature {}", shown(name)));
+            };
+            if kind == Type::Float { &mut wanted.numbers } else { &mut wanted.texts }.push(place);
+        }
+        let width = model.coefficients.len() as u64;
+        let summary = Summary { inputs: Vec::new(), features: Map::new(), cost: width * width };
+        Ok(Self { model: Model::Linear(model), wanted, summary })
+    }
+
     pub fn kind(&self) -> &'static str {
         self.model.name()
     }
@@ -138,6 +161,7 @@ impl Model {
             Self::Onnx(_) => "onnx",
             Self::Pair(..) => "onnx_pair",
             Self::Treatment(_) => "onnx_treatment",
+            Self::Linear(_) => "linear",
         }
     }
 
@@ -145,6 +169,7 @@ impl Model {
         match self {
             Self::Onnx(bound) | Self::Treatment(bound) => vec![bound],
             Self::Pair(treated, control) => vec![treated, control],
+            Self::Linear(_) => Vec::new(),
         }
     }
 
@@ -153,7 +178,8 @@ impl Model {
     }
 
     fn rows_at_once(&self) -> usize {
-        self.parts().iter().map(|bound| bound.program.rows_at_once()).min().unwrap_or(1)
+        // A linear one has no parts.
+        self.parts().iter().map(|bound| bound.program.rows_at_once()).min().unwrap_or(1024)
     }
 
     /// Whether its results are what its kind has.
@@ -175,6 +201,21 @@ impl Model {
 
     fn scores(&self, batch: &Batch, rows: Range<usize>, scores: &mut Vec<Score>) -> Result<(), Failure> {
         let (with, without) = match self {
+            Self::Linear(model) => {
+                let mut scratch = model.scratch().map_err(|_| Fault::Memory)?;
+                let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+                for row in rows {
+                    numbers.clear();
+                    numbers.extend(batch.numbers.iter().map(|column| column[row]));
+                    texts.clear();
+                    texts.extend(
+                        batch.texts.iter().map(|column| column[row].map(|(start, end)| &batch.text[start..end])),
+                    );
+                    let (uplift, sd) = model.score(&numbers, &texts, &mut scratch);
+                    scores.push(Score { uplift, sd: Some(sd), baseline: None });
+                }
+                return Ok(());
+            }
             Self::Onnx(model) => {
                 for (row, uplift) in rows.clone().zip(model.run(batch, rows, 0.0)?) {
                     let uplift = checked(uplift, -1.0, "an uplift", batch, row)?;

@@ -3,4 +3,6 @@
 mod checks;
 mod rates;
 mod reports;
-pub mod trials;
+mod trials;
+
+pub use trials::trial;

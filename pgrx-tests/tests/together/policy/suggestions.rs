@@ -4,7 +4,7 @@ use postgres::Client;
 use stormops_tests::tenant::{acting_as, tenant};
 use stormops_tests::{Db, fails_with, get};
 
-use crate::uplift::answered::{BY_HALF_THE_SCORE, answered_storm, decided_storm};
+use crate::uplift::{BY_HALF_THE_SCORE, answered_storm, decided_storm};
 
 #[derive(Debug)]
 struct Proposal {

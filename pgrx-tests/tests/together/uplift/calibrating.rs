@@ -88,3 +88,39 @@ fn whose_it_is_and_who_may() {
     // And back to the scores.
     assert_eq!(session_abc.execute("DELETE FROM uplift_calibrations", &[]).expect("by an admin"), 1);
 }
+
+#[test]
+fn policies_decide_by_it_while_it_is_there() {
+    let db = Db::new("by_calibration");
+    let (_, mut session) = tenant(&db, "Abc");
+    let hail = answered_storm(&mut session, "hail", SOME, BY_HALF_THE_SCORE);
+    session.execute("UPDATE policy_modes SET breakeven_uplift = 0.15", &[]).expect("a break-even");
+    let preview = |session: &mut postgres::Client| {
+        let row =
+            session.query_one("SELECT basis, treat FROM stormops.preview_policy($1)", &[&hail]).expect("a preview");
+        (row.get::<_, String>(0), row.get::<_, i64>(1))
+    };
+    let (basis, by_score) = preview(&mut session);
+    assert_eq!(basis, "scores");
+    session.query(CALIBRATE, &[&"v1"]).expect("a calibration");
+    let (basis, by_effect) = preview(&mut session);
+    assert!(basis == "calibrations" && by_effect < by_score, "{by_effect} of {by_score}");
+    // Every decision is that of the rule on the effect; the log keeps the score.
+    let wrong = "SELECT count(*) FROM stormops.policy_decisions($1, stormops.policy_parameters('moderate')) AS d
+        JOIN lead_uplift AS l ON l.storm_id = $1 AND l.property_id = d.property_id
+        JOIN uplift_calibrations AS c ON c.model_version = d.model_version
+        CROSS JOIN LATERAL stormops.calibrated_uplift(l.uplift, c.scores, c.effects, c.effect_sds) AS u
+        WHERE abs(d.value - (u.effect - 0.15)) > 1e-12 OR d.score <> l.uplift
+            OR d.reason = 'above_threshold' AND u.effect < 0.15 OR d.reason = 'below_threshold' AND u.effect >= 0.15";
+    assert_eq!(get::<i64>(&mut session, wrong, &[&hail]), 0);
+    // A run can be decided again from its parameters, whatever became of the calibration.
+    let run = "SELECT run_id FROM stormops.apply_policy($1, supersede => true)";
+    let run: uuid::Uuid = get(&mut session, run, &[&hail]);
+    session.execute("DELETE FROM uplift_calibrations", &[]).expect("by an admin");
+    let again = "SELECT count(*) FROM policy_decisions_log AS l FULL JOIN (
+            SELECT d.* FROM policy_runs AS r, stormops.policy_decisions(r.storm_id, r.parameters) AS d WHERE r.run_id = $1
+        ) AS d USING (property_id, decision, reason, propensity, value, score)
+        WHERE l.run_id = $1 AND d.property_id IS NULL OR l.run_id IS NULL";
+    assert_eq!(get::<i64>(&mut session, again, &[&run]), 0);
+    assert_eq!(preview(&mut session), ("scores".to_owned(), by_score));
+}

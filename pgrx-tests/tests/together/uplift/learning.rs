@@ -48,6 +48,25 @@ fn what_the_log_shows_is_found_and_kept() {
     assert!(!get::<bool>(&mut session, "SELECT EXISTS (SELECT FROM lead_uplift WHERE model_version = 'own-1')", &[]));
 }
 
+/// What was learned scores the next storm, and policies decide on it.
+#[test]
+fn a_learned_model_scores_a_storm() {
+    let db = Db::new("scores");
+    let (_, mut session) = tenant(&db, "Abc");
+    answered_storm(&mut session, "hail", FEW, BY_ROOF);
+    session.query_one(LEARN, &[&"own-1"]).expect("a model");
+    let next = stormops_tests::tenant::storm(&mut session, "next");
+    session.query("SELECT * FROM stormops.score_storm($1, 'own-1')", &[&next]).expect("scores");
+    let found = "SELECT avg(l.uplift) FILTER (WHERE p.roof_year < 2005), avg(l.uplift) FILTER (WHERE p.roof_year >= 2005),
+            count(*), bool_and(l.uplift_sd > 0 AND l.uplift_sd < 0.3)
+        FROM lead_uplift AS l JOIN properties AS p USING (tenant_id, property_id) WHERE l.storm_id = $1 AND l.model_version = 'own-1'";
+    let row = session.query_one(found, &[&next]).expect("scores");
+    let (old, new) = (row.get::<_, f64>(0), row.get::<_, f64>(1));
+    assert!((old - 0.25).abs() < 0.08 && new.abs() < 0.08, "{old} {new}");
+    assert!(row.get::<_, i64>(2) == i64::from(FEW) && row.get::<_, bool>(3), "each with its sampling error");
+    session.query_one("SELECT * FROM stormops.apply_policy($1)", &[&next]).expect("decisions");
+}
+
 #[test]
 fn the_same_log_gives_the_same_model() {
     let db = Db::new("again");

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use stormops_tests::{Db, get};
 
-use crate::experiment::trials::trial;
+use crate::experiment::trial;
 
 /// Learner, AUTOC, its standard error, the area of the Qini curve over n squared.
 const PEERS: [(&str, f64, f64, f64); 5] = [

@@ -1,9 +1,11 @@
 //! Scores, their drift, and what is learned of outcomes.
 
-pub mod answered;
+mod answered;
 mod calibrating;
 mod drift;
 mod learning;
 mod learning_trial;
 mod models;
 mod states;
+
+pub use answered::{BY_HALF_THE_SCORE, answered_storm, decided_storm};
