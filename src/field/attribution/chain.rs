@@ -57,15 +57,15 @@ impl Chain {
         // Augmented with the unit matrix: I - Q on the left becomes N on the right.
         let mut left = vec![vec![0.0; states]; states];
         let mut chance = vec![0.0; states];
-        for state in 0..states {
+        for (state, (steps, chance)) in left.iter_mut().zip(&mut chance).enumerate() {
             let row = row(state);
             let total: f64 = row.to.iter().sum::<f64>() + row.converted + row.ended;
-            left[state][state] = 1.0;
+            steps[state] = 1.0;
             if total > 0.0 {
-                for (channel, &steps) in row.to.iter().enumerate() {
-                    left[state][channel + 1] -= steps / total;
+                for (channel, &taken) in row.to.iter().enumerate() {
+                    steps[channel + 1] -= taken / total;
                 }
-                chance[state] = row.converted / total;
+                *chance = row.converted / total;
             }
         }
         let visits = inverse(left);

@@ -133,7 +133,8 @@ fn what_is_too_much_has_its_answer() {
     assert_eq!(bands(many(20)).map(|bands| bands.len()), Ok(20));
     assert_eq!(bands(many(21)).err(), Some(Fault::Bands));
     let circle = |n: usize| {
-        let point = |i: usize| json!([(i as f64 / n as f64 * 6.28).cos(), (i as f64 / n as f64 * 6.28).sin()]);
+        let turn = |i: usize| i as f64 / n as f64 * std::f64::consts::TAU;
+        let point = |i: usize| json!([turn(i).cos(), turn(i).sin()]);
         let mut ring: Vec<_> = (0..n).map(point).collect();
         ring.push(ring[0].clone());
         polygon(vec![json!(ring)])

@@ -16,6 +16,10 @@ const MARGIN: f64 = 14.0;
 const FOOT: f64 = 34.0;
 const KM_A_DEGREE: f64 = 111.32;
 
+/// x, y, treated, held, excluded.
+type Place = (f64, f64, f64, f64, f64);
+type Pick = fn(&Place) -> f64;
+
 /// What `storm_map()` tells.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -24,8 +28,7 @@ pub struct Map {
     view: (f64, f64, f64, f64),
     storm: Option<(f64, f64, f64, f64)>,
     bands: Vec<Band>,
-    /// x, y, treated, held, excluded.
-    places: Vec<(f64, f64, f64, f64, f64)>,
+    places: Vec<Place>,
     /// Columns and rows, where places are cells.
     grid: Option<(f64, f64)>,
     decided: f64,
@@ -93,7 +96,7 @@ pub fn map(map: Option<&Map>) -> Markup {
 
 fn drawing(map: &Map) -> Markup {
     let frame = Frame::new(map.view);
-    let total = |pick: fn(&(f64, f64, f64, f64, f64)) -> f64| map.places.iter().map(pick).sum::<f64>();
+    let total = |pick: Pick| map.places.iter().map(pick).sum::<f64>();
     let told = format!(
         "Map: {} treated, {} held, {} excluded",
         count(total(|place| place.2)),
@@ -147,7 +150,7 @@ fn outline(geometry: &Geometry, frame: &Frame) -> String {
 /// Who was held lies below who was treated, and above all who is excluded: they are few.
 fn points(map: &Map, frame: &Frame) -> Markup {
     let radius = if map.places.len() > 600 { "2.2" } else { "3.5" };
-    let kinds: [(&str, fn(&(f64, f64, f64, f64, f64)) -> f64); 3] =
+    let kinds: [(&str, Pick); 3] =
         [("held", |place| place.3), ("treated", |place| place.2), ("excluded", |place| place.4)];
     html! {
         @for (class, pick) in kinds {
