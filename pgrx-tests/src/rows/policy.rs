@@ -20,7 +20,8 @@ pub(super) const ROWS: &[Row] = &[
         "policy_decision_rows",
         "run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value, decision, reason, policy_mode, \
          model_version",
-        "'{run}', '{property}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
+        // Another property than the block's: a run decides each once.
+        "'{run}', '{id}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
     ),
     (
         "policy_run_inputs",
