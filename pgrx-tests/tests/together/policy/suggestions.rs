@@ -55,9 +55,10 @@ fn proposals_rest_on_what_came_of_decisions() {
     let enough = exploration.proposed.expect("enough decisions");
     assert!((0.02..0.4).contains(&enough), "{exploration:?}");
     assert!(exploration.low.expect("an interval") <= enough && enough <= exploration.high.expect("an interval"));
-    // An effect of half the score pays from a score of 0.2 on: of half of the properties, by bins of a tenth.
+    // An effect of half the score pays from a score of 0.2 on: of half of the properties, by bins of a tenth, each give or
+    // take what chance does to a few hundred outcomes.
     let most = capacity.proposed.expect("outcomes");
-    assert!(capacity.current.is_none() && (2400.0..=3600.0).contains(&most), "{capacity:?}");
+    assert!(capacity.current.is_none() && (1800.0..=4800.0).contains(&most), "{capacity:?}");
     assert!(capacity.low.expect("an interval") <= most && most <= capacity.high.expect("an interval"));
     session.execute("UPDATE policy_modes SET margin = 5000, contact_cost = 2000", &[]).expect("money");
     let before: String = get(&mut session, rows, &[]);

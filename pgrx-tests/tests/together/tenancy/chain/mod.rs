@@ -3,6 +3,7 @@
 
 mod at_once;
 mod tampering;
+mod ways;
 
 use postgres::{Client, Error};
 use stormops_tests::tenant::{scored_storm, session, tenant};
