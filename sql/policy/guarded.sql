@@ -220,6 +220,7 @@ CREATE FUNCTION stormops_internal.guard_many(
     SET enable_sort = on
     SET enable_incremental_sort = on
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    SET enable_mergejoin = off -- what is hashed needs not be sorted, neither to be joined nor to be counted
     SET jit = off -- without loops its cost is beyond all measure
     AS $$ SELECT g.* FROM stormops_internal.guard_storm($1, $2) AS g $$;
 COMMENT ON FUNCTION stormops_internal.guard_many(uuid, jsonb) IS 'guard_storm() of a storm with many scores.';
