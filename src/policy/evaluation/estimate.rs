@@ -1,7 +1,7 @@
 //! The estimators, for any actions and outcomes.
 
 use crate::statistics::normal;
-use crate::statistics::sum::Sum;
+use crate::statistics::sum::{Sum, effective_number};
 
 /// One decision of the log, as a target sees it.
 #[derive(Clone, Copy)]
@@ -69,25 +69,45 @@ pub struct Estimates {
     pub mean_weight: Estimate,
 }
 
-/// All of them, from at least one decision.
+/// A mean from its parts: the sum of n values, and that of their squared distances from it.
+fn mean(value: f64, squares: Sum, n: f64) -> Estimate {
+    Estimate { value, se: (n > 1.0).then(|| (squares.value() / (n - 1.0) / n).sqrt()) }
+}
+
+/// All of them, from at least one decision. Twice over the rounds: the means, then the distances from them.
 pub fn estimates(rounds: impl Iterator<Item = Round> + Clone) -> Estimates {
-    let weights = || rounds.clone().map(|round| round.weight);
-    let (sum, squares) = (Sum::of(weights()), Sum::of(weights().map(|w| w * w)));
-    let weighted = || rounds.clone().map(|round| round.weight * round.outcome);
-    let largest = weights().fold(0.0, f64::max);
-    let snips = (sum > 0.0).then(|| {
-        let value = Sum::of(weighted()) / sum;
-        let off = rounds.clone().map(|round| (round.weight * (round.outcome - value)).powi(2));
-        Estimate { value, se: Some(Sum::of(off).sqrt() / sum) }
-    });
+    let mut n = 0.0;
+    let mut largest = 0.0f64;
+    let [mut weights, mut squares, mut weighted, mut direct, mut robust] = [Sum::default(); 5];
+    for round in rounds.clone() {
+        n += 1.0;
+        largest = largest.max(round.weight);
+        weights.add(round.weight);
+        squares.add(round.weight * round.weight);
+        weighted.add(round.weight * round.outcome);
+        direct.add(round.direct);
+        robust.add(round.doubly_robust());
+    }
+    let sum = weights.value();
+    let snips = weighted.value() / sum;
+    let [ips, direct, robust, weight] = [weighted, direct, robust, weights].map(|sum| sum.value() / n);
+    let [mut off_ips, mut off_snips, mut off_direct, mut off_robust, mut off_weight] = [Sum::default(); 5];
+    for round in rounds {
+        let square = |x: f64| x * x;
+        off_ips.add(square(round.weight * round.outcome - ips));
+        off_snips.add(square(round.weight * (round.outcome - snips)));
+        off_direct.add(square(round.direct - direct));
+        off_robust.add(square(round.doubly_robust() - robust));
+        off_weight.add(square(round.weight - weight));
+    }
     Estimates {
-        ips: Estimate::mean(weighted()),
-        snips,
-        direct: Estimate::mean(rounds.clone().map(|round| round.direct)),
-        doubly_robust: Estimate::mean(rounds.clone().map(|round| round.doubly_robust())),
-        effective: crate::statistics::sum::effective_number(sum, squares),
+        ips: mean(ips, off_ips, n),
+        snips: (sum > 0.0).then(|| Estimate { value: snips, se: Some(off_snips.value().sqrt() / sum) }),
+        direct: mean(direct, off_direct, n),
+        doubly_robust: mean(robust, off_robust, n),
+        effective: effective_number(sum, squares.value()),
         largest_weight: largest,
         largest_share: (sum > 0.0).then(|| largest / sum),
-        mean_weight: Estimate::mean(weights()),
+        mean_weight: mean(weight, off_weight, n),
     }
 }
