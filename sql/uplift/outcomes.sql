@@ -25,8 +25,8 @@ CREATE FUNCTION stormops.randomised_decisions(
 $$;
 COMMENT ON FUNCTION stormops.randomised_decisions(uuid) IS 'The decisions of a storm''s current run that could have gone either way: treat or hold, each with a probability above 0. propensity: P(treated), for the held too; converted: an outcome in time, false without one.';
 
--- A set of one, so that it may run in parallel.
-CREATE FUNCTION stormops_internal.storm_trial(storm_id uuid) RETURNS TABLE (cases stormops.uplift_sketch)
+-- A set of one, so that it may run in parallel; what is asked once comes as arguments, or a worker could not have it.
+CREATE FUNCTION stormops_internal.trial_of_run(run_id uuid, converted_ids uuid[]) RETURNS TABLE (cases stormops.uplift_sketch)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
@@ -37,26 +37,34 @@ CREATE FUNCTION stormops_internal.storm_trial(storm_id uuid) RETURNS TABLE (case
     FROM (
         SELECT t.score, t.treated, t.converted, t.propensity
         FROM stormops.policy_decision_blocks AS b
-        CROSS JOIN LATERAL stormops_internal.randomised_of_block(b.property_ids, b.classes, b.scores, b.decisions, b.propensities, (
-            SELECT array_agg(DISTINCT o.property_id ORDER BY o.property_id) FROM stormops.policy_outcomes AS o
-            WHERE o.tenant_id = stormops.current_tenant() AND NOT o.late AND o.converted AND o.run_id = (
-                SELECT r.run_id FROM stormops.policy_runs AS r
-                WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
-            )
-        )) AS t
-        WHERE b.tenant_id = stormops.current_tenant() AND b.run_id = (
-            SELECT r.run_id FROM stormops.policy_runs AS r
-            WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
-        )
+        CROSS JOIN LATERAL stormops_internal.randomised_of_block(b.property_ids, b.classes, b.scores, b.decisions, b.propensities, $2) AS t
+        WHERE b.tenant_id = stormops.current_tenant() AND b.run_id = $1
         UNION ALL
         -- A run that is kept row by row.
-        SELECT d.score, d.treated, d.converted::integer::float8, d.propensity
-        FROM stormops.randomised_decisions($1) AS d
-        WHERE EXISTS (
-            SELECT FROM stormops.policy_runs AS r JOIN stormops.policy_decision_rows AS l ON l.tenant_id = r.tenant_id AND l.run_id = r.run_id
-            WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
-        )
+        SELECT l.score, l.decision = 'treat', CASE WHEN c.property_id IS NULL THEN 0 ELSE 1 END::float8,
+            CASE l.decision WHEN 'treat' THEN l.propensity ELSE 1 - l.propensity END
+        FROM stormops.policy_decision_rows AS l LEFT JOIN unnest($2) AS c (property_id) ON c.property_id = l.property_id
+        WHERE l.tenant_id = stormops.current_tenant() AND l.run_id = $1 AND l.decision IN ('treat', 'hold') AND l.propensity < 1
     ) AS d
+$$;
+COMMENT ON FUNCTION stormops_internal.trial_of_run(uuid, uuid[]) IS 'The randomised decisions of a run as a state: one row. converted_ids: its properties that converted in time, in order, each once.';
+
+CREATE FUNCTION stormops_internal.storm_trial(storm_id uuid) RETURNS TABLE (cases stormops.uplift_sketch)
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT t.cases
+    FROM (
+        SELECT (
+            SELECT r.run_id FROM stormops.policy_runs AS r
+            WHERE r.tenant_id = stormops.current_tenant() AND r.storm_id = $1 AND r.superseded_at IS NULL
+        ) AS run_id
+    ) AS r
+    CROSS JOIN LATERAL (
+        SELECT array_agg(DISTINCT o.property_id ORDER BY o.property_id) AS converted_ids FROM stormops.policy_outcomes AS o
+        WHERE o.tenant_id = stormops.current_tenant() AND NOT o.late AND o.converted AND o.run_id = r.run_id
+    ) AS o
+    CROSS JOIN LATERAL stormops_internal.trial_of_run(r.run_id, o.converted_ids) AS t
 $$;
 COMMENT ON FUNCTION stormops_internal.storm_trial(uuid) IS 'randomised_decisions() as a state: one row.';
 

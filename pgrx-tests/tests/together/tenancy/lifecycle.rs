@@ -228,7 +228,12 @@ fn an_export_counts_every_table_for_those_who_may_see_it() {
     let export = "SELECT table_name || ' ' || row_count FROM stormops.export_tenant_data($1)";
     let mut op = twins.db.as_role("op");
     for (tenant, other) in [(twins.a, twins.b), (twins.b, twins.a)] {
-        let mut real: Vec<_> = twins.tables.iter().map(|t| format!("{t} {}", twins.count(t, tenant))).collect();
+        let mut real: Vec<_> = twins
+            .tables
+            .iter()
+            .chain(&["policy_decisions_log"])
+            .map(|t| format!("{t} {}", twins.count(t, tenant)))
+            .collect();
         real.sort_unstable();
         let lines = |rows: Vec<Row>| rows.iter().map(|row| row.get(0)).collect::<Vec<String>>();
         assert_eq!(lines(op.query(export, &[&tenant]).expect("an operator's export")), real);

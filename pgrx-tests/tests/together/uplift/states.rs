@@ -120,7 +120,6 @@ fn a_storms_rows_are_read_by_parallel_workers() {
         ("uplift_summary", "uplift_agg(d.score"),
         ("uplift_curve", "uplift_agg(d.score"),
         ("uplift_calibration", "uplift_agg(d.score"),
-        ("compared_decisions", "unpack_decisions"),
     ] {
         plans.lock().expect("a list").clear();
         let rows = session.query(&format!("SELECT * FROM stormops.{ask}($1)"), &[&storms[1]]).expect("an answer");
