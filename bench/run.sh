@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Measures the budgets on a durable cluster of its own and prints one table; README.md explains it. Not a test: a
 # missed budget is printed as `over`. STORMOPS_BENCH_ROUNDS (default 5): how often each pair is measured.
-#   bench/run.sh [apply] [queries] [uplift] [metering] [invoices] [health] [install] [memory]
+#   bench/run.sh [apply] [queries] [uplift] [models] [metering] [invoices] [health] [install] [memory]
 #                                            those parts; without any, all
 . "${BASH_SOURCE[0]%/*}/../.ci/lib.sh"
 here=$root/bench work=$root/target/bench rounds=${STORMOPS_BENCH_ROUNDS:-5}
 storm=01000000-0000-7000-8000-000000000001 small_storm=01000000-0000-7000-8000-000000000002
 apply="SELECT * FROM stormops.apply_policy(:'storm', supersede => true)"
 export STORMOPS_FSYNC=on
-all=(apply queries uplift metering invoices health install memory)
+all=(apply queries uplift models metering invoices health install memory)
 parts=("$@")
 ((${#parts[@]})) || parts=("${all[@]}")
 for part in "${parts[@]}"; do
@@ -16,6 +16,8 @@ for part in "${parts[@]}"; do
 done
 # shellcheck source=bench/uplift.sh
 . "$here/uplift.sh"
+# shellcheck source=bench/models.sh
+. "$here/models.sh"
 # shellcheck source=bench/metering.sh
 . "$here/metering.sh"
 # shellcheck source=bench/invoices.sh

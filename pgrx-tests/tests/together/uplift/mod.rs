@@ -2,4 +2,5 @@
 
 mod drift;
 mod models;
+mod models_of_tenants;
 mod states;
