@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Measures the budgets on a durable cluster of its own and prints one table; README.md explains it. Not a test: a
 # missed budget is printed as `over`. STORMOPS_BENCH_ROUNDS (default 5): how often each pair is measured.
-#   bench/run.sh [apply] [decisions] [guardrails] [queries] [log] [uplift] [valuation] [metering] [invoices] [health] [install]
-#                [attest] [held] [memory]    those parts; without any, all
+#   bench/run.sh [apply] [decisions] [guardrails] [queries] [log] [uplift] [models] [valuation] [metering] [invoices] [health]
+#                [install] [attest] [held] [memory]    those parts; without any, all
 . "${BASH_SOURCE[0]%/*}/../.ci/lib.sh"
 here=$root/bench work=$root/target/bench rounds=${STORMOPS_BENCH_ROUNDS:-5}
 storm=01000000-0000-7000-8000-000000000001 small_storm=01000000-0000-7000-8000-000000000002
 apply="SELECT * FROM stormops.apply_policy(:'storm', supersede => true)"
 export STORMOPS_FSYNC=on
-all=(apply decisions guardrails queries log uplift valuation metering invoices health install attest held memory)
+all=(apply decisions guardrails queries log uplift models valuation metering invoices health install attest held memory)
 parts=("$@")
 ((${#parts[@]})) || parts=("${all[@]}")
 for part in "${parts[@]}"; do
@@ -24,6 +24,8 @@ done
 . "$here/guardrails.sh"
 # shellcheck source=bench/valuation.sh
 . "$here/valuation.sh"
+# shellcheck source=bench/models.sh
+. "$here/models.sh"
 # shellcheck source=bench/metering.sh
 . "$here/metering.sh"
 # shellcheck source=bench/invoices.sh

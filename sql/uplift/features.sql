@@ -105,7 +105,7 @@ CREATE FUNCTION stormops.storm_features(
         f.job_margin, f.contact_cost, f.roof_style, f.roof_material, f.hail_size_in, f.wind_gust_mph, f.storm_month, f.storm_days,
         f.peril, f.touches, f.inbound_touches, f.storm_touches, f.channels, f.conversions, f.converted_value, f.days_since_touch,
         f.days_since_inbound, f.days_since_conversion
-    FROM stormops_internal.feature_rows($1, coalesce($2, now()), NULL, NULL, true) AS f
+    FROM stormops_internal.feature_rows($1, CASE WHEN isfinite($2) THEN $2 ELSE now() END, NULL, NULL, true) AS f
     WHERE f.in_storm
 $$;
-COMMENT ON FUNCTION stormops.storm_features(uuid, timestamptz) IS 'The features of model_features() as score_storm() hands them to a model: a row for each property that it would score, active and in the storm''s bounding box if there is one. To train models on: as_of leaves out later touches. No row without such a storm. Error: 0B000 no tenant.';
+COMMENT ON FUNCTION stormops.storm_features(uuid, timestamptz) IS 'The features of model_features() as score_storm() hands them to a model: a row for each property that it would score, active and in the storm''s bounding box if there is one. To train models on: as_of leaves out later touches; NULL or infinite: now. No row without such a storm. Error: 0B000 no tenant.';

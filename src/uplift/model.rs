@@ -19,6 +19,7 @@ mod site;
 mod tables;
 mod tensor;
 mod trees;
+mod walk;
 mod wire;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Trees as they are run: bit for bit what onnxruntime computes with one thread.
 
-use super::arithmetic::{Post, finish, logistic, softmax};
+use super::arithmetic::{Post, finish, logistic};
 use super::site::{Data, Operator};
 use super::{Fault, invalid};
 
@@ -129,13 +129,14 @@ impl Forest {
                 let mut at = [*root; LANES];
                 // Lanes without a row walk with the last.
                 let last = x.len() / self.columns - 1;
+                let rows: [&[f32]; LANES] =
+                    std::array::from_fn(|lane| &x[lane.min(last) * self.columns..][..self.columns]);
                 loop {
                     let mut leaves = LEAF;
-                    for (lane, at) in at.iter_mut().enumerate() {
+                    for (row, at) in rows.iter().zip(&mut at) {
                         let node = &self.nodes[*at as usize];
-                        let x = x[lane.min(last) * self.columns + (node.feature & FEATURE) as usize];
                         leaves &= node.feature;
-                        *at = node.next[usize::from(holds(node, x))];
+                        *at = node.next[usize::from(holds(node, row[(node.feature & FEATURE) as usize]))];
                     }
                     if leaves & LEAF != 0 {
                         break;
@@ -172,15 +173,13 @@ impl Forest {
                 results.extend_from_slice(sums);
             }
             Close::Two { positive } => {
+                // Of one sum onnxruntime takes no softmax.
                 let sum = sums[0] + self.base.last().copied().unwrap_or(0.0);
-                let mut both = match self.post {
+                let both = match self.post {
                     Post::Logistic => [logistic(-sum), logistic(sum)],
                     _ if positive => [1.0 - sum, sum],
                     _ => [-sum, sum],
                 };
-                if self.post == Post::Softmax {
-                    softmax(&mut both);
-                }
                 results.extend_from_slice(&both);
             }
         }

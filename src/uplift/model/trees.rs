@@ -5,6 +5,7 @@ use super::arithmetic::Post;
 use super::attributes::Attributes;
 use super::forest::{Close, FEATURE, Forest, LEAF, MISSING_HOLDS, Node, Test, test_bits};
 use super::site::{Made, Site, Step, Type};
+use super::walk::walk;
 use super::{Fault, MOST_NODES, invalid, unsupported};
 use crate::memory::with_room;
 
@@ -168,50 +169,6 @@ fn leaves(
     Ok(leaves)
 }
 
-/// The nodes in the order in which they are walked, the roots' places in it, and how many nodes a row passes at the most.
-///
-/// Several nodes may lead to one, as a test of several categories does. So no way may come back to where it was, each tree
-/// has one root, and all nodes are reached.
-fn walk(nodes: &[Node], has_parent: &[bool], trees: &[i64]) -> Result<(Vec<u32>, Vec<u32>, usize), Fault> {
-    /// On the way from the root to where the walk is.
-    const OPEN: u32 = u32::MAX;
-    let (mut order, mut roots, mut stack) = (with_room(nodes.len())?, Vec::new(), Vec::new());
-    let mut longest: Vec<u32> = with_room(nodes.len())?; // ways down to a leaf; 0: not seen yet
-    longest.resize(nodes.len(), 0);
-    let (mut depth, mut rooted) = (0usize, std::collections::HashSet::new());
-    for (root, tree) in trees.iter().enumerate().filter(|(root, _)| !has_parent[*root]) {
-        if !rooted.insert(*tree) {
-            return invalid(format!("tree {tree} has two roots"));
-        }
-        roots.push(order.len() as u32);
-        stack.push((root, false));
-        while let Some((at, is_back)) = stack.pop() {
-            let node = nodes[at];
-            if is_back {
-                longest[at] = 1 + node.next.map(|next| longest[next as usize]).into_iter().fold(0, u32::max);
-                continue;
-            }
-            match longest[at] {
-                0 => order.push(at as u32),
-                OPEN => return invalid(format!("tree {tree} has a cycle")),
-                _ => continue,
-            }
-            if node.feature & LEAF != 0 {
-                longest[at] = 1;
-            } else {
-                longest[at] = OPEN;
-                stack.push((at, true));
-                stack.extend(node.next.map(|next| (next as usize, false)));
-            }
-        }
-        depth += longest[root] as usize;
-    }
-    if order.len() != nodes.len() {
-        return invalid(format!("a tree has a cycle: {} of {} nodes are reached", order.len(), nodes.len()));
-    }
-    Ok((order, roots, depth))
-}
-
 /// How sums become results; and whether each leaf has one weight for the one sum.
 fn close(attributes: &Attributes, classifier: bool, leaves: &[(u32, u32, f32)]) -> Result<(Forest, bool), Fault> {
     let out = if classifier {
@@ -236,12 +193,13 @@ fn close(attributes: &Attributes, classifier: bool, leaves: &[(u32, u32, f32)]) 
         _ => return unsupported("its aggregate_function is neither SUM nor AVERAGE"),
     };
     let base = attributes.floats("base_values", MOST_RESULTS)?;
-    let two = classifier && out == 2 && leaves.iter().all(|leaf| leaf.1 == leaves[0].1);
+    // As exporters write it: one sum, for the first class by its number, is the second's.
+    let two = classifier && out == 2 && leaves.iter().all(|leaf| leaf.1 == 0);
     if !(base.is_empty() || base.len() == out || two && base.len() == 1) || base.iter().any(|base| !base.is_finite()) {
         return invalid(format!("{} base values for {out} results", base.len()));
     }
-    if classifier && out == 2 && !two && !base.is_empty() {
-        return unsupported("base values beside weights for both of two classes, of which onnxruntime leaves one out");
+    if classifier && out == 2 && base.len() > usize::from(two) {
+        return unsupported("these base values of two classes, of which onnxruntime leaves something out");
     }
     let close = if two { Close::Two { positive: leaves.iter().all(|leaf| leaf.2 >= 0.0) } } else { Close::Scores };
     let sums = if two { 1 } else { out };

@@ -61,8 +61,8 @@ fn model_read(
     model: Option<&[u8]>,
     control: Option<&[u8]>,
     given: Option<Document>,
-    names: Array<&str>,
-    types: Array<&str>,
+    names: Option<Array<&str>>,
+    types: Option<Array<&str>>,
 ) -> TableIterator<
     'static,
     (
@@ -74,6 +74,7 @@ fn model_read(
     ),
 > {
     let kind = |name| if name == "number" { Type::Float } else { Type::Text };
+    let (names, types) = (required(names, "names"), required(types, "types"));
     let all = names.iter().flatten().map(str::to_owned).zip(types.iter().flatten().map(kind));
     let catalogue = Catalogue(all.collect());
     let given = given.as_ref().map(features);

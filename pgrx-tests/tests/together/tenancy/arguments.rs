@@ -39,6 +39,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
         "ROW('x', 'y', 10, 5, 1, 1, 0, NULL, 10, '{}')",
         &["ROW('x', 'y', -1, 5, 'NaN', 1, 0, '{1}', 10, '[]')"],
     ),
+    ("record", "ROW({id}::uuid, 0.5)", &["ROW()", "ROW(NULL)", "ROW(ROW(1))"]),
     ("stormops_internal.due_expectation[]", "'{}'", &["'{NULL}'"]),
     ("stormops_internal.judgement[]", "'{}'", &["'{NULL}'"]),
     (
@@ -89,7 +90,7 @@ fn calls(superuser: &mut Client) -> Vec<(String, Option<String>)> {
         ), bad AS (
             SELECT * FROM unnest($3::text[], $4::text[]) AS b (type, value)
         ), argument AS (
-            SELECT p.oid, a.place, format_type(a.type, NULL) AS type, a.place > p.pronargs - p.pronargdefaults AS optional,
+            SELECT p.oid, p.prokind, a.place, format_type(a.type, NULL) AS type, a.place > p.pronargs - p.pronargdefaults AS optional,
                 -- Where arguments have names, those that may be left out are.
                 (SELECT string_agg(n.name, '' ORDER BY n.i) FROM (
                     SELECT name, row_number() OVER (ORDER BY i) AS i
@@ -103,12 +104,13 @@ fn calls(superuser: &mut Client) -> Vec<(String, Option<String>)> {
             SELECT a.oid, a.place, b.value AS bad
             FROM argument AS a LEFT JOIN bad AS b ON b.type = a.type
         )
-        SELECT format('SELECT %s(%s)', g.oid::regproc, string_agg(
+        SELECT format('SELECT %s(%s)%s', g.oid::regproc, string_agg(
                 concat(a.name || ' => ', 'CAST(', CASE WHEN a.place = g.place THEN g.bad ELSE s.value END, ' AS ', a.type, ')'),
-                ', ' ORDER BY a.place) FILTER (WHERE a.place = g.place OR NOT a.optional OR a.name IS NULL)),
+                ', ' ORDER BY a.place) FILTER (WHERE a.place = g.place OR NOT a.optional OR a.name IS NULL),
+                CASE WHEN a.prokind = 'w' THEN ' OVER ()' END),
             string_agg(a.type, ', ') FILTER (WHERE s.type IS NULL)
         FROM given AS g JOIN argument AS a USING (oid) LEFT JOIN sample AS s ON s.type = a.type
-        GROUP BY g.oid, g.place, g.bad ORDER BY g.oid, g.place, g.bad";
+        GROUP BY g.oid, a.prokind, g.place, g.bad ORDER BY g.oid, g.place, g.bad";
     let rows = superuser.query(query, &[&names, &samples, &bad_names, &bad]).expect("functions");
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }

@@ -6,6 +6,7 @@ mod drift;
 mod learning;
 mod learning_trial;
 mod models;
+mod models_of_tenants;
 mod states;
 
 pub use answered::{BY_HALF_THE_SCORE, answered_storm, decided_storm};

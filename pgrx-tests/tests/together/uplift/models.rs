@@ -1,25 +1,25 @@
-//! Models that users bring: registered, listed and retired, run over a storm, and whose they are.
+//! Models that users bring: registered, listed and retired, and run over a storm.
 
 use std::fs;
 use std::path::PathBuf;
 
 use postgres::{Client, Error};
 use serde_json::{Value, json};
-use stormops_tests::tenant::{acting_as, session, storm, tenant};
+use stormops_tests::tenant::{storm, tenant};
 use stormops_tests::{Db, fails_with, get, sqlstate};
 use uuid::Uuid;
 
-fn fixture(name: &str) -> Vec<u8> {
+pub fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../src/uplift/model/fixtures").join(name);
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-fn floats(name: &str) -> Vec<f32> {
+pub fn floats(name: &str) -> Vec<f32> {
     fixture(name).as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
 /// The fixtures' rows as properties, in whose columns their numbers fit: what they stand for is the model's concern.
-fn properties(session: &mut Client) -> usize {
+pub fn properties(session: &mut Client) -> usize {
     let (numbers, texts) = (floats("rows.bin"), String::from_utf8(fixture("rows.txt")).expect("texts"));
     let mut rows = 0;
     for (row, material) in numbers.chunks_exact(6).zip(texts.lines()) {
@@ -37,7 +37,7 @@ fn properties(session: &mut Client) -> usize {
 }
 
 /// The features that give the rows back.
-fn features() -> Vec<Value> {
+pub fn features() -> Vec<Value> {
     let mut features = vec![
         json!({"-": ["roof_year", 1600]}),
         json!("building_value"),
@@ -53,7 +53,7 @@ fn features() -> Vec<Value> {
 
 const REGISTER: &str = "SELECT kind FROM stormops.register_model($1, $2, $3, $4)";
 
-fn register(
+pub fn register(
     session: &mut Client,
     version: &str,
     model: &str,
@@ -65,7 +65,7 @@ fn register(
 }
 
 /// A tenant with the fixtures' rows, a storm, and the model `lightgbm` as v1.
-fn ready(db: &Db) -> (Uuid, Client, Uuid) {
+pub fn ready(db: &Db) -> (Uuid, Client, Uuid) {
     let (abc, mut session) = tenant(db, "Abc");
     properties(&mut session);
     let hail = storm(&mut session, "hail");
@@ -73,13 +73,13 @@ fn ready(db: &Db) -> (Uuid, Client, Uuid) {
     (abc, session, hail)
 }
 
-fn score(session: &mut Client, storm: Uuid, version: &str) -> Result<(i64, i64), Error> {
+pub fn score(session: &mut Client, storm: Uuid, version: &str) -> Result<(i64, i64), Error> {
     let row = session.query_one("SELECT scored, outside FROM stormops.score_storm($1, $2)", &[&storm, &version])?;
     Ok((row.get(0), row.get(1)))
 }
 
 /// In the order of the fixtures' rows.
-fn scores(session: &mut Client, from: &str, storm: Uuid, version: &str) -> Vec<(f64, Option<f64>)> {
+pub fn scores(session: &mut Client, from: &str, storm: Uuid, version: &str) -> Vec<(f64, Option<f64>)> {
     let query = format!(
         "SELECT s.uplift, s.baseline FROM generate_series(0, 199) AS i JOIN {from} AS s ON s.property_id = md5('row ' || i)::uuid
          WHERE $1::uuid IS NOT NULL AND $2::text IS NOT NULL ORDER BY i"
@@ -87,8 +87,8 @@ fn scores(session: &mut Client, from: &str, storm: Uuid, version: &str) -> Vec<(
     session.query(&query, &[&storm, &version]).expect("scores").iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-const WRITTEN: &str = "(SELECT * FROM stormops.lead_uplift WHERE storm_id = $1 AND model_version = $2)";
-const PREVIEWED: &str = "stormops.model_scores($1, $2)";
+pub const WRITTEN: &str = "(SELECT * FROM stormops.lead_uplift WHERE storm_id = $1 AND model_version = $2)";
+pub const PREVIEWED: &str = "stormops.model_scores($1, $2)";
 
 #[test]
 fn a_storms_scores_are_what_onnxruntime_answers() {
@@ -280,77 +280,4 @@ fn what_is_no_model_is_refused_with_its_reason() {
     // The functions behind these, called as they were not meant.
     let direct = session.batch_execute("SELECT stormops_internal.model_score('onnx', '', NULL, '{}', ROW(1)) OVER ()");
     assert_eq!(sqlstate(&direct), "22023");
-}
-
-#[test]
-fn admins_register_crew_chiefs_score_and_everybody_in_the_tenant_looks() {
-    let db = Db::new("roles");
-    let (abc, mut session, hail) = ready(&db);
-    for (role, registers, scores) in
-        [("viewer", false, false), ("field_user", false, false), ("crew_chief", false, true), ("admin", true, true)]
-    {
-        let mut user = acting_as(&db, abc, role);
-        let expected = |may: bool| if may { "00000" } else { "42501" };
-        let registered = register(&mut user, role, "lightgbm.onnx", &features(), None);
-        assert_eq!(sqlstate(&registered), expected(registers), "{role}");
-        assert_eq!(sqlstate(&score(&mut user, hail, "v1")), expected(scores), "{role}");
-        let retired = user.execute("SELECT stormops.retire_model($1)", &[&role]);
-        assert_eq!(sqlstate(&retired), expected(registers), "{role}");
-        assert_eq!(self::scores(&mut user, PREVIEWED, hail, "v1").len(), 200, "{role}");
-        assert!(get::<i64>(&mut user, "SELECT count(*) FROM models", &[]) >= 1, "{role}");
-    }
-    session.batch_execute("SET default_transaction_read_only = on").expect("a setting");
-    assert_eq!(sqlstate(&register(&mut session, "v2", "lightgbm.onnx", &features(), None)), "25006");
-    assert_eq!(sqlstate(&score(&mut session, hail, "v1")), "25006");
-    assert_eq!(scores(&mut session, PREVIEWED, hail, "v1").len(), 200);
-    session.batch_execute("SET default_transaction_read_only = off").expect("a setting");
-    db.as_role("op").execute("SELECT stormops.suspend_tenant($1, 'unpaid')", &[&abc]).expect("a suspension");
-    assert_eq!(sqlstate(&register(&mut session, "v2", "lightgbm.onnx", &features(), None)), "55000");
-    assert_eq!(sqlstate(&score(&mut session, hail, "v1")), "55000");
-    assert_eq!(sqlstate(&session.execute("SELECT stormops.retire_model('v1')", &[])), "55000");
-    assert_eq!(scores(&mut session, PREVIEWED, hail, "v1").len(), 200, "a suspended tenant reads");
-    for role in ["op", "mon", "nobody"] {
-        let mut other = db.as_role(role);
-        assert_eq!(sqlstate(&score(&mut other, hail, "v1")), "42501", "{role}");
-    }
-}
-
-#[test]
-fn a_model_is_its_tenants() {
-    let db = Db::new("isolation");
-    let (_, mut session, hail) = ready(&db);
-    let (other, mut theirs) = tenant(&db, "Other");
-    properties(&mut theirs);
-    let their_storm = storm(&mut theirs, "wind");
-    assert_eq!(get::<i64>(&mut theirs, "SELECT count(*) FROM uplift_models", &[]), 0);
-    assert_eq!(get::<i64>(&mut theirs, "SELECT count(*) FROM models", &[]), 0);
-    assert_eq!(sqlstate(&score(&mut theirs, their_storm, "v1")), "P0002", "not with another's model");
-    fails_with(theirs.execute("SELECT stormops.retire_model('v1')", &[]), "P0002");
-    register(&mut theirs, "v1", "xgboost.onnx", &features(), None).expect("a version of the same name");
-    assert_eq!(sqlstate(&score(&mut theirs, hail, "v1")), "P0002", "nor another's storm");
-    score(&mut theirs, their_storm, "v1").expect("scores");
-    score(&mut session, hail, "v1").expect("scores");
-    let of = |name| floats(name).into_iter().map(|x| (f64::from(x), None)).collect::<Vec<_>>();
-    assert_eq!(scores(&mut theirs, WRITTEN, their_storm, "v1"), of("xgboost.bin"));
-    assert_eq!(scores(&mut session, WRITTEN, hail, "v1"), of("lightgbm.bin"));
-    assert_eq!(get::<i64>(&mut self::session(&db, other), "SELECT count(*) FROM lead_uplift", &[]), 200);
-}
-
-#[test]
-fn each_scored_property_is_a_model_call() {
-    let db = Db::new("metered");
-    let (abc, mut session, hail) = ready(&db);
-    score(&mut session, hail, "v1").expect("scores");
-    let metered = "SELECT metric_value::int, dimensions FROM tenant_usage";
-    let row = session.query_one(metered, &[]).expect("one event");
-    assert_eq!(
-        (row.get::<_, i32>(0), row.get::<_, Value>(1)),
-        (200, json!({"model": "v1", "storm_id": hail.to_string()}))
-    );
-    session.query("SELECT * FROM stormops.model_scores($1, 'v1')", &[&hail]).expect("a look, which is free");
-    let quota = "SELECT stormops.set_quota($1, 'model_call', 300, 'month', 'hard')";
-    db.as_role("op").execute(quota, &[&abc]).expect("a quota");
-    fails_with(score(&mut session, hail, "v1"), "53400");
-    assert_eq!(get::<i64>(&mut session, "SELECT count(*) FROM lead_uplift", &[]), 200, "nothing was written");
-    assert_eq!(session.query(metered, &[]).expect("events").len(), 1);
 }
