@@ -10,6 +10,7 @@ mod expression;
 mod features;
 mod file;
 mod forest;
+mod learned;
 mod linear;
 mod operators;
 mod program;

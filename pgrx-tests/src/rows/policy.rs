@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
         "run_id, property_id, storm_id, decided_at, propensity, score, score_sd, value, decision, reason, policy_mode, \
          model_version",
         // Another property than the block's: a run decides each once.
-        "'{run}', '{id}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
+        "'{run}', 'ffffffff-0000-7000-8000-00000000000{n}', '{storm}', '2024-01-02', 1, 0.2, 0.1, 0, 'treat', 'above_threshold', 'moderate', 'm1'",
     ),
     (
         "policy_run_inputs",

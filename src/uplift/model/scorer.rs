@@ -2,6 +2,7 @@
 
 use super::features::{Batch, Catalogue, Expression, Reader, Wanted, input};
 use super::file::File;
+use super::learned;
 use super::program::{Declared, Plan, Program};
 use super::site::{Data, Type};
 use super::{Fault, invalid, shown, unsupported};
@@ -78,7 +79,9 @@ impl Scorer {
         catalogue: &Catalogue,
     ) -> Result<Self, Fault> {
         if kind == Some("linear") {
-            return Self::linear(model, catalogue);
+            let (model, wanted) = learned::read(model, catalogue)?;
+            let summary = Summary { inputs: Vec::new(), features: Map::new(), cost: learned::cost(&model) };
+            return Ok(Self { model: Model::Linear(model), wanted, summary });
         }
         let file = File::read(model)?;
         let plan = Plan::new(&file)?;
@@ -115,23 +118,6 @@ impl Scorer {
             }
             _ => Ok(scorer),
         }
-    }
-
-    /// What `learn_uplift()` kept.
-    fn linear(model: &[u8], catalogue: &Catalogue) -> Result<Self, Fault> {
-        let Some(model) = learn::Model::read(model) else { return invalid("it is no model of learn_uplift()") };
-        let mut wanted = Wanted::default();
-        let count = model.basis.numbers.len();
-        for (i, name) in model.basis.names().enumerate() {
-            let kind = if i < count { Type::Float } else { Type::Text };
-            let Some(place) = catalogue.0.iter().position(|feature| feature.0 == name && feature.1 == kind) else {
-                return invalid(format!("there is no feature {}", shown(name)));
-            };
-            if kind == Type::Float { &mut wanted.numbers } else { &mut wanted.texts }.push(place);
-        }
-        let width = model.coefficients.len() as u64;
-        let summary = Summary { inputs: Vec::new(), features: Map::new(), cost: width * width };
-        Ok(Self { model: Model::Linear(model), wanted, summary })
     }
 
     pub fn kind(&self) -> &'static str {
@@ -201,21 +187,7 @@ impl Model {
 
     fn scores(&self, batch: &Batch, rows: Range<usize>, scores: &mut Vec<Score>) -> Result<(), Failure> {
         let (with, without) = match self {
-            Self::Linear(model) => {
-                let mut scratch = model.scratch().map_err(|_| Fault::Memory)?;
-                let (mut numbers, mut texts) = (Vec::new(), Vec::new());
-                for row in rows {
-                    numbers.clear();
-                    numbers.extend(batch.numbers.iter().map(|column| column[row]));
-                    texts.clear();
-                    texts.extend(
-                        batch.texts.iter().map(|column| column[row].map(|(start, end)| &batch.text[start..end])),
-                    );
-                    let (uplift, sd) = model.score(&numbers, &texts, &mut scratch);
-                    scores.push(Score { uplift, sd: Some(sd), baseline: None });
-                }
-                return Ok(());
-            }
+            Self::Linear(model) => return Ok(learned::scores(model, batch, rows, scores)?),
             Self::Onnx(model) => {
                 for (row, uplift) in rows.clone().zip(model.run(batch, rows, 0.0)?) {
                     let uplift = checked(uplift, -1.0, "an uplift", batch, row)?;

@@ -1,6 +1,7 @@
 //! What the log says of a mode's parameters; it changes none.
 
 use postgres::Client;
+use stormops_tests::rule::seeded;
 use stormops_tests::tenant::{acting_as, tenant};
 use stormops_tests::{Db, fails_with, get};
 
@@ -39,7 +40,7 @@ fn suggested(session: &mut Client) -> [Proposal; 3] {
 #[test]
 fn proposals_rest_on_what_came_of_decisions() {
     let db = Db::new("suggested");
-    let (_, mut session) = tenant(&db, "Abc");
+    let mut session = seeded(&db, 7);
     let rows = "SELECT md5(string_agg(m::text, ',' ORDER BY policy_mode)) FROM policy_modes AS m";
     answered_storm(&mut session, "hail", 6000, BY_HALF_THE_SCORE);
     let [_, exploration, _] = suggested(&mut session);
@@ -68,7 +69,7 @@ fn proposals_rest_on_what_came_of_decisions() {
     let proposed = breakeven.proposed.expect("jobs with a value");
     assert!((proposed - 1.0 / 6.0).abs() < 0.003 && breakeven.n > 1000, "{breakeven:?}");
     assert!(breakeven.low < Some(proposed) && breakeven.high > Some(proposed), "{breakeven:?}");
-    assert!(dear.proposed.expect("outcomes") < most, "{dear:?}");
+    assert!(dear.proposed.expect("outcomes") <= most, "{dear:?}");
     assert_eq!(get::<String>(&mut session, rows, &[]), before, "nothing was changed");
 }
 

@@ -1,5 +1,6 @@
 //! Scores as what they turned out to stand for.
 
+use stormops_tests::rule::seeded;
 use stormops_tests::tenant::{acting_as, session, tenant};
 use stormops_tests::{Db, fails_with, get};
 
@@ -11,7 +12,7 @@ const SOME: i32 = 6000;
 #[test]
 fn scores_that_promise_twice_as_much_are_halved() {
     let db = Db::new("halved");
-    let (_, mut session) = tenant(&db, "Abc");
+    let mut session = seeded(&db, 7);
     answered_storm(&mut session, "hail", SOME, BY_HALF_THE_SCORE);
     let rows = session.query(CALIBRATE, &[&"v1"]).expect("a calibration");
     assert_eq!(rows.len(), 10);

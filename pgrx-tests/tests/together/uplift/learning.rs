@@ -1,6 +1,7 @@
 //! A model from a tenant's own decisions and outcomes, as ordinary roles make it.
 
 use postgres::Client;
+use stormops_tests::rule::seeded;
 use stormops_tests::tenant::{acting_as, session, tenant};
 use stormops_tests::{Db, fails_with, get};
 
@@ -20,7 +21,7 @@ fn refused(session: &mut Client, call: &str, sqlstate: &str, says: &str) {
 #[test]
 fn what_the_log_shows_is_found_and_kept() {
     let db = Db::new("learned");
-    let (_, mut session) = tenant(&db, "Abc");
+    let mut session = seeded(&db, 7);
     answered_storm(&mut session, "hail", FEW, BY_ROOF);
     answered_storm(&mut session, "wind", FEW, BY_ROOF);
     let row = session.query_one(LEARN, &[&"own-1"]).expect("a model");
@@ -52,7 +53,7 @@ fn what_the_log_shows_is_found_and_kept() {
 #[test]
 fn a_learned_model_scores_a_storm() {
     let db = Db::new("scores");
-    let (_, mut session) = tenant(&db, "Abc");
+    let mut session = seeded(&db, 7);
     answered_storm(&mut session, "hail", FEW, BY_ROOF);
     session.query_one(LEARN, &[&"own-1"]).expect("a model");
     let next = stormops_tests::tenant::storm(&mut session, "next");
