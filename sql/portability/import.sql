@@ -34,8 +34,8 @@ CREATE FUNCTION stormops_internal.import_term(place bigint, type oid) RETURNS te
         WHEN b.oid = 'bytea'::regtype THEN format('decode(s.j ->> %s, ''base64'')', $1)
         WHEN b.typcategory = 'A' THEN
             format('CASE jsonb_typeof(s.j -> %1$s) WHEN ''array'' THEN ARRAY(SELECT %3$s FROM jsonb_array_elements_text(s.j -> %1$s) WITH ORDINALITY AS e (x, n) ORDER BY e.n)::%2$s ELSE (s.j ->> %1$s)::%2$s END',
-                $1, format_type($2, NULL), CASE b.typelem WHEN 'bytea'::regtype THEN 'decode(e.x, ''base64'')' ELSE 'e.x::' || format_type(b.typelem, NULL) END)
-        ELSE format('(s.j ->> %s)::%s', $1, format_type($2, NULL)) END
+                $1, format_type($2, -1), CASE b.typelem WHEN 'bytea'::regtype THEN 'decode(e.x, ''base64'')' ELSE 'e.x::' || format_type(b.typelem, -1) END)
+        ELSE format('(s.j ->> %s)::%s', $1, format_type($2, -1)) END
     FROM pg_type AS t JOIN pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
     WHERE t.oid = $2
 $$;

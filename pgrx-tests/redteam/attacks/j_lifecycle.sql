@@ -59,6 +59,22 @@ SELECT * FROM stormops.provision_tenant('Mallory Roofing', 'enterprise', 'mallor
 SELECT * FROM stormops.export_tenant_data();
 SELECT * FROM stormops.export_tenant_data(:'A');
 
+--# 166b | S1 | app, tapp | refused 42501 | naive skips
+-- Another tenant's rows as a file or a sheet, its erasure, or a file brought in over it.
+SELECT count(*) FROM stormops.export_tenant_rows(:'B');
+SELECT count(*) FROM stormops.export_table_csv('properties', :'B');
+SELECT * FROM stormops.erase_tenant(:'B');
+SELECT stormops.import_tenant_rows('{"format":"stormops tenant","version":1,"tenant_id":"' || :'B' || '"}');
+
+--# 166c | S1 | op, mon | refused 42501 | naive skips
+-- Operators and monitors take no tenant's rows out: that, too, is what break-glass is for.
+SELECT count(*) FROM stormops.export_table_csv('properties', :'B');
+SELECT count(*) FROM stormops.export_tenant_rows(:'B');
+
+--# 166d | S1 | app, tapp | same | naive skips
+-- A property that only the victim has, and one that both have.
+SELECT * FROM stormops.erase_property(:'id2'); COMMIT;
+
 --# 167 | S1 | app, tapp | same | naive skips
 -- A tenant inside a payload.
 SELECT * FROM stormops.record_outcomes(:'id1', '[{"tenant_id": "00000000-0000-7000-8000-0000000b0000", "property_id": "00000000-0000-7000-8000-000000000002", "converted": true}]'); COMMIT;

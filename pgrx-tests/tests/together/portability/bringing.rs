@@ -64,7 +64,7 @@ const ODD: &str = "CREATE TYPE public.mood AS ENUM ('so', 'la la');
     SELECT stormops.protect('public.odd')";
 
 const ROWS: &str = "INSERT INTO public.odd (tenant_id, k, b, s, i, l, r, d, n, t, c, by, ts, da, iv, j, js, u, ta, na, ba, m, m0, da2, mood, ra, ip, tr, bi, \"od\"\"d, name\") VALUES
-    ($1, 'Z', true, -32768, 2147483647, 9223372036854775807, 1e-45, 5e-324, 0.000100, E'a\\n\\t\\\\ \"\\u0001 \\U0001F600', 'x', '\\x00ff0a', '2024-02-29 12:34:56.000001Z',
+    ($1, 'Z', true, -32768, 2147483647, 9223372036854775807, 1e-45, 5e-324, 0.000100, E'a\\n\\t\\\\ \"\\u0001 \\U0001F600', 'xyz', '\\x00ff0a', '2024-02-29 12:34:56.000001Z',
         '2024-02-29', '1 year -2 mons 3 days -04:05:06.000007', '{\"b\": [1e400, 0.10, null], \"a\": {}}', '{\"x\" :  1}', '{00000000-0000-0000-0000-000000000001}',
         '{NULL,\"NULL\",\"\",\"a,\\\"b\"}', '{1.10,NaN}', '{\"\\\\x00\",NULL}', '{{1,2},{3,NULL}}', '[0:1]={5,6}', '{-0,NaN,Infinity,0.1}', 'la la', -0.0, '10.0.0.1/8',
         '[2024-01-01 00:00Z,)', B'101', 'quoted'),
