@@ -58,15 +58,25 @@ $$;
 COMMENT ON FUNCTION stormops.policy_parameters(text) IS 'All that decisions of a mode rest on beside the data, as policy_runs.parameters keeps it: the mode''s row, the enabled guardrails, uplift_calibrations by model, z = attitude(confidence), and the exploration in effect (if any, at least so much that the propensity of treating is 0.02). Errors: 22004, 22023 unknown mode.';
 
 CREATE FUNCTION stormops_internal.policy_exceptions(
-    storm_id uuid, parameters jsonb, OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision
+    storm_id uuid, parameters jsonb, few boolean,
+    OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
     SELECT p.property_id, p.status <> 'active', CASE WHEN p.do_not_contact THEN 'do_not_contact' END,
         p.job_margin::float8, p.contact_cost::float8
     FROM stormops.properties AS p
-    WHERE p.tenant_id = stormops.current_tenant()
+    WHERE NOT $3 AND p.tenant_id = stormops.current_tenant()
         AND (p.status <> 'active' OR p.do_not_contact OR p.job_margin IS NOT NULL OR p.contact_cost IS NOT NULL)
+    UNION ALL
+    -- The same of the properties that the storm scores: a small storm of a large tenant asks for no others.
+    SELECT p.property_id, p.status <> 'active', CASE WHEN p.do_not_contact THEN 'do_not_contact' END,
+        p.job_margin::float8, p.contact_cost::float8
+    FROM stormops.properties AS p
+    WHERE $3 AND p.tenant_id = stormops.current_tenant()
+        AND (p.status <> 'active' OR p.do_not_contact OR p.job_margin IS NOT NULL OR p.contact_cost IS NOT NULL)
+        AND p.property_id IN (
+            SELECT l.property_id FROM stormops.lead_uplift AS l WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1)
     UNION ALL
     SELECT g.property_id, false, g.reason, NULL, NULL FROM stormops_internal.guarded_properties($1, $2) AS g
     UNION ALL
@@ -79,7 +89,7 @@ CREATE FUNCTION stormops_internal.policy_exceptions(
             WHERE y.polrelid = 'stormops.properties'::pg_catalog.regclass AND y.polname <> ALL ('{tenant,tenant_floor,installed,role_select,role_insert,role_update,role_delete}'))
         AND NOT EXISTS (SELECT FROM stormops.properties AS p WHERE p.tenant_id = l.tenant_id AND p.property_id = l.property_id)
 $$;
-COMMENT ON FUNCTION stormops_internal.policy_exceptions(uuid, jsonb) IS 'All that decisions of a storm need to know of properties: those of the tenant that are not like the others, or that guardrails exclude. left_out: not decided at all; reason: excluded for it; margin and cost of their own. A property may have several rows: do_not_contact goes before other reasons, and these by name. What else excludes properties is a further SELECT here.';
+COMMENT ON FUNCTION stormops_internal.policy_exceptions(uuid, jsonb, boolean) IS 'All that decisions of a storm need to know of properties: those of the tenant that are not like the others, or that guardrails exclude. left_out: not decided at all; reason: excluded for it; margin and cost of their own. A property may have several rows: do_not_contact goes first, others by name. few: of scored properties alone. What else excludes is a further SELECT here.';
 
 CREATE FUNCTION stormops_internal.kept_exceptions(
     run_id uuid, OUT property_id uuid, OUT left_out boolean, OUT reason text, OUT margin double precision, OUT cost double precision

@@ -52,7 +52,21 @@ CREATE FUNCTION stormops_internal.evaluation_log(run_id uuid) RETURNS TABLE (log
     AS $$
     SELECT stormops_internal.evaluation_agg(d.property_id, d.decision = 'treat', d.propensity, d.score, d.score_sd,
         o.converted, p.job_margin, p.contact_cost)
-    FROM stormops.policy_decisions_log AS d
+    FROM (
+        SELECT d.property_id, d.decision, d.propensity, d.score, d.score_sd
+        FROM stormops.policy_decisions_log AS d
+        WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = $1 AND d.decision IN ('treat', 'hold')
+            AND d.model_version <> ALL (ARRAY(
+                SELECT k.model_version FROM stormops.uplift_calibrations AS k WHERE k.tenant_id = stormops.current_tenant()))
+        UNION ALL
+        -- A policy decides by what scores stand for, where that is kept; where nothing is, nobody looks.
+        SELECT d.property_id, d.decision, d.propensity, e.effect, e.sd
+        FROM stormops.policy_decisions_log AS d
+        JOIN stormops.uplift_calibrations AS k ON k.tenant_id = d.tenant_id AND k.model_version = d.model_version
+        CROSS JOIN LATERAL stormops.calibrated_uplift(d.score, k.scores, k.effects, k.effect_sds) AS e
+        WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = $1 AND d.decision IN ('treat', 'hold')
+            AND EXISTS (SELECT FROM stormops.uplift_calibrations AS k WHERE k.tenant_id = stormops.current_tenant())
+    ) AS d
     LEFT JOIN (
         SELECT o.property_id, bool_or(o.converted) AS converted
         FROM stormops.policy_outcomes AS o
@@ -64,7 +78,6 @@ CREATE FUNCTION stormops_internal.evaluation_log(run_id uuid) RETURNS TABLE (log
         FROM stormops.properties AS p
         WHERE p.tenant_id = stormops.current_tenant() AND (p.job_margin IS NOT NULL OR p.contact_cost IS NOT NULL)
     ) AS p ON p.property_id = d.property_id
-    WHERE d.tenant_id = stormops.current_tenant() AND d.run_id = $1 AND d.decision IN ('treat', 'hold')
 $$;
 COMMENT ON FUNCTION stormops_internal.evaluation_log(uuid) IS 'The treated and held of a run with their outcomes in time and their own money, as a state for value_policies(): one row.';
 

@@ -20,23 +20,34 @@ CREATE FUNCTION stormops_internal.decision_steps(
         JOIN stormops.policy_decisions_log AS d ON d.tenant_id = r.tenant_id AND d.run_id = $1 AND d.property_id = $2
         LEFT JOIN stormops_internal.run_inputs($1) AS i ON i.property_id = $2
     ), judged AS (
-        SELECT o.*, o.score + (o.p ->> 'z')::float8 * o.score_sd AS reading,
+        SELECT o.*, c.is_calibrated, c.effect, c.effect + (o.p ->> 'z')::float8 * c.sd AS reading,
             coalesce(o.cost / o.margin, (o.p ->> 'breakeven_uplift')::float8) AS breakeven, g.g AS guard
         FROM one AS o
+        -- What the score stood for when the run was made.
+        CROSS JOIN LATERAL (
+            SELECT e.effect IS NOT NULL AS is_calibrated, coalesce(e.effect, o.score) AS effect, coalesce(e.sd, o.score_sd) AS sd
+            FROM (VALUES (o.p -> 'calibrations' -> o.model_version)) AS k (points)
+            LEFT JOIN LATERAL stormops.calibrated_uplift(o.score,
+                ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'scores') WITH ORDINALITY AS x (x, place) ORDER BY x.place),
+                ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'effects') WITH ORDINALITY AS x (x, place) ORDER BY x.place),
+                ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'sds') WITH ORDINALITY AS x (x, place) ORDER BY x.place)
+            ) AS e ON k.points IS NOT NULL
+        ) AS c
         LEFT JOIN LATERAL (
             SELECT g.g FROM jsonb_array_elements(o.p -> 'guardrails') AS g (g) WHERE g.g ->> 'name' = o.guardrail
         ) AS g ON o.is_excluded AND o.reason <> 'do_not_contact'
     )
     SELECT s.* FROM judged AS j CROSS JOIN LATERAL (VALUES
         (1, 'score', j.score, NULL::float8, 'scored',
-            format('uplift by model %s, standard deviation %s', j.model_version, j.score_sd)),
+            format('uplift by model %s, standard deviation %s', j.model_version, j.score_sd)
+                || CASE WHEN j.is_calibrated THEN format('; by the calibration it stood for %s', j.effect) ELSE '' END),
         (2, 'guardrails', CASE WHEN j.is_excluded THEN j.measured END,
             coalesce(j.guard ->> 'amount', j.guard ->> 'most', j.guard ->> 'metres')::float8,
             CASE WHEN j.is_excluded THEN j.reason ELSE 'none applies' END,
             CASE WHEN j.guard IS NOT NULL THEN format('guardrail "%s": %s', j.guardrail, j.guard - 'name' - 'kind')
                 WHEN j.is_excluded THEN 'the property was marked so'
                 ELSE format('%s were asked', coalesce(jsonb_array_length(j.p -> 'guardrails'), 0)) END),
-        (3, 'not below zero', j.score, 0, CASE WHEN j.score >= 0 THEN 'holds' ELSE 'fails' END, 'a score below zero is never treated by the rule'),
+        (3, 'not below zero', j.effect, 0, CASE WHEN j.effect >= 0 THEN 'holds' ELSE 'fails' END, 'an effect below zero is never treated by the rule'),
         (4, 'break-even', j.reading, j.breakeven, CASE WHEN j.reading >= j.breakeven THEN 'holds' ELSE 'fails' END,
             CASE WHEN j.cost / j.margin IS NULL THEN 'the mode''s breakeven_uplift' ELSE format('cost %s / margin %s', j.cost, j.margin) END
                 || format('; the score is read at confidence %s', j.p ->> 'confidence')),

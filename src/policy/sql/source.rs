@@ -24,23 +24,34 @@ use std::ffi::CStr;
 /// The most scores, and the most exceptions, that are gathered: 48 and 40 bytes each.
 const MOST_GATHERED: usize = 3_000_000;
 
-/// Scores, exceptions, and both in order: $1 the tenant, $2 the storm, $3 the run's parameters.
-type Queries = [&'static CStr; 4];
+/// Of so few scores the exceptions are looked up one by one, however many the tenant has.
+const FEW: usize = 100_000;
 
-const NOW: Queries = [
-    c"SELECT l.property_id, l.scored_at, l.uplift, l.uplift_sd, l.model_version FROM stormops.lead_uplift AS l WHERE l.tenant_id = $1 AND l.storm_id = $2",
-    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($2, $3::pg_catalog.jsonb) AS e",
-    c"SELECT l.property_id, l.scored_at, l.uplift, l.uplift_sd, l.model_version FROM stormops.lead_uplift AS l WHERE l.tenant_id = $1 AND l.storm_id = $2 ORDER BY l.property_id",
-    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($2, $3::pg_catalog.jsonb) AS e ORDER BY e.property_id",
-];
+/// $1 the tenant, $2 the storm, $3 the run's parameters.
+struct Queries {
+    scores: &'static CStr,
+    scores_in_order: &'static CStr,
+    exceptions: &'static CStr,
+    exceptions_of_few: &'static CStr,
+    exceptions_in_order: &'static CStr,
+}
+
+const NOW: Queries = Queries {
+    scores: c"SELECT l.property_id, l.scored_at, l.uplift, l.uplift_sd, l.model_version FROM stormops.lead_uplift AS l WHERE l.tenant_id = $1 AND l.storm_id = $2",
+    scores_in_order: c"SELECT l.property_id, l.scored_at, l.uplift, l.uplift_sd, l.model_version FROM stormops.lead_uplift AS l WHERE l.tenant_id = $1 AND l.storm_id = $2 ORDER BY l.property_id",
+    exceptions: c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($2, $3::pg_catalog.jsonb, false) AS e",
+    exceptions_of_few: c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($2, $3::pg_catalog.jsonb, true) AS e",
+    exceptions_in_order: c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.policy_exceptions($2, $3::pg_catalog.jsonb, false) AS e ORDER BY e.property_id",
+};
 
 /// As a run found them.
-const KEPT: Queries = [
-    c"SELECT d.property_id, d.decided_at, d.score, d.score_sd, d.model_version FROM stormops.policy_decisions_log AS d WHERE d.tenant_id = $1 AND d.run_id = ($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid",
-    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.kept_exceptions(($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid) AS e",
-    c"SELECT d.property_id, d.decided_at, d.score, d.score_sd, d.model_version FROM stormops.policy_decisions_log AS d WHERE d.tenant_id = $1 AND d.run_id = ($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid ORDER BY d.property_id",
-    c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.kept_exceptions(($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid) AS e ORDER BY e.property_id",
-];
+const KEPT: Queries = Queries {
+    scores: c"SELECT d.property_id, d.decided_at, d.score, d.score_sd, d.model_version FROM stormops.policy_decisions_log AS d WHERE d.tenant_id = $1 AND d.run_id = ($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid",
+    scores_in_order: c"SELECT d.property_id, d.decided_at, d.score, d.score_sd, d.model_version FROM stormops.policy_decisions_log AS d WHERE d.tenant_id = $1 AND d.run_id = ($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid ORDER BY d.property_id",
+    exceptions: c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.kept_exceptions(($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid) AS e",
+    exceptions_of_few: c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.kept_exceptions(($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid) AS e",
+    exceptions_in_order: c"SELECT e.property_id, e.left_out, e.reason, e.margin, e.cost FROM stormops_internal.kept_exceptions(($3::pg_catalog.jsonb ->> 'run_id')::pg_catalog.uuid) AS e ORDER BY e.property_id",
+};
 
 /// What is read once, or again each time.
 enum Kept<T> {
@@ -89,11 +100,13 @@ impl<'a> Stored<'a> {
             scores: Kept::InOrder,
             exceptions: Kept::InOrder,
         };
-        if let Some(mut scores) = stored.gather(0, |row| stored.score(row)) {
+        if let Some(mut scores) = stored.gather(stored.queries.scores, |row| stored.score(row)) {
             keep_latest(&mut scores, &stored.models.borrow(), breathe());
             stored.scores = Kept::Here(scores);
         }
-        if let Some(mut exceptions) = stored.gather(1, |row| stored.exception(row)) {
+        let few = matches!(&stored.scores, Kept::Here(scores) if scores.len() <= FEW);
+        let exceptions = if few { stored.queries.exceptions_of_few } else { stored.queries.exceptions };
+        if let Some(mut exceptions) = stored.gather(exceptions, |row| stored.exception(row)) {
             keep_one_each(&mut exceptions, |a, b| stored.first_reason(a, b), breathe());
             stored.exceptions = Kept::Here(exceptions);
         }
@@ -126,13 +139,13 @@ impl<'a> Stored<'a> {
         }
     }
 
-    fn rows(&self, query: usize) -> Rows<5> {
+    fn rows(&self, query: &CStr) -> Rows<5> {
         // SAFETY: of() is within a connection; the queries have five columns.
-        unsafe { Rows::of(self.queries[query], &self.tenant_and_storm, self.parameters) }
+        unsafe { Rows::of(query, &self.tenant_and_storm, self.parameters) }
     }
 
     /// All rows of a query; None if they are too many.
-    fn gather<T>(&self, query: usize, mut read: impl FnMut(&Row<5>) -> T) -> Option<Vec<T>> {
+    fn gather<T>(&self, query: &CStr, mut read: impl FnMut(&Row<5>) -> T) -> Option<Vec<T>> {
         let mut rows = self.rows(query);
         let mut gathered = Vec::new();
         while let Some(row) = rows.next() {
@@ -160,7 +173,7 @@ impl<'a> Stored<'a> {
                 }
             };
             let read = |row: &Row<5>| self.score(row);
-            return Box::new(one_each(self.rows(2), read, |score| score.property, join));
+            return Box::new(one_each(self.rows(self.queries.scores_in_order), read, |score| score.property, join));
         };
         Box::new(scores.iter().copied())
     }
@@ -169,7 +182,7 @@ impl<'a> Stored<'a> {
         let Kept::Here(exceptions) = &self.exceptions else {
             let join = |kept: &mut Exception, next: Exception| kept.join(&next, |a, b| self.first_reason(a, b));
             let read = |row: &Row<5>| self.exception(row);
-            return Box::new(one_each(self.rows(3), read, |e| e.property, join));
+            return Box::new(one_each(self.rows(self.queries.exceptions_in_order), read, |e| e.property, join));
         };
         Box::new(exceptions.iter().copied())
     }

@@ -154,7 +154,7 @@ fn what_policy_exceptions_excludes_is_excluded_for_its_reason() {
     let mut superuser = db.superuser();
     let body: String = get(
         &mut superuser,
-        "SELECT pg_get_functiondef('stormops_internal.policy_exceptions(uuid,jsonb)'::regprocedure)",
+        "SELECT pg_get_functiondef('stormops_internal.policy_exceptions(uuid,jsonb,boolean)'::regprocedure)",
         &[],
     );
     let further = "UNION ALL SELECT p.property_id, false, r.reason, NULL, NULL FROM stormops.properties AS p,

@@ -117,6 +117,19 @@ fn policies_decide_by_it_while_it_is_there() {
     // A run can be decided again from its parameters, whatever became of the calibration.
     let run = "SELECT run_id FROM stormops.apply_policy($1, supersede => true)";
     let run: uuid::Uuid = get(&mut session, run, &[&hail]);
+    // It is valued, and explained, by what it decided by.
+    let outcome = "SELECT recorded FROM stormops.record_outcome($1,
+        (SELECT property_id FROM policy_decisions WHERE storm_id = $1 AND reason = 'above_threshold' LIMIT 1), true)";
+    assert!(get::<bool>(&mut session, outcome, &[&hail]));
+    let weight = "SELECT largest_weight FROM stormops.evaluate_policy($1, 'moderate')";
+    assert_eq!(get::<f64>(&mut session, weight, &[&hail]), 1.0, "the policy that was applied");
+    let explained = "SELECT string_agg(DISTINCT d.reason || ' ' || e.outcome, ', ' ORDER BY d.reason || ' ' || e.outcome)
+        FROM (SELECT reason, property_id, row_number() OVER (PARTITION BY reason ORDER BY property_id) AS n
+            FROM policy_decisions WHERE storm_id = $1) AS d
+        CROSS JOIN LATERAL stormops.explain_decision($1, d.property_id) AS e
+        WHERE d.n <= 20 AND d.reason LIKE '%threshold' AND e.rule = 'break-even'";
+    let explained: String = get(&mut session, explained, &[&hail]);
+    assert_eq!(explained, "above_threshold holds, below_threshold fails");
     session.execute("DELETE FROM uplift_calibrations", &[]).expect("by an admin");
     let again = "SELECT count(*) FROM policy_decisions_log AS l FULL JOIN (
             SELECT d.* FROM policy_runs AS r, stormops.policy_decisions(r.storm_id, r.parameters) AS d WHERE r.run_id = $1
