@@ -96,6 +96,8 @@ fn a_storms_rows_are_read_by_parallel_workers() {
     ]
     .map(|setting| format!("ALTER ROLE tapp IN DATABASE \"{}\" SET {setting};", db.name))
     .concat();
+    // Workers share out blocks, of which a run has one for each 4,096 decisions.
+    stormops_tests::blocks::in_small_blocks(&db);
     // Without statistics a storm looks like one row, which no worker is worth.
     db.superuser().batch_execute(&format!("{settings} ANALYZE")).expect("a superuser");
     let plans = Arc::new(Mutex::new(Vec::new()));
