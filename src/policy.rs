@@ -3,6 +3,7 @@
 
 mod block;
 mod calibrations;
+mod candidate;
 mod candidates;
 mod counts;
 mod differences;

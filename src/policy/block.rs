@@ -1,7 +1,7 @@
 //! A block: up to 4,096 decisions of a run in the order of property_id, column by column. What is alike in many of them
 //! stands once, in dictionaries, and each decision has its place there.
 
-use super::candidates::{Candidate, Id};
+use super::candidate::{Candidate, Id};
 use super::fault::Fault;
 use super::names::Names;
 use super::rule::Class;

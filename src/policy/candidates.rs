@@ -1,12 +1,11 @@
 //! Who is to be decided: the latest score of each property, less those that are left out, with what is exceptional
 //! about a property. Both come in the order of property_id and are merged.
 
+use super::candidate::{Candidate, Id};
 use super::fault::Fault;
 use super::names::Names;
 use super::rule::Rule;
 use std::cmp::Ordering;
-
-pub type Id = [u8; 16];
 
 /// A score as it was written. NaN: the model gave no deviation.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +28,6 @@ pub struct Exception {
     pub reason: Option<u32>,
     /// It is not decided at all.
     pub left_out: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
-    pub property: Id,
-    pub score: f64,
-    pub sd: f64,
-    pub model: u32,
-    pub margin: Option<f64>,
-    pub cost: Option<f64>,
-    pub excluded: Option<u32>,
 }
 
 /// The candidates of a storm, as often as they are asked for, always the same and in the order of property_id.

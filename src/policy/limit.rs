@@ -1,7 +1,8 @@
 //! A policy under a limit: the best by value per cost are chosen until it is reached, the fractional knapsack (Goldenberg et
 //! al. 2020, arXiv 2008.06293). Exploration then swaps a fixed number of them against as many others.
 
-use super::candidates::{Candidate, Id, Source};
+use super::candidate::{Candidate, Id};
+use super::candidates::Source;
 use super::draw::Draws;
 use super::fault::Fault;
 use super::rule::{Choice, Rule};

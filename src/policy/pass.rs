@@ -1,6 +1,7 @@
 //! The decision on each candidate, in the order of property_id.
 
-use super::candidates::{Candidate, Source};
+use super::candidate::Candidate;
+use super::candidates::Source;
 use super::draw::Draws;
 use super::fault::Fault;
 use super::limit::Cut;

@@ -1,7 +1,8 @@
 //! The pass against the rule written a second time, slowly, and sources against each other.
 
 use super::calibrations::Calibrations;
-use super::candidates::{Candidate, Exception, Id, Score, Source, keep_latest, keep_one_each, merge};
+use super::candidate::{Candidate, Id};
+use super::candidates::{Exception, Score, Source, keep_latest, keep_one_each, merge};
 use super::draw::{Draws, draw};
 use super::fault::Fault;
 use super::names::Names;

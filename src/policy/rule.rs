@@ -1,7 +1,7 @@
 //! The decision rule of a risk attitude.
 
 use super::calibrations::Calibrations;
-use super::candidates::Candidate;
+use super::candidate::Candidate;
 use crate::statistics::normal;
 
 /// How many standard deviations of its uncertainty a score is moved before it is compared with

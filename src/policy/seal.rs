@@ -1,7 +1,7 @@
 //! What vouches for a block: its print, which is the SHA-256 of its canonical form and a mark of each of its decisions. The
 //! digest says that a block was touched, the marks say which decision. A run's digest is the SHA-256 of its blocks'.
 
-use super::candidates::Id;
+use super::candidate::Id;
 use crate::tenancy::digest::{Form, LENGTH};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;

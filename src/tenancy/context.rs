@@ -7,9 +7,10 @@
 
 use super::checked;
 use super::entry::Entry;
+use super::guard::transaction;
 use super::role::Id;
 use super::standing::{self, Standing};
-use super::{challenge, guard, refusals, settings};
+use super::{challenge, refusals, settings};
 use pgrx::prelude::*;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -187,7 +188,7 @@ pub fn admit(tenant: Id, user: Option<Id>, entry: Entry) -> Admission {
     ADMITTED.set(Some((tenant, who)));
     PIN.set(Some(tenant));
     settings::set(tenant, user, entry);
-    guard::look_again();
+    transaction::look_again();
     STANDING.set(Some(standing));
     Admission::Admitted
 }

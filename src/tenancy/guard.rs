@@ -15,9 +15,7 @@ mod resumption;
 mod switches;
 mod temporary;
 mod tenants;
-mod transaction;
-
-pub use transaction::look_again;
+pub mod transaction;
 
 /// Defines the settings and sets the hooks. Called once, when the library loads, and before the
 /// settings' prefix is reserved.

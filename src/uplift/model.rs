@@ -6,6 +6,8 @@
 
 mod arithmetic;
 mod attributes;
+mod batch;
+mod data;
 mod expression;
 mod features;
 mod file;
@@ -14,6 +16,7 @@ mod learned;
 mod linear;
 mod operators;
 mod program;
+mod score;
 mod scorer;
 mod shaping;
 mod site;
@@ -36,9 +39,11 @@ mod operator_tests;
 #[cfg(test)]
 mod tree_tests;
 
-pub use features::{Batch, Catalogue};
-pub use scorer::{Failure, Score, Scorer};
-pub use site::Type;
+pub use batch::Batch;
+pub use data::Type;
+pub use features::Catalogue;
+pub use score::Score;
+pub use scorer::{Failure, Scorer};
 
 use std::collections::TryReserveError;
 

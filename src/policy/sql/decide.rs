@@ -5,7 +5,7 @@
 use super::sound;
 use super::source::{Stored, breathe};
 use crate::policy::calibrations::Calibrations;
-use crate::policy::candidates::{Candidate, Id};
+use crate::policy::candidate::{Candidate, Id};
 use crate::policy::draw::Draws;
 use crate::policy::fault::Fault;
 use crate::policy::names::Names;

@@ -8,9 +8,8 @@
 
 use super::sound;
 use crate::memory::fallibly;
-use crate::policy::candidates::{
-    Candidate, Exception, Id, Score, Source, keep_latest, keep_one_each, latest_first, merge,
-};
+use crate::policy::candidate::{Candidate, Id};
+use crate::policy::candidates::{Exception, Score, Source, keep_latest, keep_one_each, latest_first, merge};
 use crate::policy::fault::Fault;
 use crate::policy::names::Names;
 use crate::policy::rule::{REASONS, Rule};

@@ -8,7 +8,7 @@ use super::sound;
 use super::source::Stored;
 use crate::memory::fallibly;
 use crate::policy::block::Block;
-use crate::policy::candidates::{Candidate, Id};
+use crate::policy::candidate::{Candidate, Id};
 use crate::policy::fault::Fault;
 use crate::policy::rule::Class;
 use crate::policy::seal::{Content, HEAD, MARK};

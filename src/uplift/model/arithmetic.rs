@@ -1,7 +1,8 @@
 //! What is computed number by number, and what closes a classifier.
 
 use super::attributes::Attributes;
-use super::site::{Data, Made, Operator, Site, Source, Step, Type, Value};
+use super::data::{Data, Type};
+use super::site::{Made, Operator, Site, Source, Step, Value};
 use super::{Fault, MOST_WIDTH, invalid, unsupported};
 use std::borrow::Cow;
 

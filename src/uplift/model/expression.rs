@@ -1,6 +1,6 @@
 //! Arithmetic over features: of doubles, column by column.
 
-use super::features::Batch;
+use super::batch::Batch;
 
 #[derive(Debug, PartialEq)]
 pub enum Number {

@@ -1,7 +1,7 @@
 //! A file of ONNX: its operators, constants, inputs and outputs, as far as a model here may have them.
 
 use super::attributes::{Attribute, Attributes};
-use super::site::Type;
+use super::data::Type;
 use super::tensor::Constant;
 use super::wire::{Field, Fields, last};
 use super::{Fault, MOST_BYTES, MOST_NAMES, MOST_OPERATORS, MOST_WIDTH, invalid, shown, unsupported};

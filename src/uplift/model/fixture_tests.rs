@@ -1,6 +1,7 @@
 //! Models of real exporters against what onnxruntime answers: `fixtures/make.py` makes both.
 
-use super::features::{Batch, Catalogue, Reader, input};
+use super::batch::Batch;
+use super::features::{Catalogue, Reader, input};
 use super::file::File;
 use super::program::{Plan, Program};
 use super::{Fault, Type};
@@ -27,7 +28,7 @@ fn catalogue() -> Catalogue {
 }
 
 /// Every row of the fixtures, with the features of the catalogue that are wanted.
-fn batch(wanted: &super::features::Wanted) -> Batch {
+fn batch(wanted: &super::batch::Wanted) -> Batch {
     let (numbers, mut batch) = (floats("rows.bin"), Batch::new(wanted));
     let texts = fs::read_to_string(directory().join("rows.txt")).unwrap();
     for (row, text) in numbers.chunks_exact(6).zip(texts.lines()) {

@@ -1,7 +1,8 @@
 //! Trees as they are run: bit for bit what onnxruntime computes with one thread.
 
 use super::arithmetic::{Post, finish, logistic};
-use super::site::{Data, Operator};
+use super::data::Data;
+use super::site::Operator;
 use super::{Fault, invalid};
 
 /// What a node asks of its feature.

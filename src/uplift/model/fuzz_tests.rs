@@ -2,7 +2,7 @@
 //!
 //! For longer runs with coverage: `docs/models.md`, Fuzzing.
 
-use super::features::Batch;
+use super::batch::Batch;
 use super::maker::Trees;
 use super::operator_tests::catalogue;
 use super::scorer::Scorer;

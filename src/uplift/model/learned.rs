@@ -1,8 +1,9 @@
 //! What `learn_uplift()` kept, as a kind of model.
 
-use super::features::{Batch, Catalogue, Wanted};
-use super::scorer::Score;
-use super::site::Type;
+use super::batch::{Batch, Wanted};
+use super::data::Type;
+use super::features::Catalogue;
+use super::score::Score;
 use super::{Fault, invalid, shown};
 use crate::uplift::learn::Model;
 use std::ops::Range;

@@ -1,7 +1,8 @@
 //! Products with constant matrices: LinearClassifier, LinearRegressor, MatMul, Gemm.
 
 use super::arithmetic::{Post, finish};
-use super::site::{Data, Made, Operator, Site, Step, Type};
+use super::data::{Data, Type};
+use super::site::{Made, Operator, Site, Step};
 use super::tensor::Constant;
 use super::{Fault, MOST_BYTES, MOST_WIDTH, invalid, unsupported};
 

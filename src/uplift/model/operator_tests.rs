@@ -1,10 +1,12 @@
 //! Operators and features one by one, and what is refused of them.
 
-use super::features::{Batch, Catalogue};
+use super::batch::Batch;
+use super::features::Catalogue;
 use super::maker::{
     Message, Trees, file, floats, graph, indices, int, ints, ml, model, plain, tensor, text, texts, value,
 };
-use super::scorer::{Failure, Score, Scorer};
+use super::score::Score;
+use super::scorer::{Failure, Scorer};
 use super::{Fault, Type};
 use serde_json::{Value, json};
 

@@ -1,8 +1,9 @@
 //! The operators that a score needs, in their order, each with what it is given: widths and cost are known from here on.
 
+use super::data::{Data, Type};
 use super::file::{File, Node};
 use super::operators::{is_number, make};
-use super::site::{Data, Made, Operator, Site, Source, Type, Value};
+use super::site::{Made, Operator, Site, Source, Value};
 use super::{Fault, MOST_COST, MOST_WIDTH_IN_ALL, invalid, shown, unsupported};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

@@ -1,23 +1,16 @@
 //! From a registered model to scores: what kinds of models there are, and what each makes of the features of a property.
 
-use super::features::{Batch, Catalogue, Expression, Reader, Wanted, input};
+use super::batch::{Batch, Wanted};
+use super::data::{Data, Type};
+use super::features::{Catalogue, Expression, Reader, input};
 use super::file::File;
 use super::learned;
 use super::program::{Declared, Plan, Program};
-use super::site::{Data, Type};
+use super::score::Score;
 use super::{Fault, invalid, shown, unsupported};
 use crate::uplift::learn;
 use serde_json::{Map, Value};
 use std::ops::Range;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
-    pub uplift: f64,
-    /// Its standard deviation, where the model gives one.
-    pub sd: Option<f64>,
-    /// The chance of the outcome without treatment, where the model gives it.
-    pub baseline: Option<f64>,
-}
 
 /// Why there are no scores.
 #[derive(Debug, PartialEq)]

@@ -1,6 +1,7 @@
 //! What moves values without computing: Cast, Concat, Gather, ArrayFeatureExtractor, Reshape and the like.
 
-use super::site::{Data, Made, Operator, Site, Source, Step, Type, Value};
+use super::data::{Data, Type};
+use super::site::{Made, Operator, Site, Source, Step, Value};
 use super::{Fault, MOST_WIDTH, invalid, unsupported};
 
 struct Ints;

@@ -1,35 +1,10 @@
 //! Where an operator stands: what it is given, and what is made of it.
 
+use super::data::{Data, Type};
 use super::file::Node;
 use super::tensor::Constant;
 use super::{Fault, invalid, unsupported};
-use std::borrow::Cow;
 use std::rc::Rc;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
-    Float,
-    Int,
-    Text,
-}
-
-/// The values of some rows, row after row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Data<'a> {
-    Floats(Vec<f32>),
-    Ints(Vec<i64>),
-    Texts(Vec<&'a str>),
-}
-
-impl Data<'_> {
-    pub fn floats(&self) -> Result<Cow<'_, [f32]>, Fault> {
-        match self {
-            Self::Floats(values) => Ok(values.into()),
-            Self::Ints(values) => Ok(values.iter().map(|value| *value as f32).collect()),
-            Self::Texts(_) => invalid("text where numbers are needed"),
-        }
-    }
-}
 
 /// What rows have at some place of the program: of each row as many values as `dims` multiply to.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! Preparation of columns: Imputer, Scaler, Normalizer, Binarizer, OneHotEncoder, LabelEncoder.
 
 use super::arithmetic::{each, rows};
-use super::site::{Data, Made, Operator, Site, Step, Type};
+use super::data::{Data, Type};
+use super::site::{Made, Operator, Site, Step};
 use super::{Fault, MOST_WIDTH, invalid, unsupported};
 use std::collections::HashMap;
 

@@ -3,8 +3,9 @@
 
 use super::arithmetic::Post;
 use super::attributes::Attributes;
+use super::data::Type;
 use super::forest::{Close, FEATURE, Forest, LEAF, MISSING_HOLDS, Node, Test, test_bits};
-use super::site::{Made, Site, Step, Type};
+use super::site::{Made, Site, Step};
 use super::walk::walk;
 use super::{Fault, MOST_NODES, invalid, unsupported};
 use crate::memory::with_room;
