@@ -170,4 +170,4 @@ BEGIN
     ) AS s;
 END
 $$;
-COMMENT ON FUNCTION stormops.check_guardrails(uuid, double precision) IS 'Was what the storm''s current run decided done, and does it harm? One row a check: n properties, value (a share; of harm a difference, of propensity_sum a count), low and high (always valid at 1 - alpha; of propensity_sum 3.29 standard deviations), threshold, verdict ok, warning, alarm, awaiting, no_data. The checks: docs/guardrails.md. Errors: 22004; 22023 alpha; 55000 no policy applied; P0002 no such storm.';
+COMMENT ON FUNCTION stormops.check_guardrails(uuid, double precision) IS 'Was what the storm''s current run decided done, and does it harm? A row a check: n properties, value (a share; of harm a difference, of propensity_sum a count), low, high (always valid at 1 - alpha; of propensity_sum 3.29 standard deviations), threshold, verdict: ok, warning, alarm, awaiting, no_data. See docs/guardrails.md. Errors: 22004; 22023 alpha; 55000 no policy applied; P0002 no such storm.';

@@ -169,4 +169,4 @@ BEGIN
     FROM (VALUES ('policy_run', 1), ('policy_decision', treat + hold + excluded)) AS m (metric_name, n);
 END
 $$;
-COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which scored properties to treat and which to hold, and logs each decision with its propensity, all or none. supersede => true replaces the storm''s current run. Returns run_id, counts, treat_pct (of treat+hold), reasons, expected_value, basis. Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 closed, no scores, applied already, suspended; P0002 no such storm.';
+COMMENT ON FUNCTION stormops.apply_policy(uuid, text, boolean) IS 'Decides which scored properties to treat or hold, and logs each decision with its propensity, all or none. supersede => true replaces the storm''s current run. Returns run_id, counts, treat_pct (of treat+hold), reasons, expected_value, basis. Errors: 0B000 no tenant; 22004, 22023 unknown mode; 42501 a field_user or viewer; 55000 closed, no scores, applied already, suspended; P0002 no storm.';

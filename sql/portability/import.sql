@@ -146,8 +146,9 @@ BEGIN
         RETURN true;
     END IF;
     -- The hashes of the log are over the tenant's id, too. Under another they are made anew, and say so: adopted.
-    UPDATE stormops.policy_run_digests AS d SET decisions = n.decisions, digest = n.digest, fingerprints = n.fingerprints
-    FROM stormops.policy_runs AS r CROSS JOIN LATERAL stormops_internal.decisions_digest(r.tenant_id, r.run_id) AS n
+    UPDATE stormops.policy_run_digests AS d SET decisions = n.decisions, digest = n.digest, fingerprints = n.fingerprints, blocks = n.blocks
+    FROM stormops.policy_runs AS r CROSS JOIN LATERAL stormops_internal.run_seal(r.tenant_id, r.run_id,
+        EXISTS (SELECT FROM stormops.policy_decision_blocks AS b WHERE b.tenant_id = r.tenant_id AND b.run_id = r.run_id)) AS n
     WHERE r.tenant_id = import_end.tenant_id AND d.tenant_id = r.tenant_id AND d.run_id = r.run_id AND n.decisions > 0;
     FOR l IN
         SELECT k.log, k.entry, k.subject_id, coalesce(e.digest, r.digest, k.content) AS content

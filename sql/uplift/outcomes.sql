@@ -25,13 +25,28 @@ CREATE FUNCTION stormops.randomised_decisions(
 $$;
 COMMENT ON FUNCTION stormops.randomised_decisions(uuid) IS 'The decisions of a storm''s current run that could have gone either way: treat or hold, each with a probability above 0. propensity: P(treated), for the held too; converted: an outcome in time, false without one.';
 
+CREATE FUNCTION stormops_internal.randomised_of_rows(
+    run_id uuid, converted_ids uuid[], OUT score double precision, OUT treated boolean, OUT converted double precision, OUT propensity double precision
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off -- compiling costs more than it saves
+    SET enable_seqscan = off -- as trial_of_run()
+    SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
+    AS $$
+    SELECT l.score, l.decision = 'treat', CASE WHEN c.property_id IS NULL THEN 0 ELSE 1 END::float8,
+        CASE l.decision WHEN 'treat' THEN l.propensity ELSE 1 - l.propensity END
+    FROM stormops.policy_decision_rows AS l LEFT JOIN unnest($2) AS c (property_id) ON c.property_id = l.property_id
+    WHERE l.tenant_id = stormops.current_tenant() AND l.run_id = $1 AND l.decision IN ('treat', 'hold') AND l.propensity < 1
+$$;
+COMMENT ON FUNCTION stormops_internal.randomised_of_rows(uuid, uuid[]) IS 'Of trial_of_run(): the randomised decisions of a run that 0.1.0 wrote, as rows.';
+
 -- A set of one, so that it may run in parallel; what is asked once comes as arguments, or a worker could not have it.
 CREATE FUNCTION stormops_internal.trial_of_run(run_id uuid, converted_ids uuid[]) RETURNS TABLE (cases stormops.uplift_sketch)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
     SET jit = off -- compiling costs more than it saves
     SET enable_seqscan = off -- planned for a run of any size: by the index, or a small one reads a month's log
-    SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
     AS $$
     SELECT stormops.uplift_agg(d.score, d.treated, d.converted, d.propensity)
     FROM (
@@ -40,11 +55,7 @@ CREATE FUNCTION stormops_internal.trial_of_run(run_id uuid, converted_ids uuid[]
         CROSS JOIN LATERAL stormops_internal.randomised_of_block(b.property_ids, b.classes, b.scores, b.decisions, b.propensities, $2) AS t
         WHERE b.tenant_id = stormops.current_tenant() AND b.run_id = $1
         UNION ALL
-        -- A run that is kept row by row.
-        SELECT l.score, l.decision = 'treat', CASE WHEN c.property_id IS NULL THEN 0 ELSE 1 END::float8,
-            CASE l.decision WHEN 'treat' THEN l.propensity ELSE 1 - l.propensity END
-        FROM stormops.policy_decision_rows AS l LEFT JOIN unnest($2) AS c (property_id) ON c.property_id = l.property_id
-        WHERE l.tenant_id = stormops.current_tenant() AND l.run_id = $1 AND l.decision IN ('treat', 'hold') AND l.propensity < 1
+        SELECT t.score, t.treated, t.converted, t.propensity FROM stormops_internal.randomised_of_rows($1, $2) AS t
     ) AS d
 $$;
 COMMENT ON FUNCTION stormops_internal.trial_of_run(uuid, uuid[]) IS 'The randomised decisions of a run as a state: one row. converted_ids: its properties that converted in time, in order, each once.';

@@ -58,6 +58,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops.uplift_drift(uuid,text)', '{app,trusted_app}'),
     ('stormops.set_baseline(uuid,text)', '{app,trusted_app}'),
     ('stormops.randomised_decisions(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.randomised_of_rows(uuid,uuid[])', '{app,trusted_app}'),
     ('stormops_internal.trial_of_run(uuid,uuid[])', '{app,trusted_app}'),
     ('stormops_internal.storm_trial(uuid)', '{app,trusted_app}'),
     ('stormops.uplift_summary(uuid)', '{app,trusted_app}'),

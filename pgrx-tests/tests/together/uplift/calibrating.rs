@@ -119,7 +119,8 @@ fn policies_decide_by_it_while_it_is_there() {
     let run: uuid::Uuid = get(&mut session, run, &[&hail]);
     // It is valued, and explained, by what it decided by.
     let outcome = "SELECT recorded FROM stormops.record_outcome($1,
-        (SELECT property_id FROM policy_decisions WHERE storm_id = $1 AND reason = 'above_threshold' LIMIT 1), true)";
+        (SELECT property_id FROM policy_decisions WHERE storm_id = $1 AND reason = 'above_threshold' LIMIT 1),
+        true, idempotency_key => 'once more')";
     assert!(get::<bool>(&mut session, outcome, &[&hail]));
     let weight = "SELECT largest_weight FROM stormops.evaluate_policy($1, 'moderate')";
     assert_eq!(get::<f64>(&mut session, weight, &[&hail]), 1.0, "the policy that was applied");
