@@ -34,7 +34,8 @@ fn good() -> Vec<String> {
 fn a_whole_file_is_taken_and_counted() {
     assert_eq!(fault(&good()), None);
     let mut reader = Reader::default();
-    let kinds = good().iter().map(|line| match reader.take(line) {
+    let lines = good();
+    let kinds = lines.iter().map(|line| match reader.take(line) {
         Ok(Line::Tenant(_)) => 't',
         Ok(Line::Table(_)) => 'c',
         Ok(Line::Row) => 'r',

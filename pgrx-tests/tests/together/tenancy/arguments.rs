@@ -47,6 +47,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
         "ROW(NULL, 'x', 9, 1, 0, 0, 0, NULL, 9, NULL)",
         &["ROW(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"],
     ),
+    ("record", "ROW(1)", &["ROW()", "ROW(NULL, 'x', '{{NULL}}'::text[], 'infinity'::timestamptz)"]),
     ("uuid[]", "ARRAY[{id}]", &["'{}'", "'{NULL}'"]),
     ("integer[]", "'{10,12}'", &["'{}'", "'{NULL}'", "'{-1,0}'", "'{{10},{12}}'", "'[0:1]={10,12}'"]),
     ("smallint[]", "'{1,1}'", &["'{}'", "'{NULL}'", "'{0,-1}'", "'{{1},{1}}'", "'[0:1]={1,1}'"]),
