@@ -47,7 +47,7 @@ CREATE FUNCTION stormops_internal.decision_steps(
             CASE WHEN j.guard IS NOT NULL THEN format('guardrail "%s": %s', j.guardrail, j.guard - 'name' - 'kind')
                 WHEN j.is_excluded THEN 'the property was marked so'
                 ELSE format('%s were asked', coalesce(jsonb_array_length(j.p -> 'guardrails'), 0)) END),
-        (3, 'not below zero', j.effect, 0, CASE WHEN j.effect >= 0 THEN 'holds' ELSE 'fails' END, 'an effect below zero is never treated by the rule'),
+        (3, 'not below zero', j.effect, 0, CASE WHEN j.effect >= 0 THEN 'holds' ELSE 'fails' END, 'a score below zero is never treated by the rule'),
         (4, 'break-even', j.reading, j.breakeven, CASE WHEN j.reading >= j.breakeven THEN 'holds' ELSE 'fails' END,
             CASE WHEN j.cost / j.margin IS NULL THEN 'the mode''s breakeven_uplift' ELSE format('cost %s / margin %s', j.cost, j.margin) END
                 || format('; the score is read at confidence %s', j.p ->> 'confidence')),

@@ -62,7 +62,7 @@ fn a_place_is_in_the_band_of_the_largest_size() {
 fn many_places_are_told_apart() {
     let rays = 2000;
     let point = |i: usize| {
-        let (turn, far) = (i as f64 / rays as f64 * std::f64::consts::TAU, if i % 2 == 0 { 2.0 } else { 1.0 });
+        let (turn, far) = (i as f64 / rays as f64 * std::f64::consts::TAU, if i.is_multiple_of(2) { 2.0 } else { 1.0 });
         json!([turn.cos() * far, turn.sin() * far])
     };
     let ring: Vec<_> = (0..rays).chain([0]).map(point).collect();

@@ -113,7 +113,8 @@ fn wrong_propensities_are_suspected() {
 #[test]
 fn money_is_a_propertys_own_or_the_policys_and_never_mixed_with_jobs() {
     let own = |i: u128, margin, cost| {
-        Logged::new(&i.to_be_bytes(), (i % 2 == 0, 0.5), (0.1, 0.05), i % 4 == 0, (margin, cost)).unwrap()
+        Logged::new(&i.to_be_bytes(), (i.is_multiple_of(2), 0.5), (0.1, 0.05), i.is_multiple_of(4), (margin, cost))
+            .unwrap()
     };
     let rows =
         [own(1, Some(1000.0), Some(50.0)), own(2, None, None), own(3, None, Some(0.0)), own(4, Some(10.0), None)];

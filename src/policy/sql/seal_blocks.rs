@@ -92,6 +92,7 @@ unsafe fn form(call: FunctionCallInfo) -> Option<Datum> {
 /// The first difference between the prints of a run's blocks as they were kept and as they are now; no row if there is none.
 /// block: its place, from 0, among those that are there now, or, of a missing block, among those that were kept. decision: the
 /// place, from 1, of the one that is changed, missing or added; NULL: the block as a whole.
+#[allow(clippy::type_complexity, reason = "one row of SQL")]
 #[pg_extern(sql = false)]
 fn block_difference(
     kept: &[u8],
@@ -116,7 +117,7 @@ fn block_difference(
         let decision = found.decision.map(|place| place as i32 + 1);
         (what, found.block as i32, decision, pgrx::Uuid::from_bytes(found.first), found.expected, found.actual)
     });
-    TableIterator::new(row.into_iter())
+    TableIterator::new(row)
 }
 
 call::functions! {

@@ -51,7 +51,7 @@ impl Rows {
 /// Called with each place.
 #[inline]
 fn hear(i: usize) {
-    if i % HEARS_AFTER == 0 {
+    if i.is_multiple_of(HEARS_AFTER) {
         pgrx::check_for_interrupts!();
     }
 }

@@ -169,6 +169,7 @@ unsafe fn insert(statement: &Statement<COLUMNS>, content: &Content) {
     }
 }
 
+#[allow(clippy::type_complexity, reason = "one row of SQL")]
 #[pg_extern(sql = false)]
 fn write_decisions(
     tenant_id: pgrx::Uuid,

@@ -58,11 +58,11 @@ impl Basis {
     pub fn of(rows: &Rows, names: &[String], mut hear: impl FnMut()) -> Result<Self, Refusal> {
         let mut basis = Self::default();
         let mut values = with_room(rows.n())?;
-        for feature in 0..rows.numeric {
+        for (feature, name) in names.iter().enumerate().take(rows.numeric) {
             hear();
             values.clear();
             values.extend((0..rows.n()).map(|row| rows.numbers(row)[feature]).filter(|value| !value.is_nan()));
-            basis.numbers.push(number(names[feature].clone(), &mut values, rows.n()));
+            basis.numbers.push(number(name.clone(), &mut values, rows.n()));
         }
         for feature in 0..rows.textual {
             hear();

@@ -186,15 +186,21 @@ fn what_cannot_be_answered_is_refused() {
         }
         rows
     };
-    let outcome = |i: u64| f64::from(u8::from(i % 3 == 0));
+    let outcome = |i: u64| f64::from(u8::from(i.is_multiple_of(3)));
     assert_eq!(outcome(3), 1.0);
     let certain = made(500, |i| (i % 2 == 0, 1.0, 1.0), |i| i as f64);
     assert_eq!((of(&certain), certain.invalid), (Some(Refusal::NothingRandom), 500));
-    let fine = |i: u64| (i % 2 == 0, f64::from(u8::from(i % 3 == 0)), 0.5);
+    let fine = |i: u64| (i.is_multiple_of(2), f64::from(u8::from(i.is_multiple_of(3))), 0.5);
     assert_eq!(of(&made(150, fine, |i| i as f64)), Some(Refusal::FewCases([75, 75])));
     assert_eq!(of(&made(400, |i| (i % 2 == 0, 0.0, 0.5), |i| i as f64)), Some(Refusal::FewEvents([0, 0])));
     assert_eq!(of(&made(400, |i| (i % 2 == 0, 1.0, 0.5), |i| i as f64)), Some(Refusal::FewEvents([200, 200])));
-    let thin = |i: u64| (i % 2 == 0, f64::from(u8::from(i % 3 == 0)), if i % 100 == 0 { 0.0001 } else { 0.5 });
+    let thin = |i: u64| {
+        (
+            i.is_multiple_of(2),
+            f64::from(u8::from(i.is_multiple_of(3))),
+            if i.is_multiple_of(100) { 0.0001 } else { 0.5 },
+        )
+    };
     assert!(matches!(of(&made(1_000, thin, |i| i as f64)), Some(Refusal::ThinArm(_))));
     assert_eq!(of(&made(400, fine, |_| 7.0)), Some(Refusal::Constant));
     assert_eq!(of(&made(400, fine, |_| f64::NAN)), Some(Refusal::Constant));

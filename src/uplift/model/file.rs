@@ -46,11 +46,8 @@ impl<'a> File<'a> {
         for field in Fields(bytes) {
             match field? {
                 (2, field) => file.producer = field.text()?,
-                (7, field) => {
-                    if graph.replace(field.bytes()?).is_some() {
-                        return invalid("it has two graphs");
-                    }
-                }
+                (7, _) if graph.is_some() => return invalid("it has two graphs"),
+                (7, field) => graph = Some(field.bytes()?),
                 (20, _) => return unsupported("it holds a graph for training"),
                 (25, _) => return unsupported("it defines functions"),
                 _ => {}

@@ -90,7 +90,7 @@ fn run(bytes: &[u8], treatment: bool) -> bool {
 /// `target` for a fuzzer: no bytes panic, and none take long.
 fn target(bytes: &[u8]) -> bool {
     let start = Instant::now();
-    let scored = run(bytes, bytes.len() % 3 > 0);
+    let scored = run(bytes, !bytes.len().is_multiple_of(3));
     assert!(start.elapsed() < Duration::from_secs(3), "{} bytes took {:?}", bytes.len(), start.elapsed());
     scored
 }

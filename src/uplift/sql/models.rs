@@ -55,7 +55,7 @@ fn features(document: &Document) -> Value {
     document.read().unwrap_or_else(|| refuse(Fault::Invalid("its features are nested too deep".to_owned())))
 }
 
-#[expect(clippy::type_complexity, reason = "one row of SQL")]
+#[allow(clippy::type_complexity, reason = "one row of SQL")]
 #[pg_extern(sql = false)]
 fn model_read(
     model: Option<&[u8]>,

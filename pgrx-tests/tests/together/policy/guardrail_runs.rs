@@ -120,12 +120,11 @@ fn a_run_is_decided_again_from_what_it_kept_whatever_changed_since() {
     }
     let blocked: i64 = get(&mut session, "SELECT count(*) FROM policy_run_inputs WHERE run_id = $1", &[&runs[0].0]);
     assert_eq!(blocked, 1, "all inputs fit into one block");
-    let change = format!(
-        "UPDATE properties SET job_margin = 1 + random() * 9000, contact_cost = 1 + random() * 500, do_not_contact = random() < 0.5, status = 'archived', area = NULL;
+    let change = "UPDATE properties SET job_margin = 1 + random() * 9000, contact_cost = 1 + random() * 500, do_not_contact = random() < 0.5, status = 'archived', area = NULL;
         UPDATE policy_modes SET margin = 5, contact_cost = 4, confidence = 0.7, capacity = 3;
         DELETE FROM guardrails; DELETE FROM customer_journeys; DELETE FROM lead_uplift;
         INSERT INTO contact_consents (property_id, channel, consented) SELECT property_id, 'door', true FROM properties;
-        UPDATE storms SET status = 'closed'");
+        UPDATE storms SET status = 'closed'".to_string();
     session.batch_execute(&change).expect("years");
     for ((run, log), set) in runs.iter().zip(sets) {
         let again = format!("SELECT {DECIDED} FROM stormops.decide_again($1)");

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stormops_tests::portable::{export, import, import_as, row, sealed, set, table};
 use stormops_tests::tenant::session;
 use stormops_tests::twins::{Twins, id};
-use stormops_tests::{Db, fails_with, get};
+use stormops_tests::{fails_with, get};
 use uuid::Uuid;
 
 use super::life::{rows, same};
