@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS stormops.uplift_calibrations (
     tenant_id     uuid NOT NULL REFERENCES stormops.tenants,
     model_version text NOT NULL CHECK (char_length(model_version) BETWEEN 1 AND 100),
-    scores        double precision[] NOT NULL CHECK (cardinality(scores) BETWEEN 2 AND 100 AND -1 <= ALL (scores) AND 1 >= ALL (scores)),
+    scores        double precision[] NOT NULL CHECK (cardinality(scores) >= 2 AND cardinality(scores) <= 100 AND -1 <= ALL (scores) AND 1 >= ALL (scores)),
     effects       double precision[] NOT NULL CHECK (-1 <= ALL (effects) AND 1 >= ALL (effects)),
     effect_sds    double precision[] NOT NULL CHECK (0 < ALL (effect_sds) AND 1 >= ALL (effect_sds)),
     cases         bigint[] NOT NULL CHECK (0 < ALL (cases)),

@@ -162,7 +162,7 @@ pub fn works(db: &Db, tenants: [Uuid; 3]) {
         let before = audited(db);
         session.batch_execute("INSERT INTO properties (address) VALUES ('new')").expect("a new row");
         assert_ne!(before, audited(db), "the trigger that the users added fires");
-        let again = "SELECT (stormops.apply_policy(storm_id, supersede => true)).excluded FROM storms";
+        let again = "SELECT ((stormops.apply_policy(storm_id, supersede => true)).reasons ->> 'do_not_contact')::bigint FROM storms";
         assert_eq!(session.query_one(again, &[]).expect("a run").get::<_, i64>(0), 1);
         let foreign = "INSERT INTO properties (tenant_id, address) VALUES ($1, 'theirs')";
         fails_with(session.execute(foreign, &[&tenants[2]]), "42501");
