@@ -66,7 +66,7 @@ fn an_upgrade_that_does_not_hold_is_taken_back() {
     superuser
         .batch_execute(
             "CREATE FUNCTION public.careless() RETURNS event_trigger LANGUAGE plpgsql AS
-                 $$ BEGIN ALTER TABLE stormops.storms DISABLE ROW LEVEL SECURITY; END $$;
+                 $$ BEGIN ALTER TABLE IF EXISTS stormops.storms DISABLE ROW LEVEL SECURITY; END $$;
              CREATE EVENT TRIGGER careless ON ddl_command_end WHEN TAG IN ('ALTER EXTENSION')
                  EXECUTE FUNCTION public.careless()",
         )
