@@ -63,7 +63,9 @@ CREATE FUNCTION stormops_internal.guardrail_counts(
     ), decided AS MATERIALIZED (
         SELECT d.decision, d.reason, t.property_id IS NOT NULL AS touched, o.property_id IS NOT NULL AS opted_out,
             c.assigned_at <= (SELECT r.decided_at FROM run AS r) AS is_control, e.property_id IS NOT NULL AS elsewhere,
-            stormops.draw(stormops.current_tenant(), d.storm_id, d.property_id, 'holdout') < (SELECT (r.p ->> 'holdout')::float8 FROM run AS r) AS drawn
+            -- Of a run that came in from another tenant id nobody can tell.
+            CASE WHEN (SELECT stormops_internal.draws_are_known(r.p) FROM run AS r)
+                THEN stormops.draw(stormops.current_tenant(), d.storm_id, d.property_id, 'holdout') < (SELECT (r.p ->> 'holdout')::float8 FROM run AS r) END AS drawn
         FROM stormops.policy_decisions_log AS d
         LEFT JOIN touched AS t ON t.property_id = d.property_id
         LEFT JOIN stormops_internal.opt_outs($1) AS o ON o.property_id = d.property_id
@@ -91,12 +93,12 @@ CREATE FUNCTION stormops_internal.guardrail_counts(
             count(*) FILTER (WHERE d.decision = 'treat' AND d.opted_out) AS treated_opted_out,
             count(*) FILTER (WHERE d.decision = 'hold') AS held, count(*) FILTER (WHERE d.decision = 'hold' AND d.touched) AS held_touched,
             count(*) FILTER (WHERE d.decision = 'exclude') AS excluded, count(*) FILTER (WHERE d.decision = 'exclude' AND d.touched) AS excluded_touched,
-            count(*) FILTER (WHERE d.decision <> 'exclude') AS decided, count(*) FILTER (WHERE d.decision <> 'exclude' AND d.drawn <> (d.reason = 'holdout')) AS misdrawn
+            count(*) FILTER (WHERE d.decision <> 'exclude' AND d.drawn IS NOT NULL) AS drawn, count(*) FILTER (WHERE d.decision <> 'exclude' AND d.drawn <> (d.reason = 'holdout')) AS misdrawn
         FROM decided AS d
     ) AS s CROSS JOIN LATERAL (VALUES
         ('holdout_touched', s.held_out, s.held_out_touched, 0.01, false, 'held out by chance, and contacted all the same: contamination'),
         ('holdout_treated_elsewhere', s.held_out, s.held_out_elsewhere, 0.01, false, 'held out by chance, and treated for another storm before the outcome'),
-        ('holdout_draw', s.decided, s.misdrawn, 0, true, 'held out or not otherwise than the draw says'),
+        ('holdout_draw', s.drawn, s.misdrawn, 0, true, 'held out or not otherwise than the draw says'),
         ('control_treated', s.control, s.control_treated, 0, true, 'control of an experiment, and decided treat'),
         ('control_touched', s.control, s.control_touched, 0.01, false, 'control of an experiment, and contacted'),
         ('treated_untouched', s.treated, s.untouched, 0.05, false, 'decided treat, and not contacted'),

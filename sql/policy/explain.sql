@@ -15,8 +15,9 @@ CREATE FUNCTION stormops_internal.decision_steps(
         SELECT r.*, d.score, d.score_sd, d.value, d.decision, d.reason, d.propensity, d.model_version, i.guardrail, i.measured,
             d.decision = 'exclude' AS is_excluded, coalesce(i.margin, (r.p ->> 'margin')::numeric)::float8 AS margin,
             coalesce(i.cost, (r.p ->> 'contact_cost')::numeric)::float8 AS cost,
-            stormops.draw(r.tenant_id, r.storm_id, $2, 'holdout') AS holdout_draw, stormops.draw(r.tenant_id, r.storm_id, $2, 'explore') AS explore_draw
-        FROM run AS r
+            CASE WHEN k.known THEN stormops.draw(r.tenant_id, r.storm_id, $2, 'holdout') END AS holdout_draw,
+            CASE WHEN k.known THEN stormops.draw(r.tenant_id, r.storm_id, $2, 'explore') END AS explore_draw
+        FROM run AS r CROSS JOIN LATERAL stormops_internal.draws_are_known(r.p) AS k (known)
         JOIN stormops.policy_decisions_log AS d ON d.tenant_id = r.tenant_id AND d.run_id = $1 AND d.property_id = $2
         LEFT JOIN stormops_internal.run_inputs($1) AS i ON i.property_id = $2
     ), judged AS (
@@ -27,11 +28,12 @@ CREATE FUNCTION stormops_internal.decision_steps(
         CROSS JOIN LATERAL (
             SELECT e.effect IS NOT NULL AS is_calibrated, coalesce(e.effect, o.score) AS effect, coalesce(e.sd, o.score_sd) AS sd
             FROM (VALUES (o.p -> 'calibrations' -> o.model_version)) AS k (points)
-            LEFT JOIN LATERAL stormops.calibrated_uplift(o.score,
+            -- NULL where there is none, of which it makes no row: a condition of the join may come too late.
+            LEFT JOIN LATERAL stormops.calibrated_uplift(CASE WHEN k.points IS NOT NULL THEN o.score END,
                 ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'scores') WITH ORDINALITY AS x (x, place) ORDER BY x.place),
                 ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'effects') WITH ORDINALITY AS x (x, place) ORDER BY x.place),
                 ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'sds') WITH ORDINALITY AS x (x, place) ORDER BY x.place)
-            ) AS e ON k.points IS NOT NULL
+            ) AS e ON true
         ) AS c
         LEFT JOIN LATERAL (
             SELECT g.g FROM jsonb_array_elements(o.p -> 'guardrails') AS g (g) WHERE g.g ->> 'name' = o.guardrail
@@ -56,7 +58,7 @@ CREATE FUNCTION stormops_internal.decision_steps(
                 ELSE 'not told by the reason' END,
             format('by value per cost; capacity %s, budget %s', coalesce(j.p ->> 'capacity', 'none'), coalesce(j.p ->> 'budget', 'none'))),
         (6, 'holdout', j.holdout_draw, j.holdout, CASE WHEN j.reason = 'holdout' THEN 'held out' ELSE 'not held out' END,
-            'held out if the draw is below the threshold'),
+            'held out if the draw is below the threshold' || CASE WHEN j.holdout_draw IS NULL THEN '; it was drawn under another tenant''s id' ELSE '' END),
         (7, 'exploration', j.explore_draw, CASE WHEN NOT j.is_limited THEN (j.p ->> 'exploration')::float8 END,
             CASE WHEN j.reason LIKE 'explore%' THEN 'the opposite was done' ELSE 'the rule was followed' END,
             CASE WHEN j.is_limited THEN 'of those inside and outside the limit as many as exploration allows were swapped, the lowest draws first'

@@ -37,11 +37,12 @@ CREATE FUNCTION stormops_internal.guard_storm(
     ), scored AS MATERIALIZED (
         SELECT DISTINCT l.property_id FROM stormops.lead_uplift AS l WHERE l.tenant_id = stormops.current_tenant() AND l.storm_id = $1
     ),
-    -- What people said last, by channel.
+    -- What people said last, by channel. Nobody agrees ahead of time: a consent dated later would outlive every refusal until then.
     consents AS (
         SELECT DISTINCT ON (c.property_id, c.channel) c.property_id, c.channel, c.consented
         FROM stormops.contact_consents AS c JOIN scored AS s ON s.property_id = c.property_id
-        WHERE c.tenant_id = stormops.current_tenant() AND EXISTS (SELECT FROM rules AS r WHERE r.kind = 'consent')
+        WHERE c.tenant_id = stormops.current_tenant() AND (c.recorded_at <= now() OR NOT c.consented)
+            AND EXISTS (SELECT FROM rules AS r WHERE r.kind = 'consent')
         ORDER BY c.property_id, c.channel, c.recorded_at DESC, c.consent_id DESC
     ), said AS MATERIALIZED (
         SELECT c.property_id, r.name, bool_or(c.consented) AS consented

@@ -57,6 +57,12 @@ CREATE FUNCTION stormops_internal.inputs_digest(
     AS $$ SELECT sha256(convert_to(ROW ($1, $2, $3, $4, $5, $6)::text, 'UTF8')) $$;
 COMMENT ON FUNCTION stormops_internal.inputs_digest(uuid[], numeric[], numeric[], text[], text[], double precision[]) IS 'SHA-256 of a block of policy_run_inputs as it prints.';
 
+CREATE FUNCTION stormops_internal.draws_are_known(parameters jsonb) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT coalesce($1 ->> 'drawn_for' = encode(sha256(uuid_send(stormops.current_tenant())), 'hex'), true) $$;
+COMMENT ON FUNCTION stormops_internal.draws_are_known(jsonb) IS 'False for a run that was brought in from another tenant id, which its draws are of: import_tenant_rows() notes the SHA-256 of that id in its parameters.';
+
 CREATE FUNCTION stormops.decide_again(
     run_id uuid,
     OUT property_id uuid, OUT decision text, OUT reason text, OUT propensity double precision,
@@ -84,6 +90,11 @@ BEGIN
             DETAIL = 'Runs keep them from version 0.2.0 on.',
             HINT = 'policy_decisions(storm_id, parameters) decides by the properties as they are now.';
     END IF;
+    IF NOT stormops_internal.draws_are_known(r.parameters) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('run %s was decided under another tenant''s id', $1),
+            DETAIL = 'Its draws are of that id, which is not kept here.',
+            HINT = 'Decide it again where it was exported; policy_decisions_log has what was decided.';
+    END IF;
     IF r.parameters #>> '{inputs,digest}' <> (
         SELECT encode(sha256(coalesce(string_agg(stormops_internal.inputs_digest(i.property_ids, i.margins, i.costs, i.reasons, i.guardrails, i.measured),
             '' ORDER BY i.block_no), '')), 'hex')
@@ -96,4 +107,4 @@ BEGIN
     RETURN QUERY SELECT d.* FROM stormops.policy_decisions(r.storm_id, kept) AS d;
 END
 $$;
-COMMENT ON FUNCTION stormops.decide_again(uuid) IS 'Decides a run again from what was kept with it alone: scores from the log, money and guardrails'' verdicts from policy_run_inputs, the rule from its parameters. Gives what the log has, whatever properties, scores, touches and guardrails say now. Columns as policy_decisions(). Errors: 22004; 55000 a run of before 0.2.0; P0002 no such run in this tenant; XX001 its inputs were changed.';
+COMMENT ON FUNCTION stormops.decide_again(uuid) IS 'Decides a run again from what was kept with it alone: scores from the log, money and guardrails'' verdicts from policy_run_inputs, the rule from its parameters. Gives what the log has, whatever properties, scores, touches and guardrails say now. Columns as policy_decisions(). Errors: 22004; 55000 a run of before 0.2.0, or of another tenant id; P0002 no such run in this tenant; XX001 its inputs were changed.';

@@ -61,6 +61,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.point_of(double precision,double precision)', '{app,trusted_app}'),
     ('stormops_internal.treated_since(timestamp with time zone)', '{app,trusted_app}'),
     ('stormops_internal.run_inputs(uuid)', '{app,trusted_app}'),
+    ('stormops_internal.draws_are_known(jsonb)', '{app,trusted_app}'),
     ('stormops_internal.inputs_digest(uuid[],numeric[],numeric[],text[],text[],double precision[])', '{app,trusted_app}'),
     ('stormops_internal.decision_steps(uuid,uuid)', '{app,trusted_app}'),
     ('stormops_internal.opt_outs(uuid)', '{app,trusted_app}'),

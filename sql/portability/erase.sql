@@ -257,6 +257,9 @@ BEGIN
     END IF;
     DELETE FROM stormops.customer_journeys AS j WHERE j.tenant_id = target AND j.property_id = erase_property.property_id;
     GET DIAGNOSTICS journeys_removed = ROW_COUNT;
+    -- What was said stays as evidence; who said it in which words may name a person.
+    UPDATE stormops.contact_consents AS c SET source = NULL
+    WHERE c.tenant_id = target AND c.property_id = erase_property.property_id AND c.source IS NOT NULL;
     -- A key is whatever a caller made of it.
     UPDATE stormops.policy_outcomes AS o SET idempotency_key = 'erased:' || o.outcome_id
     WHERE o.tenant_id = target AND o.property_id = erase_property.property_id AND NOT starts_with(o.idempotency_key, 'erased:');
@@ -265,4 +268,4 @@ BEGIN
         format('property %s: %s journeys removed, %s outcomes pseudonymised', property_id, journeys_removed, outcomes_pseudonymised));
 END
 $$;
-COMMENT ON FUNCTION stormops.erase_property(uuid) IS 'One person''s request: every describing column of a property becomes NULL, it is archived and not contacted, its journeys are deleted, keys of its outcomes overwritten. Scores, decisions and outcomes stay as numbers under its id, so that the log is verified as before. For the tenant''s admins. Errors: 0B000; 42501; 55000 suspended; P0002 no such property.';
+COMMENT ON FUNCTION stormops.erase_property(uuid) IS 'One person''s request: every describing column of a property becomes NULL, it is archived and not contacted, its journeys are deleted, keys of its outcomes overwritten, sources of its consents NULL. Scores, decisions and outcomes stay as numbers under its id, so that the log is verified as before. For the tenant''s admins. Errors: 0B000; 42501; 55000 suspended; P0002 no such property.';

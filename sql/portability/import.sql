@@ -119,7 +119,7 @@ END
 $$;
 COMMENT ON FUNCTION stormops_internal.import_rows(text, text[], uuid, text) IS 'Writes a batch of rows. Errors: 55000, and those of the tables.';
 
-CREATE FUNCTION stormops_internal.import_end(tenant_id uuid, is_another boolean) RETURNS boolean
+CREATE FUNCTION stormops_internal.import_end(tenant_id uuid, was uuid) RETURNS boolean
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET row_security = off
@@ -142,14 +142,17 @@ BEGIN
     -- Who may read here is decided here.
     UPDATE stormops.break_glass_grants AS g SET closed_at = clock_timestamp()
     WHERE g.tenant_id = import_end.tenant_id AND g.closed_at IS NULL AND g.expires_at > clock_timestamp();
-    IF NOT is_another THEN
+    IF was = tenant_id THEN
         RETURN true;
     END IF;
+    -- Draws are of the tenant's id. Under another nobody can draw them again, and says so; back under the first one can.
+    UPDATE stormops.policy_runs AS r SET parameters = jsonb_build_object('drawn_for', encode(sha256(uuid_send(was)), 'hex')) || r.parameters
+    WHERE r.tenant_id = import_end.tenant_id;
     -- The hashes of the log are over the tenant's id, too. Under another they are made anew, and say so: adopted.
+    -- A run stays sealed as it was, block by block or decision by decision.
     UPDATE stormops.policy_run_digests AS d SET decisions = n.decisions, digest = n.digest, fingerprints = n.fingerprints, blocks = n.blocks
-    FROM stormops.policy_runs AS r CROSS JOIN LATERAL stormops_internal.run_seal(r.tenant_id, r.run_id,
-        EXISTS (SELECT FROM stormops.policy_decision_blocks AS b WHERE b.tenant_id = r.tenant_id AND b.run_id = r.run_id)) AS n
-    WHERE r.tenant_id = import_end.tenant_id AND d.tenant_id = r.tenant_id AND d.run_id = r.run_id AND n.decisions > 0;
+    FROM stormops.policy_run_digests AS k CROSS JOIN LATERAL stormops_internal.run_seal(k.tenant_id, k.run_id, k.blocks IS NOT NULL) AS n
+    WHERE k.tenant_id = import_end.tenant_id AND d.tenant_id = k.tenant_id AND d.run_id = k.run_id AND n.decisions > 0;
     FOR l IN
         SELECT k.log, k.entry, k.subject_id, coalesce(e.digest, r.digest, k.content) AS content
         FROM stormops.tenant_log AS k
@@ -168,7 +171,7 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION stormops_internal.import_end(uuid, boolean) IS 'What is left to do once all rows are there: grants to read that were open are closed; under another id the log is made anew. Errors: 22023; 55000.';
+COMMENT ON FUNCTION stormops_internal.import_end(uuid, uuid) IS 'What is left to do once all rows are there: grants to read that were open are closed; under another id than it was exported with the log is made anew. Errors: 22023; 55000.';
 
 CREATE FUNCTION stormops_internal.import_collect(state internal, line text) RETURNS internal
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stormops_import_collect';

@@ -74,10 +74,9 @@ impl Import {
             Line::Row => self.hold(line),
             Line::End => {
                 self.flush();
-                let same = self.to.is_some_and(|to| to.to_string() == self.from);
                 query::<bool, bool>(
-                    "SELECT stormops_internal.import_end($1, $2), true",
-                    &[self.to.into(), (!same).into()],
+                    "SELECT stormops_internal.import_end($1, $2::pg_catalog.uuid), true",
+                    &[self.to.into(), self.from.as_str().into()],
                 );
             }
         }

@@ -107,7 +107,8 @@ fn who_refused_or_must_not_be_contacted_is_not_treated() {
     let say = "INSERT INTO contact_consents (property_id, channel, consented, recorded_at)
         SELECT md5('property ' || i)::uuid, c, said, now() - interval '1 day' * age FROM (VALUES
             (1, 'phone', false, 1), (2, 'phone', true, 1), (3, 'phone', false, 2), (3, 'phone', true, 1),
-            (4, 'phone', true, 2), (4, 'phone', false, 1), (5, 'phone', false, 1), (5, 'door', true, 1)) AS v (i, c, said, age)";
+            (4, 'phone', true, 2), (4, 'phone', false, 1), (5, 'phone', false, 1), (5, 'door', true, 1), -- and one of tomorrow:
+            (1, 'phone', true, -1)) AS v (i, c, said, age)";
     session.batch_execute(say).expect("consents");
     session.batch_execute("UPDATE properties SET do_not_contact = true WHERE external_id = '4'").expect("a mark");
     assert!(excluded(&mut session, hail, "consent").is_empty(), "no guardrail asks");

@@ -120,11 +120,22 @@ fn as_another_tenant_it_has_nothing_of_the_old_id_and_its_log_holds() {
     // The same rows but for what is over the id.
     let of = |lines: &[String]| -> Vec<String> {
         let plain = |line: &&String| {
-            !["[\"tenants\"", "[\"tenant_log\"", "[\"policy_run_digests\"", "{"].iter().any(|b| line.starts_with(b))
+            !["[\"tenants\"", "[\"policy_runs\"", "[\"tenant_log\"", "[\"policy_run_digests\"", "{"]
+                .iter()
+                .any(|b| line.starts_with(b))
         };
         lines.iter().filter(plain).map(|line| line.replace(&other.to_string(), &tenant.to_string())).collect()
     };
     same(&of(&file), &of(&again), "rows");
+    // What it decided was drawn under the old id: nobody pretends to draw it again, nor finds fault with what was drawn.
+    let mut session = inside(&source.db, other);
+    let again = "SELECT count(*) FROM policy_runs AS r CROSS JOIN LATERAL stormops.decide_again(r.run_id)";
+    fails_with(session.query(again, &[]), "55000");
+    let drawn = "SELECT count(*) FILTER (WHERE c.verdict = 'no_data') = count(*) AND count(*) > 0 FROM policy_runs AS r
+        CROSS JOIN LATERAL stormops.check_guardrails(r.storm_id) AS c
+        WHERE r.superseded_at IS NULL AND c.check_name = 'holdout_draw'";
+    assert!(get::<bool>(&mut session, drawn, &[]));
+    drop(session);
     inside(&source.db, other)
         .batch_execute("SELECT stormops.apply_policy(storm_id, supersede => true) FROM storms")
         .expect("a run");
@@ -159,7 +170,7 @@ fn only_an_operator_brings_a_tenant_in_and_a_failure_leaves_nothing() {
     for call in [
         "SELECT stormops_internal.import_rows('SELECT 1', '{}', NULL, NULL)",
         "SELECT stormops_internal.import_begin(NULL, NULL)",
-        "SELECT stormops_internal.import_end(NULL, true)",
+        "SELECT stormops_internal.import_end(NULL, NULL)",
     ] {
         assert_eq!(sqlstate(&op.batch_execute(call)), "42501", "{call}");
     }

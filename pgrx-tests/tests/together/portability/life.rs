@@ -41,7 +41,8 @@ const BILLED: &str = "
 const ADDED: &str = "
     CREATE POLICY no_wind ON stormops.storms AS RESTRICTIVE FOR SELECT USING (peril <> 'wind');
     CREATE TABLE public.audit (at timestamptz, what text);
-    CREATE FUNCTION public.audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    GRANT INSERT ON public.audit TO PUBLIC;
+    CREATE FUNCTION public.audit() RETURNS trigger LANGUAGE plpgsql
         AS $$ BEGIN INSERT INTO public.audit VALUES (now(), TG_OP || ' ' || TG_TABLE_NAME); RETURN NEW; END $$;
     CREATE TRIGGER audited AFTER INSERT ON stormops.properties FOR EACH ROW EXECUTE FUNCTION public.audit();
     CREATE INDEX storms_by_name ON stormops.storms (tenant_id, name);

@@ -30,7 +30,11 @@ fn a_property_is_erased_and_the_log_is_as_it_was() {
     fails_with(inside(&source.db, closed).query("SELECT stormops.erase_property($1)", &[&property]), "55000");
     fails_with(session.query("SELECT stormops.erase_property(NULL)", &[]), "P0002");
 
+    let refused = "INSERT INTO contact_consents (property_id, channel, consented, source) VALUES ($1, 'door', false, 'Mrs Smith, on the phone')";
+    session.execute(refused, &[&property]).expect("a refusal");
     let row = session.query_one("SELECT * FROM stormops.erase_property($1)", &[&property]).expect("an erasure");
+    let kept = "SELECT bool_and(source IS NULL AND NOT consented) FROM contact_consents WHERE property_id = $1";
+    assert!(get::<bool>(&mut session, kept, &[&property]), "that somebody refused is evidence, by which words is not");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 1));
     let left = "SELECT jsonb_strip_nulls(to_jsonb(p))::text FROM properties AS p WHERE property_id = $1";
     let left: String = get(&mut session, left, &[&property]);
