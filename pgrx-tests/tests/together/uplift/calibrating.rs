@@ -123,7 +123,8 @@ fn policies_decide_by_it_while_it_is_there() {
     assert!(get::<bool>(&mut session, outcome, &[&hail]));
     let weight = "SELECT largest_weight FROM stormops.evaluate_policy($1, 'moderate')";
     assert_eq!(get::<f64>(&mut session, weight, &[&hail]), 1.0, "the policy that was applied");
-    let explained = "SELECT string_agg(DISTINCT d.reason || ' ' || e.outcome, ', ' ORDER BY d.reason || ' ' || e.outcome)
+    let explained =
+        "SELECT string_agg(DISTINCT d.reason || ' ' || e.outcome, ', ' ORDER BY d.reason || ' ' || e.outcome)
         FROM (SELECT reason, property_id, row_number() OVER (PARTITION BY reason ORDER BY property_id) AS n
             FROM policy_decisions WHERE storm_id = $1) AS d
         CROSS JOIN LATERAL stormops.explain_decision($1, d.property_id) AS e
