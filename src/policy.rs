@@ -4,6 +4,7 @@
 mod block;
 mod calibrations;
 mod candidates;
+mod contacts;
 mod counts;
 mod differences;
 mod draw;
