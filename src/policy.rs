@@ -10,8 +10,10 @@ mod differences;
 mod draw;
 mod evaluation;
 mod fault;
+mod ids;
 mod limit;
 mod names;
+mod near;
 mod pass;
 #[cfg(test)]
 mod pass_tests;

@@ -88,17 +88,7 @@ CREATE FUNCTION stormops_internal.guard_storm(
             FROM contacts AS j WHERE EXISTS (SELECT FROM caps))) AS p
         JOIN caps AS c ON c.cap = p.cap
     ),
-    -- On a sphere of the earth's mean radius, as points in space: no grid of degrees, no pole, no date line. Whoever is within reach
-    -- lies in the same cell as one of the 27 about the other.
-    reach AS (
-        SELECT r.name, r.place, r.since, 2 * 6371008.8 * sin(r.metres / (2 * 6371008.8)) AS chord FROM rules AS r WHERE r.kind = 'spacing'
-    ), around AS MATERIALIZED (
-        SELECT r.name, t.property_id, q.x, q.y, q.z, floor(q.x / r.chord) + i AS i, floor(q.y / r.chord) + j AS j, floor(q.z / r.chord) + k AS k
-        FROM reach AS r JOIN treated AS t ON t.decided_at > r.since AND t.storm_id <> $1
-        JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = t.property_id AND p.latitude IS NOT NULL
-        CROSS JOIN LATERAL stormops_internal.point_of(p.longitude, p.latitude) AS q
-        CROSS JOIN generate_series(-1, 1) AS i CROSS JOIN generate_series(-1, 1) AS j CROSS JOIN generate_series(-1, 1) AS k
-    ), early AS (
+    early AS (
         SELECT c.property_id, r.name, r.place, NULL::float8 AS measured
         FROM said AS c JOIN rules AS r ON r.name = c.name WHERE NOT c.consented
         UNION ALL
@@ -123,24 +113,39 @@ CREATE FUNCTION stormops_internal.guard_storm(
     ), first AS MATERIALIZED (
         SELECT DISTINCT ON (f.property_id) f.property_id, f.name, f.measured FROM early AS f ORDER BY f.property_id, f.place, f.name, f.measured DESC
     ),
-    -- Where those live who are not excluded by then.
-    points AS MATERIALIZED (
-        SELECT p.property_id, q.x, q.y, q.z
-        FROM scored AS s JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = s.property_id
-        LEFT JOIN first AS f ON f.property_id = s.property_id
-        CROSS JOIN LATERAL stormops_internal.point_of(p.longitude, p.latitude) AS q
-        WHERE EXISTS (SELECT FROM around) AND f.property_id IS NULL AND p.latitude IS NOT NULL
+    -- Points in space, on a sphere of the earth's mean radius: a metre along it is a little less straight through it.
+    reach AS MATERIALIZED (
+        SELECT row_number() OVER (ORDER BY r.name) AS reach, r.name, coalesce(r.since, 'infinity') AS since,
+            2 * 6371008.8 * sin(r.metres / (2 * 6371008.8)) AS chord
+        FROM rules AS r WHERE r.kind = 'spacing' AND r.metres > 0
+    ), elsewhere AS MATERIALIZED (
+        SELECT t.property_id, max(t.decided_at) AS decided_at
+        FROM treated AS t WHERE t.storm_id <> $1 AND t.decided_at > (SELECT min(r.since) FROM reach AS r)
+        GROUP BY t.property_id
+    ),
+    -- Who is not excluded by then.
+    asked AS MATERIALIZED (
+        SELECT s.property_id FROM scored AS s LEFT JOIN first AS f ON f.property_id = s.property_id
+        WHERE f.property_id IS NULL AND EXISTS (SELECT FROM elsewhere)
+    ), homes AS (
+        SELECT p.property_id, p.longitude, p.latitude
+        FROM stormops.properties AS p
+        WHERE NOT $3 AND p.tenant_id = stormops.current_tenant() AND p.latitude IS NOT NULL
+        UNION ALL
+        SELECT p.property_id, p.longitude, p.latitude
+        FROM (SELECT a.property_id FROM asked AS a UNION SELECT e.property_id FROM elsewhere AS e) AS s
+        JOIN stormops.properties AS p ON p.property_id = s.property_id
+        WHERE $3 AND p.tenant_id = stormops.current_tenant() AND p.latitude IS NOT NULL
     ), near AS (
-        SELECT DISTINCT ON (p.property_id) p.property_id, p.name
-        FROM (
-            SELECT r.name, r.chord, p.*, floor(p.x / r.chord) AS i, floor(p.y / r.chord) AS j, floor(p.z / r.chord) AS k
-            FROM reach AS r CROSS JOIN points AS p OFFSET 0
-        ) AS p
-        WHERE EXISTS (
-            SELECT FROM around AS a
-            WHERE a.name = p.name AND a.i = p.i AND a.j = p.j AND a.k = p.k AND a.property_id <> p.property_id
-                AND (a.x - p.x) ^ 2 + (a.y - p.y) ^ 2 + (a.z - p.z) ^ 2 <= p.chord ^ 2)
-        ORDER BY p.property_id, p.name
+        SELECT p.property_id, r.name
+        FROM stormops_internal.capped_properties((
+            SELECT stormops_internal.near_agg(h.property_id, q.x, q.y, q.z, (SELECT array_agg(a.property_id) FROM asked AS a),
+                (SELECT array_agg(e.property_id ORDER BY e.property_id) FROM elsewhere AS e),
+                (SELECT array_agg(e.decided_at ORDER BY e.property_id) FROM elsewhere AS e),
+                (SELECT array_agg(r.since ORDER BY r.reach) FROM reach AS r), (SELECT array_agg(r.chord ORDER BY r.reach) FROM reach AS r))
+            FROM homes AS h CROSS JOIN LATERAL stormops_internal.point_of(h.longitude, h.latitude) AS q
+            WHERE EXISTS (SELECT FROM elsewhere))) AS p
+        JOIN reach AS r ON r.reach = p.cap
     ), single AS MATERIALIZED (
         SELECT f.* FROM first AS f
         UNION ALL
@@ -206,46 +211,6 @@ CREATE FUNCTION stormops_internal.guard_storm(
     SELECT c.property_id, 'budget', c.name, c.measured / 100 FROM costly AS c
 $$;
 COMMENT ON FUNCTION stormops_internal.guard_storm(uuid, jsonb, boolean) IS 'guarded_properties(), by what is there now. few: touches are looked up for each scored property, not read as they lie.';
-
-CREATE FUNCTION stormops_internal.treated_since(
-    for_storm uuid, since timestamptz, OUT storm_id uuid, OUT property_id uuid, OUT run_id uuid, OUT decided_at timestamptz,
-    OUT mode_cost double precision, OUT touched boolean
-) RETURNS SETOF record
-    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100000
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-#variable_conflict use_column
-DECLARE
-    r record;
-    ids uuid[];
-BEGIN
-    FOR r IN
-        SELECT p.run_id, p.storm_id, p.decided_at, coalesce(p.superseded_at, 'infinity') AS until,
-            p.superseded_at IS NULL AND p.storm_id <> $1 AS stands,
-            CASE WHEN p.parameters ? 'contact_cost' THEN round((p.parameters ->> 'contact_cost')::float8 * 100) END AS mode_cost
-        FROM stormops.policy_runs AS p WHERE p.tenant_id = stormops.current_tenant() AND p.decided_at > $2
-    LOOP
-        SELECT array_agg(DISTINCT j.property_id) INTO ids
-        FROM (
-            SELECT j.property_id FROM stormops.customer_journeys AS j
-            WHERE j.tenant_id = stormops.current_tenant() AND j.storm_id = r.storm_id AND j.occurred_at >= r.decided_at AND j.occurred_at < r.until
-                AND j.direction = 'outbound' AND j.touch <> 'conversion'
-            UNION ALL
-            SELECT j.property_id FROM stormops.customer_journeys AS j
-            WHERE j.tenant_id = stormops.current_tenant() AND j.storm_id IS NULL AND j.occurred_at >= r.decided_at AND j.occurred_at < r.until
-                AND j.direction = 'outbound' AND j.touch <> 'conversion'
-        ) AS j;
-        -- A superseded run counts by its touches alone: without any it is not read.
-        CONTINUE WHEN ids IS NULL AND NOT r.stands;
-        -- Executed, so that it is planned for this run and locks its partition alone: a run under way would hold up
-        -- maintain_partitions() otherwise.
-        RETURN QUERY EXECUTE 'SELECT $3, d.property_id, d.run_id, $4, $5, d.property_id = ANY ($6) FROM stormops.policy_decisions_log AS d'
-            ' WHERE d.tenant_id = $1 AND d.run_id = $2 AND d.decision = ''treat''' || CASE WHEN r.stands THEN '' ELSE ' AND d.property_id = ANY ($6)' END
-        USING stormops.current_tenant(), r.run_id, r.storm_id, r.decided_at, r.mode_cost, coalesce(ids, '{}');
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION stormops_internal.treated_since(uuid, timestamptz) IS 'What was treated by the tenant''s runs since then: what stands decided for another storm than this one, and what any run decided, superseded ones too, if it was touched while that run stood. mode_cost: the contact cost of the run''s mode, in cents.';
 
 CREATE FUNCTION stormops_internal.point_of(
     longitude double precision, latitude double precision, OUT x double precision, OUT y double precision, OUT z double precision

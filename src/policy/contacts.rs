@@ -1,6 +1,7 @@
 //! Who was contacted so often that a cap excludes it: all caps are counted in one pass over the touches, in any order.
 
 use super::candidates::Id;
+use super::ids::Ids;
 use crate::memory::fallibly;
 use std::collections::TryReserveError;
 
@@ -11,64 +12,28 @@ pub struct Cap {
     pub most: i64,
 }
 
-/// The contacts of certain properties: four bytes a cap and 28 to 32 a property.
+/// The contacts of certain properties: four bytes a cap and 24 to 32 a property.
 pub struct Contacts {
     caps: Vec<Cap>,
-    /// Nobody who chooses ids knows these, so nobody can choose such as collide.
-    keys: [u64; 2],
-    /// A table of places among the ids, open, a power of two long and at most half full.
-    slots: Vec<u32>,
-    ids: Vec<Id>,
+    of: Ids,
     /// For each property as many as there are caps.
     counts: Vec<u32>,
 }
 
-const EMPTY: u32 = u32::MAX;
-
 impl Contacts {
-    /// Of these properties, of which there are less than 2^31, each once.
+    /// Of these properties.
     pub fn of(ids: &[Id], caps: Vec<Cap>, keys: [u64; 2]) -> Result<Self, TryReserveError> {
-        let n = (ids.len() * 2).next_power_of_two();
-        let mut contacts = Self { keys, slots: Vec::new(), ids: Vec::new(), counts: Vec::new(), caps };
-        fallibly(|| {
-            contacts.slots.try_reserve_exact(n)?;
-            contacts.ids.try_reserve_exact(ids.len())?;
-            contacts.counts.try_reserve_exact(ids.len().saturating_mul(contacts.caps.len()))
-        })?;
-        contacts.slots.resize(n, EMPTY);
-        contacts.counts.resize(ids.len() * contacts.caps.len(), 0);
-        for id in ids {
-            let slot = contacts.slot(id);
-            if contacts.slots[slot] == EMPTY {
-                contacts.slots[slot] = contacts.ids.len() as u32;
-                contacts.ids.push(*id);
-            }
-        }
-        Ok(contacts)
-    }
-
-    /// Where a property is, or would be.
-    fn slot(&self, id: &Id) -> usize {
-        let id = u128::from_be_bytes(*id);
-        let folded = u128::from((id >> 64) as u64 ^ self.keys[0]) * u128::from(id as u64 ^ self.keys[1]);
-        let mask = self.slots.len() - 1;
-        let mut slot = ((folded >> 64) as u64 ^ folded as u64) as usize & mask;
-        loop {
-            match self.slots[slot] {
-                EMPTY => return slot,
-                place if u128::from_be_bytes(self.ids[place as usize]) == id => return slot,
-                _ => slot = (slot + 1) & mask,
-            }
-        }
+        let of = Ids::of(ids, keys)?;
+        let mut counts = Vec::new();
+        fallibly(|| counts.try_reserve_exact(ids.len().saturating_mul(caps.len())))?;
+        counts.resize(ids.len() * caps.len(), 0);
+        Ok(Self { caps, of, counts })
     }
 
     /// Takes in a contact; without a channel one that may come by any. Of other properties it is not counted.
     pub fn add<'a>(&mut self, property: &Id, at: i64, channel: impl FnOnce() -> Option<&'a [u8]>) {
-        let place = self.slots[self.slot(property)];
-        if place == EMPTY {
-            return;
-        }
-        let from = place as usize * self.caps.len();
+        let Some(place) = self.of.place(property) else { return };
+        let from = place * self.caps.len();
         let channel = if self.caps.iter().any(|cap| cap.channel.is_some()) { channel() } else { None };
         for (cap, count) in self.caps.iter().zip(&mut self.counts[from..]) {
             let counts = match (&cap.channel, channel) {
@@ -84,7 +49,7 @@ impl Contacts {
     /// The properties that reach a cap, each with the place of the first such cap and the number of its contacts.
     pub fn capped(&self) -> impl Iterator<Item = (&Id, u32, u32)> {
         let width = self.caps.len();
-        self.ids.iter().enumerate().filter_map(move |(place, id)| {
+        self.of.all().iter().enumerate().filter_map(move |(place, id)| {
             let counts = &self.counts[place * width..][..width];
             let cap = counts.iter().zip(&self.caps).position(|(&n, cap)| n > 0 && i64::from(n) >= cap.most)?;
             Some((id, cap as u32, counts[cap]))

@@ -4,6 +4,7 @@ mod contacts;
 mod counts;
 mod decide;
 mod evaluation;
+mod near;
 mod rows;
 mod seal_blocks;
 mod seal_rows;

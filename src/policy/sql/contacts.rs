@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "aggregate support functions on the hot path")]
 
 use super::rows::Rows;
+use crate::memory::fallibly;
 use crate::policy::candidates::Id;
 use crate::policy::contacts::{Cap, Contacts};
 use crate::postgres::aggregate::{self, answer, given};
@@ -18,16 +19,22 @@ use std::hash::{BuildHasher, RandomState};
 const MOST_CAPS: usize = 255;
 
 /// Property, cap and number, as they travel from the aggregate to `capped_properties()`.
-const RECORD: usize = 24;
+pub const RECORD: usize = 24;
 
 /// None until the first row says of whom.
 #[derive(Default)]
 struct State(Option<Contacts>);
 
-fn odd() -> ! {
+/// Of each state its own.
+pub fn keys() -> [u64; 2] {
+    let random = RandomState::new();
+    [0, 1].map(|i| random.hash_one(i))
+}
+
+pub fn odd() -> ! {
     refuse(
-        "the properties and the caps must be arrays, without NULL, of one length",
-        "SELECT stormops.preview_policy(...);",
+        "the properties and what they are asked must be arrays, without NULL, of one length",
+        "SELECT * FROM stormops.preview_policy(...);",
     )
 }
 
@@ -70,9 +77,16 @@ unsafe fn begin(call: FunctionCallInfo) -> Contacts {
             since,
             most,
         });
-        let random = RandomState::new();
-        allocated(Contacts::of(of, caps.collect(), [random.hash_one(0), random.hash_one(1)]))
+        allocated(Contacts::of(of, caps.collect(), keys()))
     }
+}
+
+/// Adds a property to what `capped_properties()` will tell.
+pub fn record(records: &mut Vec<u8>, id: &Id, cap: u32, n: u32) {
+    allocated(fallibly(|| records.try_reserve(RECORD)));
+    records.extend_from_slice(id);
+    records.extend_from_slice(&cap.to_ne_bytes());
+    records.extend_from_slice(&n.to_ne_bytes());
 }
 
 /// What was collected, as bytes for `capped_properties()`.
@@ -84,10 +98,7 @@ unsafe fn finish(call: FunctionCallInfo) -> Datum {
         };
         let mut records = Vec::new();
         for (id, cap, n) in contacts.capped() {
-            allocated(crate::memory::fallibly(|| records.try_reserve(RECORD)));
-            records.extend_from_slice(id);
-            records.extend_from_slice(&cap.to_ne_bytes());
-            records.extend_from_slice(&n.to_ne_bytes());
+            record(&mut records, id, cap, n);
         }
         aggregate::sent(&records)
     }
