@@ -153,14 +153,21 @@ CREATE FUNCTION stormops_internal.guard_storm(
     ),
     -- What is short goes to the best by value per cost, wanted ones first; the others leave the policy, so that exploration cannot
     -- take more than there is.
-    candidates AS MATERIALIZED (
-        SELECT c.property_id, c.area, round(c.cost * 100) AS cost, c.wanted, c.value, c.cost AS exact_cost
-        FROM stormops_internal.policy_candidates($1, $2) AS c LEFT JOIN single AS f ON f.property_id = c.property_id
-        WHERE EXISTS (SELECT FROM rules AS r WHERE r.kind IN ('area_capacity', 'budget')) AND f.property_id IS NULL AND NOT c.do_not_contact
+    open AS MATERIALIZED (
+        SELECT s.property_id FROM scored AS s LEFT JOIN single AS f ON f.property_id = s.property_id
+        WHERE f.property_id IS NULL AND EXISTS (SELECT FROM rules AS r WHERE r.kind IN ('area_capacity', 'budget'))
+    ), places AS MATERIALIZED (
+        SELECT stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area,
+            round(coalesce(p.contact_cost::float8, (SELECT ($2 ->> 'contact_cost')::float8)) * 100) AS cost
+        FROM open AS o JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = o.property_id
+        WHERE p.status = 'active' AND NOT p.do_not_contact
+    ), treated_places AS MATERIALIZED (
+        SELECT t.property_id, t.decided_at, stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area
+        FROM treated AS t JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = t.property_id
+        WHERE t.decided_at > (SELECT min(r.since) FROM rules AS r WHERE r.kind = 'area_capacity')
     ), taken AS MATERIALIZED (
-        SELECT r.name, stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area, count(DISTINCT t.property_id) AS n
-        FROM rules AS r JOIN treated AS t ON t.decided_at > r.since
-        JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = t.property_id
+        SELECT r.name, t.area, count(DISTINCT t.property_id) AS n
+        FROM rules AS r JOIN treated_places AS t ON t.decided_at > r.since
         WHERE r.kind = 'area_capacity'
         GROUP BY 1, 2
     ), spent AS MATERIALIZED (
@@ -168,20 +175,25 @@ CREATE FUNCTION stormops_internal.guard_storm(
         FROM rules AS r JOIN treated AS t ON t.decided_at > r.since
         WHERE r.kind = 'budget' GROUP BY r.name
     ),
-    -- Nobody is put in order where there is enough for all.
+    -- Nobody is put in order, and no score is read, where there is enough for all.
     full_areas AS MATERIALIZED (
         SELECT c.area
-        FROM rules AS r JOIN (SELECT c.area, count(*) AS n FROM candidates AS c GROUP BY c.area) AS c ON coalesce(r.area = c.area, true)
+        FROM rules AS r JOIN (SELECT c.area, count(*) AS n FROM places AS c GROUP BY c.area) AS c ON coalesce(r.area = c.area, true)
         LEFT JOIN taken AS t ON t.name = r.name AND t.area = c.area
         WHERE r.kind = 'area_capacity' AND c.n + coalesce(t.n, 0) > r.most
+    ), short AS MATERIALIZED (
+        SELECT FROM rules AS r LEFT JOIN spent AS t ON t.name = r.name
+        WHERE r.kind = 'budget' AND r.amount < coalesce(t.spent, 0) + (SELECT sum(coalesce(c.cost, r.contact_cost)) FROM places AS c)
+    ), candidates AS (
+        SELECT c.property_id, c.area, round(c.cost * 100) AS cost, c.wanted, c.value, c.cost AS exact_cost
+        FROM stormops_internal.policy_candidates($1, $2) AS c JOIN open AS o ON o.property_id = c.property_id
+        WHERE NOT c.do_not_contact AND (EXISTS (SELECT FROM full_areas) OR EXISTS (SELECT FROM short))
     ), ranked AS MATERIALIZED (
         SELECT c.property_id, c.area, c.cost, row_number() OVER (
             ORDER BY c.wanted DESC, c.value / nullif(coalesce(c.exact_cost, 1), 0) DESC NULLS FIRST, c.value DESC,
                 stormops.draw(stormops.current_tenant(), $1, c.property_id, 'tie')) AS place
         FROM candidates AS c
-        WHERE c.area IN (SELECT a.area FROM full_areas AS a) OR EXISTS (
-            SELECT FROM rules AS r LEFT JOIN spent AS t ON t.name = r.name
-            WHERE r.kind = 'budget' AND r.amount < coalesce(t.spent, 0) + (SELECT sum(coalesce(c.cost, r.contact_cost)) FROM candidates AS c))
+        WHERE c.area IN (SELECT a.area FROM full_areas AS a) OR EXISTS (SELECT FROM short)
     ), crowded AS MATERIALIZED (
         SELECT DISTINCT ON (w.property_id) w.property_id, w.name, w.measured
         FROM (
