@@ -5,13 +5,16 @@ mod block;
 mod calibrations;
 mod candidate;
 mod candidates;
+mod contacts;
 mod counts;
 mod differences;
 mod draw;
 mod evaluation;
 mod fault;
+mod ids;
 mod limit;
 mod names;
+mod near;
 mod pass;
 #[cfg(test)]
 mod pass_tests;

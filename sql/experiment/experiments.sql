@@ -34,7 +34,7 @@ COMMENT ON FUNCTION stormops_internal.check_arms(jsonb, text) IS 'Error: 22023, 
 
 CREATE FUNCTION stormops_internal.neighbourhood(longitude double precision, latitude double precision) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
-    AS $$ SELECT floor($1 * 100)::integer || ',' || floor($2 * 100)::integer $$;
+    AS $$ SELECT floor($1 * 100)::integer::text || ',' || floor($2 * 100)::integer::text $$; -- an integer with text would be STABLE, which is not inlined
 COMMENT ON FUNCTION stormops_internal.neighbourhood(double precision, double precision) IS 'The cell of 0.01 degree, about a kilometre, that a point lies in: houses under one hail swath, visited by one crew. NULL without coordinates.';
 
 CREATE FUNCTION stormops_internal.raise_no_experiment(experiment_id uuid) RETURNS void

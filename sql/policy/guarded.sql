@@ -28,7 +28,7 @@ $$;
 COMMENT ON FUNCTION stormops_internal.guardrail_rows(jsonb) IS 'The guardrails that a run''s parameters hold, as they stand now. place: the order in which they are asked; since: from when on it counts; amount, contact_cost: in cents; is_quiet: now is in its window.';
 
 CREATE FUNCTION stormops_internal.guard_storm(
-    storm_id uuid, parameters jsonb, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
+    storm_id uuid, parameters jsonb, few boolean, OUT property_id uuid, OUT reason text, OUT guardrail text, OUT measured double precision
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
@@ -50,51 +50,46 @@ CREATE FUNCTION stormops_internal.guard_storm(
         GROUP BY c.property_id, r.name
     ),
     -- What was treated: what stands decided for other storms, and what of any run was touched, while that run stood.
-    decided AS (
-        SELECT d.*, EXISTS (
-                SELECT FROM stormops.customer_journeys AS j
-                WHERE j.tenant_id = stormops.current_tenant() AND j.property_id = d.property_id AND j.direction = 'outbound' AND j.touch <> 'conversion'
-                    AND coalesce(j.storm_id = d.storm_id, true) AND j.occurred_at >= d.decided_at AND j.occurred_at < coalesce(d.superseded_at, 'infinity')
-            ) AS touched
-        FROM stormops_internal.treated_since((
+    decided AS MATERIALIZED (
+        SELECT d.* FROM stormops_internal.treated_since($1, (
             SELECT min(g.since) FROM rules AS g WHERE g.kind IN ('frequency_cap', 'spacing', 'area_capacity', 'budget'))) AS d
     ), treated AS MATERIALIZED (
         SELECT d.storm_id, d.property_id, max(d.decided_at) AS decided_at, bool_or(d.touched) AS touched, max(coalesce(i.cost, d.mode_cost)) AS cost
         FROM decided AS d
         LEFT JOIN (
-            SELECT r.run_id, i.property_id, round(i.cost * 100)::float8 AS cost
-            FROM stormops.policy_runs AS r CROSS JOIN LATERAL stormops_internal.run_inputs(r.run_id) AS i
-            WHERE r.tenant_id = stormops.current_tenant() AND i.cost IS NOT NULL
-                AND r.decided_at > (SELECT min(g.since) FROM rules AS g WHERE g.kind = 'budget')
+            SELECT i.run_id, u.property_id, round(u.cost * 100)::float8 AS cost
+            FROM stormops.policy_run_inputs AS i CROSS JOIN LATERAL unnest(i.property_ids, i.costs) AS u (property_id, cost)
+            WHERE i.tenant_id = stormops.current_tenant() AND u.cost IS NOT NULL AND array_remove(i.costs, NULL) <> '{}'
+                AND i.run_id IN (SELECT d.run_id FROM decided AS d WHERE d.decided_at > (SELECT min(g.since) FROM rules AS g WHERE g.kind = 'budget'))
         ) AS i ON i.run_id = d.run_id AND i.property_id = d.property_id
-        WHERE d.touched OR d.superseded_at IS NULL AND d.storm_id <> $1
         GROUP BY d.storm_id, d.property_id
+    ), caps AS MATERIALIZED (
+        SELECT row_number() OVER (ORDER BY r.name) AS cap, r.name, r.place, coalesce('=' || r.channel, '') AS channel,
+            coalesce(r.since, 'infinity') AS since, coalesce(r.most, 9223372036854775807) AS most
+        FROM rules AS r WHERE r.kind = 'frequency_cap'
     ), contacts AS (
-        SELECT j.property_id, r.name, count(*) AS n
+        SELECT j.property_id, j.channel, j.occurred_at
         FROM stormops.customer_journeys AS j
-        JOIN rules AS r ON r.kind = 'frequency_cap' AND j.occurred_at > r.since AND coalesce(r.channel = j.channel, true)
-        WHERE j.tenant_id = stormops.current_tenant() AND j.direction = 'outbound' AND j.touch <> 'conversion'
-            AND j.occurred_at > (SELECT min(g.since) FROM rules AS g WHERE g.kind = 'frequency_cap')
-            AND j.property_id IN (SELECT s.property_id FROM scored AS s)
-        GROUP BY j.property_id, r.name
+        WHERE NOT $3 AND j.tenant_id = stormops.current_tenant() AND j.direction = 'outbound' AND j.touch <> 'conversion'
+            AND j.occurred_at > (SELECT min(c.since) FROM caps AS c)
+        UNION ALL
+        SELECT j.property_id, j.channel, j.occurred_at
+        FROM scored AS s JOIN stormops.customer_journeys AS j ON j.property_id = s.property_id
+        WHERE $3 AND j.tenant_id = stormops.current_tenant() AND j.direction = 'outbound' AND j.touch <> 'conversion'
+            AND j.occurred_at > (SELECT min(c.since) FROM caps AS c)
         UNION ALL
         -- One that is to come may come by any channel.
-        SELECT t.property_id, r.name, count(*)
-        FROM treated AS t JOIN rules AS r ON r.kind = 'frequency_cap' AND t.decided_at > r.since
-        WHERE NOT t.touched
-        GROUP BY t.property_id, r.name
+        SELECT t.property_id, NULL, t.decided_at FROM treated AS t WHERE NOT t.touched
+    ), capped AS (
+        SELECT p.property_id, c.name, c.place, p.contacts
+        FROM stormops_internal.capped_properties((
+            SELECT stormops_internal.capped_agg(j.property_id, j.channel, j.occurred_at,
+                (SELECT array_agg(s.property_id) FROM scored AS s), (SELECT array_agg(c.channel ORDER BY c.cap) FROM caps AS c),
+                (SELECT array_agg(c.since ORDER BY c.cap) FROM caps AS c), (SELECT array_agg(c.most ORDER BY c.cap) FROM caps AS c))
+            FROM contacts AS j WHERE EXISTS (SELECT FROM caps))) AS p
+        JOIN caps AS c ON c.cap = p.cap
     ),
-    -- On a sphere of the earth's mean radius, as points in space: no grid of degrees, no pole, no date line. Whoever is within reach
-    -- lies in the same cell as one of the 27 about the other.
-    reach AS (
-        SELECT r.name, r.place, r.since, 2 * 6371008.8 * sin(r.metres / (2 * 6371008.8)) AS chord FROM rules AS r WHERE r.kind = 'spacing'
-    ), around AS MATERIALIZED (
-        SELECT r.name, t.property_id, q.x, q.y, q.z, floor(q.x / r.chord) + i AS i, floor(q.y / r.chord) + j AS j, floor(q.z / r.chord) + k AS k
-        FROM reach AS r JOIN treated AS t ON t.decided_at > r.since AND t.storm_id <> $1
-        JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = t.property_id AND p.latitude IS NOT NULL
-        CROSS JOIN LATERAL stormops_internal.point_of(p.longitude, p.latitude) AS q
-        CROSS JOIN generate_series(-1, 1) AS i CROSS JOIN generate_series(-1, 1) AS j CROSS JOIN generate_series(-1, 1) AS k
-    ), found AS (
+    early AS (
         SELECT c.property_id, r.name, r.place, NULL::float8 AS measured
         FROM said AS c JOIN rules AS r ON r.name = c.name WHERE NOT c.consented
         UNION ALL
@@ -112,39 +107,94 @@ CREATE FUNCTION stormops_internal.guard_storm(
         UNION ALL
         SELECT s.property_id, r.name, r.place, NULL FROM rules AS r CROSS JOIN scored AS s WHERE r.kind = 'quiet_window' AND r.is_quiet
         UNION ALL
-        SELECT c.property_id, r.name, r.place, c.n
-        FROM (SELECT c.property_id, c.name, sum(c.n)::float8 AS n FROM contacts AS c GROUP BY c.property_id, c.name) AS c
-        JOIN rules AS r ON r.name = c.name AND c.n >= r.most
+        SELECT c.property_id, c.name, c.place, c.contacts FROM capped AS c
         UNION ALL
         -- most = 0: nobody, whether there were contacts or none.
         SELECT s.property_id, r.name, r.place, 0 FROM rules AS r CROSS JOIN scored AS s WHERE r.kind = 'frequency_cap' AND r.most = 0
+    ), first AS MATERIALIZED (
+        SELECT DISTINCT ON (f.property_id) f.property_id, f.name, f.measured FROM early AS f ORDER BY f.property_id, f.place, f.name, f.measured DESC
+    ),
+    -- Points in space, on a sphere of the earth's mean radius: a metre along it is a little less straight through it.
+    reach AS MATERIALIZED (
+        SELECT row_number() OVER (ORDER BY r.name) AS reach, r.name, coalesce(r.since, 'infinity') AS since,
+            2 * 6371008.8 * sin(r.metres / (2 * 6371008.8)) AS chord
+        FROM rules AS r WHERE r.kind = 'spacing' AND r.metres > 0
+    ), elsewhere AS MATERIALIZED (
+        SELECT t.property_id, max(t.decided_at) AS decided_at
+        FROM treated AS t WHERE t.storm_id <> $1 AND t.decided_at > (SELECT min(r.since) FROM reach AS r)
+        GROUP BY t.property_id
+    ),
+    -- Who is not excluded by then.
+    asked AS MATERIALIZED (
+        SELECT s.property_id FROM scored AS s LEFT JOIN first AS f ON f.property_id = s.property_id
+        WHERE f.property_id IS NULL AND EXISTS (SELECT FROM elsewhere)
+    ), homes AS (
+        SELECT p.property_id, p.longitude, p.latitude
+        FROM stormops.properties AS p
+        WHERE NOT $3 AND p.tenant_id = stormops.current_tenant() AND p.latitude IS NOT NULL
         UNION ALL
-        SELECT p.property_id, r.name, r.place, NULL
-        FROM reach AS r CROSS JOIN stormops.properties AS p CROSS JOIN LATERAL stormops_internal.point_of(p.longitude, p.latitude) AS q
-        WHERE p.tenant_id = stormops.current_tenant() AND p.latitude IS NOT NULL AND p.property_id IN (SELECT s.property_id FROM scored AS s)
-            AND EXISTS (
-                SELECT FROM around AS a
-                WHERE a.name = r.name AND a.i = floor(q.x / r.chord) AND a.j = floor(q.y / r.chord) AND a.k = floor(q.z / r.chord)
-                    AND a.property_id <> p.property_id AND (a.x - q.x) ^ 2 + (a.y - q.y) ^ 2 + (a.z - q.z) ^ 2 <= r.chord ^ 2)
+        SELECT p.property_id, p.longitude, p.latitude
+        FROM (SELECT a.property_id FROM asked AS a UNION SELECT e.property_id FROM elsewhere AS e) AS s
+        JOIN stormops.properties AS p ON p.property_id = s.property_id
+        WHERE $3 AND p.tenant_id = stormops.current_tenant() AND p.latitude IS NOT NULL
+    ), near AS (
+        SELECT p.property_id, r.name
+        FROM stormops_internal.capped_properties((
+            SELECT stormops_internal.near_agg(h.property_id, q.x, q.y, q.z, (SELECT array_agg(a.property_id) FROM asked AS a),
+                (SELECT array_agg(e.property_id ORDER BY e.property_id) FROM elsewhere AS e),
+                (SELECT array_agg(e.decided_at ORDER BY e.property_id) FROM elsewhere AS e),
+                (SELECT array_agg(r.since ORDER BY r.reach) FROM reach AS r), (SELECT array_agg(r.chord ORDER BY r.reach) FROM reach AS r))
+            FROM homes AS h CROSS JOIN LATERAL stormops_internal.point_of(h.longitude, h.latitude) AS q
+            WHERE EXISTS (SELECT FROM elsewhere))) AS p
+        JOIN reach AS r ON r.reach = p.cap
     ), single AS MATERIALIZED (
-        SELECT DISTINCT ON (f.property_id) f.property_id, f.name, f.measured
-        FROM found AS f WHERE f.property_id IN (SELECT s.property_id FROM scored AS s)
-        ORDER BY f.property_id, f.place, f.name, f.measured DESC
+        SELECT f.* FROM first AS f
+        UNION ALL
+        SELECT n.property_id, n.name, NULL FROM near AS n
     ),
     -- What is short goes to the best by value per cost, wanted ones first; the others leave the policy, so that exploration cannot
     -- take more than there is.
-    ranked AS MATERIALIZED (
-        SELECT c.property_id, c.area, round(c.cost * 100) AS cost, row_number() OVER (
-            ORDER BY c.wanted DESC, c.value / nullif(coalesce(c.cost, 1), 0) DESC NULLS FIRST, c.value DESC,
-                stormops.draw(stormops.current_tenant(), $1, c.property_id, 'tie')) AS place
-        FROM stormops_internal.policy_candidates($1, $2) AS c LEFT JOIN single AS f ON f.property_id = c.property_id
-        WHERE EXISTS (SELECT FROM rules AS r WHERE r.kind IN ('area_capacity', 'budget')) AND f.property_id IS NULL AND NOT c.do_not_contact
-    ), taken AS (
-        SELECT r.name, stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area, count(DISTINCT t.property_id) AS n
-        FROM rules AS r JOIN treated AS t ON t.decided_at > r.since
-        JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = t.property_id
+    open AS MATERIALIZED (
+        SELECT s.property_id FROM scored AS s LEFT JOIN single AS f ON f.property_id = s.property_id
+        WHERE f.property_id IS NULL AND EXISTS (SELECT FROM rules AS r WHERE r.kind IN ('area_capacity', 'budget'))
+    ), places AS MATERIALIZED (
+        SELECT stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area,
+            round(coalesce(p.contact_cost::float8, (SELECT ($2 ->> 'contact_cost')::float8)) * 100) AS cost
+        FROM open AS o JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = o.property_id
+        WHERE p.status = 'active' AND NOT p.do_not_contact
+    ), treated_places AS MATERIALIZED (
+        SELECT t.property_id, t.decided_at, stormops_internal.area_of(p.area, p.longitude, p.latitude) AS area
+        FROM treated AS t JOIN stormops.properties AS p ON p.tenant_id = stormops.current_tenant() AND p.property_id = t.property_id
+        WHERE t.decided_at > (SELECT min(r.since) FROM rules AS r WHERE r.kind = 'area_capacity')
+    ), taken AS MATERIALIZED (
+        SELECT r.name, t.area, count(DISTINCT t.property_id) AS n
+        FROM rules AS r JOIN treated_places AS t ON t.decided_at > r.since
         WHERE r.kind = 'area_capacity'
         GROUP BY 1, 2
+    ), spent AS MATERIALIZED (
+        SELECT r.name, sum(coalesce(t.cost, r.contact_cost)) AS spent
+        FROM rules AS r JOIN treated AS t ON t.decided_at > r.since
+        WHERE r.kind = 'budget' GROUP BY r.name
+    ),
+    -- Nobody is put in order, and no score is read, where there is enough for all.
+    full_areas AS MATERIALIZED (
+        SELECT c.area
+        FROM rules AS r JOIN (SELECT c.area, count(*) AS n FROM places AS c GROUP BY c.area) AS c ON coalesce(r.area = c.area, true)
+        LEFT JOIN taken AS t ON t.name = r.name AND t.area = c.area
+        WHERE r.kind = 'area_capacity' AND c.n + coalesce(t.n, 0) > r.most
+    ), short AS MATERIALIZED (
+        SELECT FROM rules AS r LEFT JOIN spent AS t ON t.name = r.name
+        WHERE r.kind = 'budget' AND r.amount < coalesce(t.spent, 0) + (SELECT sum(coalesce(c.cost, r.contact_cost)) FROM places AS c)
+    ), candidates AS (
+        SELECT c.property_id, c.area, round(c.cost * 100) AS cost, c.wanted, c.value, c.cost AS exact_cost
+        FROM stormops_internal.policy_candidates($1, $2) AS c JOIN open AS o ON o.property_id = c.property_id
+        WHERE NOT c.do_not_contact AND (EXISTS (SELECT FROM full_areas) OR EXISTS (SELECT FROM short))
+    ), ranked AS MATERIALIZED (
+        SELECT c.property_id, c.area, c.cost, row_number() OVER (
+            ORDER BY c.wanted DESC, c.value / nullif(coalesce(c.exact_cost, 1), 0) DESC NULLS FIRST, c.value DESC,
+                stormops.draw(stormops.current_tenant(), $1, c.property_id, 'tie')) AS place
+        FROM candidates AS c
+        WHERE c.area IN (SELECT a.area FROM full_areas AS a) OR EXISTS (SELECT FROM short)
     ), crowded AS MATERIALIZED (
         SELECT DISTINCT ON (w.property_id) w.property_id, w.name, w.measured
         FROM (
@@ -161,11 +211,7 @@ CREATE FUNCTION stormops_internal.guard_storm(
             SELECT c.property_id, r.name, r.amount, coalesce(t.spent, 0)
                 + sum(coalesce(c.cost, r.contact_cost)) OVER (PARTITION BY r.name ORDER BY c.place ROWS UNBOUNDED PRECEDING) AS measured
             FROM rules AS r CROSS JOIN ranked AS c LEFT JOIN crowded AS x ON x.property_id = c.property_id
-            LEFT JOIN (
-                SELECT r.name, sum(coalesce(t.cost, r.contact_cost)) AS spent
-                FROM rules AS r JOIN treated AS t ON t.decided_at > r.since
-                WHERE r.kind = 'budget' GROUP BY r.name
-            ) AS t ON t.name = r.name
+            LEFT JOIN spent AS t ON t.name = r.name
             WHERE r.kind = 'budget' AND x.property_id IS NULL
         ) AS w
         WHERE w.measured > w.amount
@@ -177,33 +223,7 @@ CREATE FUNCTION stormops_internal.guard_storm(
     UNION ALL
     SELECT c.property_id, 'budget', c.name, c.measured / 100 FROM costly AS c
 $$;
-COMMENT ON FUNCTION stormops_internal.guard_storm(uuid, jsonb) IS 'guarded_properties(), by what is there now.';
-
-CREATE FUNCTION stormops_internal.treated_since(
-    since timestamptz, OUT storm_id uuid, OUT property_id uuid, OUT run_id uuid, OUT decided_at timestamptz, OUT superseded_at timestamptz,
-    OUT mode_cost double precision
-) RETURNS SETOF record
-    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100000
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-#variable_conflict use_column
-DECLARE
-    r record;
-BEGIN
-    FOR r IN
-        SELECT p.run_id, p.storm_id, p.decided_at, p.superseded_at,
-            CASE WHEN p.parameters ? 'contact_cost' THEN round((p.parameters ->> 'contact_cost')::float8 * 100) END AS mode_cost
-        FROM stormops.policy_runs AS p WHERE p.tenant_id = stormops.current_tenant() AND p.decided_at > $1
-    LOOP
-        -- Executed, so that it is planned for this run and locks its partition alone: a run under way would hold up
-        -- maintain_partitions() otherwise.
-        RETURN QUERY EXECUTE 'SELECT $3, d.property_id, d.run_id, $4, $5, $6 FROM stormops.policy_decisions_log AS d'
-            ' WHERE d.tenant_id = $1 AND d.run_id = $2 AND d.decision = ''treat'''
-        USING stormops.current_tenant(), r.run_id, r.storm_id, r.decided_at, r.superseded_at, r.mode_cost;
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION stormops_internal.treated_since(timestamptz) IS 'What the tenant''s runs since then, superseded ones too, decided to treat; mode_cost: the contact cost of the run''s mode, in cents.';
+COMMENT ON FUNCTION stormops_internal.guard_storm(uuid, jsonb, boolean) IS 'guarded_properties(), by what is there now. few: touches are looked up for each scored property, not read as they lie.';
 
 CREATE FUNCTION stormops_internal.point_of(
     longitude double precision, latitude double precision, OUT x double precision, OUT y double precision, OUT z double precision
@@ -217,13 +237,14 @@ CREATE FUNCTION stormops_internal.guard_many(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
+    SET work_mem = '64MB' -- what is hashed and sorted here is held but once
     SET enable_hashjoin = on
     SET enable_sort = on
     SET enable_incremental_sort = on
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
     SET enable_mergejoin = off -- what is hashed needs not be sorted, neither to be joined nor to be counted
     SET jit = off -- without loops its cost is beyond all measure
-    AS $$ SELECT g.* FROM stormops_internal.guard_storm($1, $2) AS g $$;
+    AS $$ SELECT g.* FROM stormops_internal.guard_storm($1, $2, false) AS g $$;
 COMMENT ON FUNCTION stormops_internal.guard_many(uuid, jsonb) IS 'guard_storm() of a storm with many scores.';
 
 CREATE FUNCTION stormops_internal.guard_few(
@@ -231,11 +252,12 @@ CREATE FUNCTION stormops_internal.guard_few(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
+    SET work_mem = '64MB' -- what is hashed and sorted here is held but once
     SET enable_hashjoin = on
     SET enable_sort = on
     SET enable_incremental_sort = on
     SET jit = off -- compiling the one large statement costs more than it saves
-    AS $$ SELECT g.* FROM stormops_internal.guard_storm($1, $2) AS g $$;
+    AS $$ SELECT g.* FROM stormops_internal.guard_storm($1, $2, true) AS g $$;
 COMMENT ON FUNCTION stormops_internal.guard_few(uuid, jsonb) IS 'guard_storm() of a storm with few scores, whose properties are found one by one.';
 
 CREATE FUNCTION stormops_internal.guarded_properties(

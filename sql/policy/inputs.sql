@@ -17,6 +17,7 @@ CREATE FUNCTION stormops_internal.keep_inputs(storm_id uuid, run_id uuid, parame
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET extra_float_digits = 1
+    SET work_mem = '64MB'
     SET enable_hashjoin = on
     SET enable_sort = on
     SET enable_incremental_sort = on
@@ -31,12 +32,12 @@ CREATE FUNCTION stormops_internal.keep_inputs(storm_id uuid, run_id uuid, parame
         SELECT coalesce(o.property_id, g.property_id) AS property_id, o.job_margin, o.contact_cost, g.reason, g.guardrail, g.measured
         FROM own AS o FULL JOIN stormops_internal.guarded_properties($1, $3) AS g ON g.property_id = o.property_id
     ), placed AS (
-        SELECT k.*, (row_number() OVER (ORDER BY k.property_id) - 1) / 4096 AS block_no FROM known AS k
+        -- In order by both, so that it is sorted once, not for each array.
+        SELECT k.*, (row_number() OVER (ORDER BY k.property_id) - 1) / 4096 AS block_no FROM known AS k ORDER BY block_no, property_id
     ), written AS (
         INSERT INTO stormops.policy_run_inputs AS i (tenant_id, run_id, block_no, property_ids, margins, costs, reasons, guardrails, measured)
-        SELECT stormops.current_tenant(), $2, p.block_no, array_agg(p.property_id ORDER BY p.property_id),
-            array_agg(p.job_margin ORDER BY p.property_id), array_agg(p.contact_cost ORDER BY p.property_id),
-            array_agg(p.reason ORDER BY p.property_id), array_agg(p.guardrail ORDER BY p.property_id), array_agg(p.measured ORDER BY p.property_id)
+        SELECT stormops.current_tenant(), $2, p.block_no, array_agg(p.property_id), array_agg(p.job_margin), array_agg(p.contact_cost),
+            array_agg(p.reason), array_agg(p.guardrail), array_agg(p.measured)
         FROM placed AS p
         GROUP BY p.block_no
         RETURNING i.block_no, cardinality(i.property_ids) AS properties,

@@ -1,8 +1,11 @@
 //! The policy's draws, rule, decisions and seals as SQL functions.
 
+mod contacts;
 mod counts;
 mod decide;
 mod evaluation;
+mod near;
+mod rows;
 mod seal_blocks;
 mod seal_rows;
 mod source;

@@ -4,6 +4,8 @@ mod blocks;
 mod decisions;
 mod evaluation;
 mod guardrail_checks;
+mod guardrail_limits;
+mod guardrail_rows;
 mod guardrail_runs;
 mod guardrails;
 mod limits;
