@@ -1,6 +1,6 @@
 //! Who was contacted so often that a cap excludes it: all caps are counted in one pass over the touches, in any order.
 
-use super::candidates::Id;
+use super::candidate::Id;
 use super::ids::Ids;
 use crate::memory::fallibly;
 use std::collections::TryReserveError;

@@ -1,6 +1,6 @@
 //! Many ids, and where each stands: an open table, half of the size of one of the library's, since there may be millions.
 
-use super::candidates::Id;
+use super::candidate::Id;
 use crate::memory::fallibly;
 use std::collections::TryReserveError;
 

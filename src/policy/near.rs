@@ -1,7 +1,7 @@
 //! Who lives within a distance of somebody who was treated: points in space, by the cells of a grid, so that there is neither
 //! a pole nor a date line. Whoever is within reach lies in the same cell or in one of the 26 about it.
 
-use super::candidates::Id;
+use super::candidate::Id;
 use super::ids::Ids;
 use crate::memory::fallibly;
 use std::collections::TryReserveError;

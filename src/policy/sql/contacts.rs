@@ -4,7 +4,7 @@
 
 use super::rows::Rows;
 use crate::memory::fallibly;
-use crate::policy::candidates::Id;
+use crate::policy::candidate::Id;
 use crate::policy::contacts::{Cap, Contacts};
 use crate::postgres::aggregate::{self, answer, given};
 use crate::postgres::call::{self, argument, bytes, uuid};

@@ -4,7 +4,7 @@
 
 use super::contacts::{keys, odd, record};
 use super::source::breathe;
-use crate::policy::candidates::Id;
+use crate::policy::candidate::Id;
 use crate::policy::near::{Near, Reach};
 use crate::postgres::aggregate::{self, answer, given};
 use crate::postgres::call::{self, argument, double, uuid};

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use stormops_tests::{Db, ROLES, SUPERUSER, cluster, get};
+use stormops_tests::{Db, ROLES, SUPERUSER, cluster, get, turn};
 
 use super::life::{Filled, fill};
 
 /// A script of delivery/, on a database, as its superuser.
 fn delivery(script: &str, db: &Db, args: &[&str]) -> Output {
+    // The smoke test grants use, which changes what all databases share.
+    let _turn = turn();
     let psql = cluster().program("psql", SUPERUSER, &db.name);
     let bin = Path::new(psql.get_program()).parent().expect("the server's programs");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
