@@ -121,7 +121,11 @@ unsafe fn properties(call: FunctionCallInfo) -> Datum {
                 number.copy_from_slice(&numbers[from..from + 4]);
                 u32::from_ne_bytes(number)
             });
-            rows.push(&[Datum::from(id.as_ptr()), Datum::from(cap as i32 + 1), Datum::from(f64::from(n).to_bits())]);
+            rows.push(&[
+                Datum::from(id.as_ptr()),
+                Datum::from((cap as i32).wrapping_add(1)),
+                Datum::from(f64::from(n).to_bits()),
+            ]);
         }
         Datum::null()
     }
