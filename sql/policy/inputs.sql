@@ -108,4 +108,4 @@ BEGIN
     RETURN QUERY SELECT d.* FROM stormops.policy_decisions(r.storm_id, kept) AS d;
 END
 $$;
-COMMENT ON FUNCTION stormops.decide_again(uuid) IS 'Decides a run again from what was kept with it alone: scores from the log, money and guardrails'' verdicts from policy_run_inputs, the rule from its parameters. Gives what the log has, whatever properties, scores, touches and guardrails say now. Columns as policy_decisions(). Errors: 22004; 55000 a run of before 0.2.0, or of another tenant id; P0002 no such run in this tenant; XX001 its inputs were changed.';
+COMMENT ON FUNCTION stormops.decide_again(uuid) IS 'Decides a run again from what was kept with it alone: scores from the log, money and guardrails'' verdicts from policy_run_inputs, the rule from its parameters. Gives what the log has, whatever the tables say now. Columns as policy_decisions(). Errors: 22004; 55000 a run of before 0.2.0, or of another tenant id; P0002 no such run in this tenant; XX001 its inputs were changed.';
