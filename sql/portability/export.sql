@@ -90,11 +90,14 @@ DECLARE
     sum record;
     entries text[] := '{}';
     all_rows bigint := 0;
+    line text;
 BEGIN
     PERFORM stormops_internal.visit_all_tenants();
-    RETURN NEXT format('{"format":"stormops tenant","version":1,"tenant_id":"%s"}', target);
+    line := format('{"format":"stormops tenant","version":1,"tenant_id":"%s"}', target);
+    RETURN NEXT line;
     FOR t IN SELECT p.* FROM stormops_internal.portable_tables() AS p ORDER BY p.place LOOP
-        RETURN NEXT format('{"table":%s,"columns":%s}', to_json(t.name), array_to_json(t.columns));
+        line := format('{"table":%s,"columns":%s}', to_json(t.name), array_to_json(t.columns));
+        RETURN NEXT line;
         PERFORM FROM stormops_internal.export_sum();
         -- The function stands above the sort, and so sees the rows in their order. l.*: a column may be called l.
         RETURN QUERY EXECUTE format('SELECT stormops_internal.export_line($2, l.*) FROM (SELECT %s FROM %s AS r WHERE r.tenant_id = $1 ORDER BY %s) AS l',
@@ -105,7 +108,8 @@ BEGIN
         entries := entries || format('{"table":%s,"columns":%s,"rows":%s,"sha256":"%s"}', to_json(t.name), array_to_json(t.columns), sum.rows, sum.sha256);
         all_rows := all_rows + sum.rows;
     END LOOP;
-    RETURN NEXT format('{"manifest":[%s],"tenant_id":"%s","rows":%s}', array_to_string(entries, ','), target, all_rows);
+    line := format('{"manifest":[%s],"tenant_id":"%s","rows":%s}', array_to_string(entries, ','), target, all_rows);
+    RETURN NEXT line;
 END
 $$;
 COMMENT ON FUNCTION stormops.export_tenant_rows(uuid) IS 'All rows of the tenant in context as lines of JSON, from one snapshot, the same bytes for the same rows: a header, each table''s columns and rows, parents first, and a manifest of counts and SHA-256. No secrets. For its admins, and operators under break-glass. Errors: 0B000 no tenant; 42501 another tenant, no admin or no break-glass; 53200; 54000 a row of over 512 MB; 55000 closed.';
