@@ -112,14 +112,17 @@ INSERT INTO stormops.users (tenant_id, user_id, email, role) VALUES (:'A', :'id2
 INSERT INTO stormops.policy_decision_blocks (tenant_id) VALUES (:'A');
 DELETE FROM stormops.policy_decision_blocks;
 UPDATE stormops.policy_decision_blocks SET decided_at = 'infinity';
-INSERT INTO stormops.policy_decision_rows (tenant_id) VALUES (:'A');
-DELETE FROM stormops.policy_decision_rows;
-UPDATE stormops.policy_decision_rows SET decided_at = 'infinity';
 
 --# 175b | S1 | app, tapp | refused 42501 permission denied | naive skips
 INSERT INTO stormops.tenant_events (tenant_id, event_id, action, actor) VALUES (:'A', :'id9', 'close', 'op');
 DELETE FROM stormops.tenant_events;
 UPDATE stormops.tenant_events SET actor = 'op';
+
+--# 175c | S1 | app, tapp | refused 42501 permission denied | naive skips
+-- And what 0.1.0 wrote of it.
+INSERT INTO stormops.policy_decision_rows (tenant_id) VALUES (:'A');
+DELETE FROM stormops.policy_decision_rows;
+UPDATE stormops.policy_decision_rows SET decided_at = 'infinity';
 
 --# 177 | S1 | op, mon | refused 42501/0B000 | naive skips
 -- Operators and monitors have no tenant's rows: what break-glass lets an operator read is refused without it.

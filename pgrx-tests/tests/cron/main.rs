@@ -107,7 +107,7 @@ fn pg_cron_runs_what_is_scheduled() {
         .expect("a row");
     operator.execute("SELECT stormops.expect_defaults($1)", &[&abc]).expect("expectations");
 
-    assert_eq!(one(&mut operator, "SELECT count(*)::text FROM stormops.schedule_all()"), "7");
+    assert_eq!(one(&mut operator, "SELECT count(*)::text FROM stormops.schedule_all()"), "8");
     assert_eq!(
         one(&mut operator, "SELECT stormops.schedule_health_checks('* * * * *')"),
         "health_checks: * * * * * (UTC)"

@@ -2,11 +2,18 @@
 
 use super::*;
 
+/// A tenant whose runs count nothing that others decided: with a cap or a budget they go one after the other.
+fn uncapped(db: &Db) -> (Uuid, Client) {
+    let (tenant, mut session) = tenant(db, "Abc");
+    session.batch_execute("UPDATE guardrails SET enabled = false").expect("no guardrail");
+    (tenant, session)
+}
+
 /// Both have written their run, and commit at once: the second waits for the first's entry and stands behind it.
 #[test]
 fn two_runs_of_a_tenant_at_once_make_one_chain() {
     let db = Db::new("two_runs");
-    let (abc, mut first) = tenant(&db, "Abc");
+    let (abc, mut first) = uncapped(&db);
     let storms = ["hail", "wind"].map(|event| scored_storm(&mut first, event, SOME));
     let mut second = session(&db, abc);
     for session in [&mut first, &mut second] {
@@ -35,7 +42,7 @@ fn two_runs_of_a_tenant_at_once_make_one_chain() {
 #[test]
 fn crossing_runs_do_not_block_each_other_for_ever() {
     let db = Db::new("crossing");
-    let (abc, mut first) = tenant(&db, "Abc");
+    let (abc, mut first) = uncapped(&db);
     let storms = ["a", "b", "c"].map(|event| scored_storm(&mut first, event, SOME));
     let mut second = session(&db, abc);
     first.batch_execute("BEGIN").expect("a transaction");
@@ -75,7 +82,7 @@ fn two_steps_of_a_tenant_at_once_make_one_chain() {
 #[test]
 fn a_repeatable_read_run_beside_another_begins_anew() {
     let db = Db::new("repeatable");
-    let (abc, mut first) = tenant(&db, "Abc");
+    let (abc, mut first) = uncapped(&db);
     let storms = ["hail", "wind"].map(|event| scored_storm(&mut first, event, SOME));
     let mut second = session(&db, abc);
     second.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM storms").expect("a snapshot");
