@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use postgres::{Client, Config, Error, NoTls};
@@ -88,6 +88,14 @@ impl Cluster {
         command
     }
 
+    /// A script of the checkout that finds this server's programs before any other's.
+    pub fn script(&self, path: &str) -> Command {
+        let mut command = Command::new(root().join(path));
+        let others = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{others}", self.bin.display()));
+        command
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).expect("a log")
@@ -140,6 +148,11 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Vec<u8> {
     });
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
+}
+
+/// All that a program printed.
+pub fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
 fn root() -> &'static Path {

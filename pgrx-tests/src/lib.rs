@@ -20,7 +20,7 @@ pub mod tenant;
 pub mod tokens;
 pub mod twins;
 
-pub use cluster::{Cluster, cluster, run, turn};
+pub use cluster::{Cluster, cluster, run, said, turn};
 pub use db::{Db, await_blocked, fails_with, get, sqlstate};
 pub use tenant::{enter, provision};
 

@@ -1,26 +1,19 @@
 //! delivery/blue-green between two clusters, there and back, while clients write through a pool: no transaction fails, none
 //! is lost, none is counted twice.
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use postgres::Client;
 use stormops_tests::pool::Pool;
-use stormops_tests::{Cluster, Db, SUPERUSER, cluster, get, provision};
+use stormops_tests::{Cluster, Db, SUPERUSER, cluster, get, provision, said};
 use uuid::Uuid;
 
 /// delivery/blue-green, which must succeed; what it said.
 #[track_caller]
 fn blue_green(command: &str, args: &[&str]) -> String {
-    let psql = cluster().program("psql", SUPERUSER, "postgres");
-    let bin = Path::new(psql.get_program()).parent().expect("the server's programs");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the checkout");
-    let mut script = Command::new(checkout.join("delivery/blue-green"));
-    let output = script.arg(command).args(args).env("PATH", path).output().expect("a script");
-    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
+    let output = cluster().script("delivery/blue-green").arg(command).args(args).output().expect("a script");
+    let said = said(&output);
     assert!(output.status.success(), "{command}: {said}");
     println!("{said}");
     said

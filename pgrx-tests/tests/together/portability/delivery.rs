@@ -1,9 +1,8 @@
 //! delivery/: an upgrade that goes through or leaves the database as it was, and a smoke test that leaves nothing.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use stormops_tests::{Db, ROLES, SUPERUSER, cluster, get, turn};
+use stormops_tests::{Db, ROLES, SUPERUSER, cluster, get, said, turn};
 
 use super::life::{Filled, fill};
 
@@ -11,17 +10,10 @@ use super::life::{Filled, fill};
 fn delivery(script: &str, db: &Db, args: &[&str]) -> Output {
     // The smoke test grants use, which changes what all databases share.
     let _turn = turn();
+    let mut script = cluster().script(&format!("delivery/{script}"));
     let psql = cluster().program("psql", SUPERUSER, &db.name);
-    let bin = Path::new(psql.get_program()).parent().expect("the server's programs");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the checkout");
-    let mut command = Command::new(checkout.join("delivery").join(script));
     let environment = psql.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    command.envs(environment).env("PATH", path).args(args).output().expect("a script")
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+    script.envs(environment).args(args).output().expect("a script")
 }
 
 /// What fails in a database that is filled as users do.
