@@ -105,6 +105,12 @@ CREATE FUNCTION stormops_internal.kept_exceptions(
 $$;
 COMMENT ON FUNCTION stormops_internal.kept_exceptions(uuid) IS 'policy_exceptions() as a run found them, by its log and its inputs.';
 
+CREATE FUNCTION stormops_internal.doubles_of(numbers jsonb) RETURNS double precision[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT ARRAY(SELECT e.x::float8 FROM jsonb_array_elements_text($1) WITH ORDINALITY AS e (x, place) ORDER BY e.place) $$;
+COMMENT ON FUNCTION stormops_internal.doubles_of(jsonb) IS 'The numbers of a JSON array, in its order.';
+
 CREATE FUNCTION stormops_internal.policy_numbers(parameters jsonb) RETURNS double precision[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE -- inlined, so its caller's search_path holds
     AS $$
@@ -119,9 +125,8 @@ CREATE FUNCTION stormops_internal.policy_numbers(parameters jsonb) RETURNS doubl
             CROSS JOIN LATERAL unnest(
                 ARRAY[('x' || left(encode(sha256(convert_to(c.model_version, 'UTF8')), 'hex'), 12))::bit(48)::bigint::float8,
                     jsonb_array_length(c.points -> 'scores')::float8]
-                || ARRAY(SELECT e.x::float8 FROM jsonb_array_elements_text(c.points -> 'scores') WITH ORDINALITY AS e (x, place) ORDER BY e.place)
-                || ARRAY(SELECT e.x::float8 FROM jsonb_array_elements_text(c.points -> 'effects') WITH ORDINALITY AS e (x, place) ORDER BY e.place)
-                || ARRAY(SELECT e.x::float8 FROM jsonb_array_elements_text(c.points -> 'sds') WITH ORDINALITY AS e (x, place) ORDER BY e.place)
+                || stormops_internal.doubles_of(c.points -> 'scores') || stormops_internal.doubles_of(c.points -> 'effects')
+                || stormops_internal.doubles_of(c.points -> 'sds')
             ) WITH ORDINALITY AS n (number, place)
             ORDER BY c.model_version, n.place)
 $$;

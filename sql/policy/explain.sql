@@ -28,11 +28,9 @@ CREATE FUNCTION stormops_internal.decision_steps(
         CROSS JOIN LATERAL (
             SELECT e.effect IS NOT NULL AS is_calibrated, coalesce(e.effect, o.score) AS effect, coalesce(e.sd, o.score_sd) AS sd
             FROM (VALUES (o.p -> 'calibrations' -> o.model_version)) AS k (points)
-            -- NULL where there is none, of which it makes no row: a condition of the join may come too late.
-            LEFT JOIN LATERAL stormops.calibrated_uplift(CASE WHEN k.points IS NOT NULL THEN o.score END,
-                ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'scores') WITH ORDINALITY AS x (x, place) ORDER BY x.place),
-                ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'effects') WITH ORDINALITY AS x (x, place) ORDER BY x.place),
-                ARRAY(SELECT x.x::float8 FROM jsonb_array_elements_text(k.points -> 'sds') WITH ORDINALITY AS x (x, place) ORDER BY x.place)
+            -- NULL where there is none, of which it makes no row.
+            LEFT JOIN LATERAL stormops.calibrated_uplift(o.score, stormops_internal.doubles_of(k.points -> 'scores'),
+                stormops_internal.doubles_of(k.points -> 'effects'), stormops_internal.doubles_of(k.points -> 'sds')
             ) AS e ON true
         ) AS c
         LEFT JOIN LATERAL (

@@ -75,6 +75,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.guardrail_counts(uuid)', '{app,trusted_app}'),
     ('stormops_internal.rate_bounds(bigint,bigint,double precision)', '{app,trusted_app}'),
     ('stormops_internal.policy_exceptions(uuid,jsonb,boolean)', '{app,trusted_app}'),
+    ('stormops_internal.doubles_of(jsonb)', '{app,trusted_app}'),
     ('stormops_internal.policy_numbers(jsonb)', '{app,trusted_app}'),
     ('stormops_internal.decide_policy(uuid,uuid,double precision[],text,boolean)', '{app,trusted_app}'),
     ('stormops_internal.count_policy(uuid,uuid,double precision[],text)', '{app,trusted_app}'),
