@@ -6,7 +6,7 @@ use pgrx::pg_sys::{self, ArrayType, Datum};
 use zerocopy::FromBytes;
 
 /// Before the elements of an array of one dimension: the header, its length and its lower bound.
-const BEFORE: usize = size_of::<ArrayType>() + 2 * size_of::<i32>();
+pub const BEFORE: usize = size_of::<ArrayType>() + 2 * size_of::<i32>();
 const _: () = assert!(BEFORE == 24);
 
 /// An array is not what it should be: of several dimensions, or with a NULL.
@@ -17,18 +17,36 @@ pub struct Odd;
 ///
 /// SAFETY: the datum is an array of a type that is passed as `T` lies in memory, by value or not.
 pub unsafe fn elements<'a, T: FromBytes>(array: Datum) -> Result<&'a [T], Odd> {
+    // SAFETY: as above.
+    unsafe { read(array).map(|(_, elements)| elements) }
+}
+
+/// As `elements()`, of an array that is counted from 1, as those are that StormOps writes.
+///
+/// SAFETY: as there.
+pub unsafe fn elements_from_one<'a, T: FromBytes>(array: Datum) -> Result<&'a [T], Odd> {
+    // SAFETY: as there.
+    unsafe { read(array).and_then(|(first, elements)| if first == 1 { Ok(elements) } else { Err(Odd) }) }
+}
+
+/// Where an array begins to count, and its elements.
+///
+/// SAFETY: as `elements()`.
+unsafe fn read<'a, T: FromBytes>(array: Datum) -> Result<(i32, &'a [T]), Odd> {
     // SAFETY: a whole array, aligned as arrays are.
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr());
         let size = pgrx::varsize_any(array);
-        let n = length(std::slice::from_raw_parts(array.cast(), size))?;
+        let bytes = std::slice::from_raw_parts(array.cast(), size);
+        let n = length(bytes)?;
         if n == 0 {
-            return Ok(&[]);
+            return Ok((1, &[]));
         }
-        if size < BEFORE + n * size_of::<T>() {
+        if size != BEFORE + n * size_of::<T>() {
             return Err(Odd);
         }
-        Ok(std::slice::from_raw_parts(array.cast::<u8>().add(BEFORE).cast(), n))
+        let first = word(bytes, 5).ok_or(Odd)?;
+        Ok((first, std::slice::from_raw_parts(array.cast::<u8>().add(BEFORE).cast(), n)))
     }
 }
 
@@ -48,10 +66,14 @@ pub unsafe fn element<T: FromBytes>(array: Datum, i: usize) -> Result<(Option<T>
     }
 }
 
+/// Of the words that an array begins with: its size, dimensions, offset of the map of NULLs, type; length and first place.
+fn word(bytes: &[u8], i: usize) -> Option<i32> {
+    Some(i32::from_ne_bytes(bytes.get(4 * i..4 * i + 4)?.try_into().ok()?))
+}
+
 /// How many elements, by an array's first bytes.
 fn length(bytes: &[u8]) -> Result<usize, Odd> {
-    let word = |i: usize| bytes.get(4 * i..4 * i + 4).and_then(|word| Some(i32::from_ne_bytes(word.try_into().ok()?)));
-    match (word(1), word(2), word(4)) {
+    match (word(bytes, 1), word(bytes, 2), word(bytes, 4)) {
         (Some(0), ..) => Ok(0),
         // One dimension, and no map of NULLs.
         (Some(1), Some(0), Some(n)) => usize::try_from(n).map_err(|_| Odd),
@@ -63,13 +85,30 @@ fn length(bytes: &[u8]) -> Result<usize, Odd> {
 ///
 /// SAFETY: the datum is a `text[]`.
 pub unsafe fn texts<'a>(array: Datum) -> Result<&'a [Datum], Odd> {
+    // SAFETY: as above.
+    unsafe { read_texts(array).map(|(_, texts)| texts) }
+}
+
+/// As `texts()`, of an array that is counted from 1.
+///
+/// SAFETY: as there.
+pub unsafe fn texts_from_one<'a>(array: Datum) -> Result<&'a [Datum], Odd> {
+    // SAFETY: as there.
+    unsafe { read_texts(array).and_then(|(first, texts)| if first == 1 { Ok(texts) } else { Err(Odd) }) }
+}
+
+/// Where an array begins to count, and its texts.
+///
+/// SAFETY: as `texts()`.
+unsafe fn read_texts<'a>(array: Datum) -> Result<(i32, &'a [Datum]), Odd> {
     // SAFETY: what deconstruct_array() gives lives as long as the memory of the call.
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr());
-        let n = length(std::slice::from_raw_parts(array.cast(), pgrx::varsize_any(array).min(BEFORE)))?;
-        if n == 0 {
-            return Ok(&[]);
+        let bytes = std::slice::from_raw_parts(array.cast(), pgrx::varsize_any(array).min(BEFORE));
+        if length(bytes)? == 0 {
+            return Ok((1, &[]));
         }
+        let first = word(bytes, 5).ok_or(Odd)?;
         let (mut texts, mut n) = (std::ptr::null_mut(), 0);
         let by_int = pg_sys::TYPALIGN_INT as std::ffi::c_char;
         pg_sys::deconstruct_array(
@@ -82,6 +121,6 @@ pub unsafe fn texts<'a>(array: Datum) -> Result<&'a [Datum], Odd> {
             std::ptr::null_mut(),
             &mut n,
         );
-        Ok(std::slice::from_raw_parts(texts, n as usize))
+        Ok((first, std::slice::from_raw_parts(texts, n as usize)))
     }
 }

@@ -4,9 +4,9 @@
 
 use crate::policy::differences::{self, What};
 use crate::policy::seal::{Content, Entry, HEAD, MARK};
-use crate::postgres::array::{numbers, texts};
 use crate::postgres::bytea::bytea;
 use crate::postgres::call::{self, argument, bytes, null, uuid};
+use crate::postgres::slices::{elements_from_one, texts_from_one};
 use crate::tenancy::digest::LENGTH;
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 use pgrx::prelude::*;
@@ -26,6 +26,22 @@ unsafe fn print(call: FunctionCallInfo) -> Datum {
             bytes[16..20].copy_from_slice(&(n.value() as i32).to_be_bytes());
         })
     }
+}
+
+/// Elements of N bytes as memory has them; None if the array is of another form.
+///
+/// SAFETY: the datum is an array of such elements.
+unsafe fn numbers<'a, const N: usize>(array: Datum) -> Option<&'a [u8]> {
+    // SAFETY: as above.
+    unsafe { elements_from_one::<[u8; N]>(array).ok().map(<[_]>::as_flattened) }
+}
+
+/// The same of texts.
+///
+/// SAFETY: the datum is a `text[]`.
+unsafe fn texts<'a>(array: Datum) -> Option<Vec<&'a [u8]>> {
+    // SAFETY: as above.
+    unsafe { texts_from_one(array).ok().map(|texts| texts.iter().map(|text| bytes(*text)).collect()) }
 }
 
 /// None if the block is of another form.
