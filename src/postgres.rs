@@ -8,6 +8,7 @@ pub mod bytea;
 pub mod call;
 pub mod float_state;
 pub mod hooks;
+pub mod interrupts;
 pub mod json;
 pub mod lookup;
 pub mod memory;

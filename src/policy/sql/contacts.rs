@@ -8,6 +8,7 @@ use crate::policy::candidate::Id;
 use crate::policy::contacts::{Cap, Contacts};
 use crate::postgres::aggregate::{self, answer, given};
 use crate::postgres::call::{self, argument, bytes, uuid};
+use crate::postgres::interrupts::hear;
 use crate::postgres::memory::allocated;
 use crate::postgres::raise::{raise, refuse};
 use crate::postgres::slices::{elements, texts};
@@ -114,7 +115,7 @@ unsafe fn properties(call: FunctionCallInfo) -> Datum {
             refuse("these bytes are not of capped_agg()", "SELECT * FROM stormops.preview_policy(...);");
         }
         for (i, record) in records.iter().enumerate() {
-            super::unpack::hear(i);
+            hear(i);
             let (id, numbers) = record.split_at(size_of::<Id>());
             let [cap, n] = [0, 4].map(|from| {
                 let mut number = [0; 4];

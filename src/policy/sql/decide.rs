@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "rows of a set, made without pgrx' conversions")]
 
+use super::rows::Rows;
 use super::sound;
-use super::source::{Stored, breathe};
+use super::source::Stored;
 use crate::policy::calibrations::Calibrations;
 use crate::policy::candidate::{Candidate, Id};
 use crate::policy::draw::Draws;
@@ -14,6 +15,7 @@ use crate::policy::rule::{Class, Rule};
 use crate::policy::tally::{Group, Tally};
 use crate::postgres::bytea::bytea;
 use crate::postgres::call::{self, argument, null, uuid};
+use crate::postgres::interrupts::breathe;
 use crate::postgres::raise::refuse;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use pgrx::prelude::*;
@@ -152,15 +154,14 @@ fn count_policy(
 
 /// Decisions as rows of a set.
 struct Showing {
-    rows: *mut pg_sys::Tuplestorestate,
-    shape: pg_sys::TupleDesc,
+    rows: Rows,
     texts: Texts,
 }
 
 impl Sink for Showing {
     fn take(&mut self, stored: &Stored, candidate: &Candidate, class: Class, value: f64) -> Result<(), Fault> {
         let number = |number: f64| Datum::from(number.to_bits());
-        let mut values = [
+        self.rows.push_guarded(&mut [
             Datum::from(candidate.property.as_ptr()),
             self.texts.decision(class),
             self.texts.reason(class.reason, &stored.reasons.borrow()),
@@ -169,11 +170,7 @@ impl Sink for Showing {
             number(candidate.sd),
             number(value),
             self.texts.model(candidate.model, &stored.models.borrow()),
-        ];
-        // SAFETY: the columns of `decide_policy()`, none of them NULL, which are copied.
-        unsafe {
-            pg_sys::tuplestore_putvalues(self.rows, self.shape, values.as_mut_ptr(), [false; 8].as_mut_ptr());
-        }
+        ]);
         Ok(())
     }
 }
@@ -182,14 +179,13 @@ impl Sink for Showing {
 unsafe fn show(call: FunctionCallInfo) -> Datum {
     // SAFETY: the SQL declaration gives the arguments and the columns.
     unsafe {
-        pg_sys::InitMaterializedSRF(call, 0);
+        let rows = Rows::of(call, 8);
         let (Some(tenant), Some(storm)) = (argument(call, 0), argument(call, 1)) else { return null(call) };
         let numbers = argument(call, 2).and_then(|numbers| Vec::<Option<f64>>::from_datum(numbers, false));
         let parameters =
             argument(call, 3).and_then(|text| String::from_datum(text, false)).unwrap_or_else(|| "{}".into());
         let again = argument(call, 4).is_some_and(|again| again.value() != 0);
-        let set = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>();
-        let mut showing = Showing { rows: (*set).setResult, shape: (*set).setDesc, texts: Texts::default() };
+        let mut showing = Showing { rows, texts: Texts::default() };
         let rule = rule(&numbers.unwrap_or_default());
         decide_each(&rule, *uuid(tenant), *uuid(storm), &parameters, again, &mut showing);
         null(call)

@@ -3,11 +3,11 @@
 #![expect(unsafe_code, reason = "aggregate support functions on the hot path")]
 
 use super::contacts::{keys, odd, record};
-use super::source::breathe;
 use crate::policy::candidate::Id;
 use crate::policy::near::{Near, Reach};
 use crate::postgres::aggregate::{self, answer, given};
 use crate::postgres::call::{self, argument, double, uuid};
+use crate::postgres::interrupts::breathe;
 use crate::postgres::memory::allocated;
 use crate::postgres::slices::elements;
 use pgrx::pg_sys::{Datum, FunctionCallInfo};

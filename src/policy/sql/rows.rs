@@ -37,6 +37,12 @@ impl Rows {
         }
     }
 
+    /// As `push()`, with a guard, for who owns something meanwhile.
+    pub fn push_guarded<const N: usize>(&self, values: &mut [Datum; N]) {
+        // SAFETY: as there.
+        unsafe { pg_sys::tuplestore_putvalues(self.store, self.shape, values.as_mut_ptr(), [false; N].as_mut_ptr()) };
+    }
+
     #[inline]
     pub fn push<const N: usize>(&self, values: &[Datum; N]) {
         // SAFETY: the store and its shape are this call's; `of()` compared the columns.

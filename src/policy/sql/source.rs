@@ -13,6 +13,7 @@ use crate::policy::candidates::{Exception, Score, Source, keep_latest, keep_one_
 use crate::policy::fault::Fault;
 use crate::policy::names::Names;
 use crate::policy::rule::{REASONS, Rule};
+use crate::postgres::interrupts::breathe;
 use crate::postgres::memory::allocated;
 use crate::postgres::rows::{Row, Rows};
 use pgrx::IntoDatum;
@@ -67,17 +68,6 @@ pub struct Stored<'a> {
     pub reasons: RefCell<Names>,
     scores: Kept<Score>,
     exceptions: Kept<Exception>,
-}
-
-/// To be called often; now and then it lets a cancellation through, which unwinds.
-pub fn breathe() -> impl FnMut() {
-    let mut calls = 0_u32;
-    move || {
-        calls = calls.wrapping_add(1);
-        if calls.is_multiple_of(1 << 16) {
-            pgrx::check_for_interrupts!();
-        }
-    }
 }
 
 impl<'a> Stored<'a> {

@@ -3,20 +3,13 @@
 #![expect(unsafe_code, reason = "sets of rows on the hot path")]
 
 use super::rows::Rows;
-use crate::policy::reading::{Fault, HEARS_AFTER, Id, find_all, one_length, place, within};
+use crate::policy::reading::{Fault, Id, find_all, one_length, place, within};
 use crate::postgres::call::{self, argument, uuid};
+use crate::postgres::interrupts::hear;
 use crate::postgres::raise::{raise, refuse};
 use crate::postgres::slices::{Odd, element, elements, texts};
 use pgrx::pg_sys::{Datum, FunctionCallInfo};
 use pgrx::prelude::*;
-
-/// Called with each place.
-#[inline]
-pub fn hear(i: usize) {
-    if i.is_multiple_of(HEARS_AFTER) {
-        pgrx::check_for_interrupts!();
-    }
-}
 
 fn number(x: f64) -> Datum {
     Datum::from(x.to_bits())
@@ -127,7 +120,7 @@ unsafe fn find(call: FunctionCallInfo) -> Datum {
         checked(one_length(properties.len(), &[classes.len()]));
         let found =
             |at: usize| rows.push(&[Datum::from(std::ptr::from_ref(&properties[at])), Datum::from(classes[at])]);
-        checked(find_all(properties, wanted, found, || hear(0)));
+        checked(find_all(properties, wanted, found, hear));
         Datum::null()
     }
 }

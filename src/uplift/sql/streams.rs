@@ -1,5 +1,6 @@
 //! What SQL asks of streams. The declarations stand in `sql/uplift_streams.sql`.
 
+use crate::postgres::interrupts::hear;
 use crate::postgres::memory::{allocated, need};
 use crate::postgres::raise::{raise, refuse};
 use crate::uplift::streams_state::Watch;
@@ -10,16 +11,11 @@ fn watch(method: Option<&str>, delta: Option<f64>, threshold: Option<f64>) -> Wa
     Watch::new(method, delta, threshold).unwrap_or_else(|(message, hint)| refuse(message, hint))
 }
 
-/// After so many elements a cancel or the statement's end is heard: a hundred million would take ten seconds and more.
-const HEARS_AFTER: usize = 1 << 16;
-
 /// The elements of a stream, with memory for the changes in it: at most one for each ten elements, of 40 bytes.
 fn elements(stream: &Option<Array<f64>>) -> impl Iterator<Item = Option<f64>> {
     need(stream.as_ref().map_or(0, Array::len) * 10);
     stream.iter().flat_map(Array::iter).enumerate().map(|(place, element)| {
-        if place % HEARS_AFTER == 0 {
-            pgrx::check_for_interrupts!();
-        }
+        hear(place);
         element
     })
 }
