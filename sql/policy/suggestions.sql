@@ -10,18 +10,11 @@ CREATE FUNCTION stormops_internal.logged_sides(
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
     AS $$
     SELECT count(DISTINCT d.run_id), count(*),
-        count(*) FILTER (WHERE CASE d.decision WHEN 'treat' THEN d.propensity ELSE 1 - d.propensity END >= 0.5),
-        count(*) FILTER (WHERE CASE d.decision WHEN 'treat' THEN d.propensity ELSE 1 - d.propensity END < 0.5),
+        count(*) FILTER (WHERE d.treat_chance >= 0.5),
+        count(*) FILTER (WHERE d.treat_chance < 0.5),
         count(*) FILTER (WHERE d.decision = 'hold' AND d.propensity < 1),
-        count(*) FILTER (WHERE d.decision = 'hold' AND d.propensity < 1 AND o.converted)
-    FROM stormops_internal.answered_runs(NULL, $1) AS r
-    JOIN stormops.policy_decisions_log AS d ON d.run_id = r.run_id
-    LEFT JOIN (
-        SELECT o.run_id, o.property_id, bool_or(o.converted) AS converted FROM stormops.policy_outcomes AS o
-        WHERE o.tenant_id = stormops.current_tenant() AND NOT o.late
-        GROUP BY o.run_id, o.property_id
-    ) AS o ON o.run_id = d.run_id AND o.property_id = d.property_id
-    WHERE d.tenant_id = stormops.current_tenant() AND d.decision IN ('treat', 'hold')
+        count(*) FILTER (WHERE d.decision = 'hold' AND d.propensity < 1 AND d.converted)
+    FROM stormops_internal.answered_decisions($1) AS d
 $$;
 COMMENT ON FUNCTION stormops_internal.logged_sides(boolean) IS 'Decisions of the storms whose outcomes are complete (include_open: of all) that the rule rather treats (above) and rather holds (below), and what came of those that chance held.';
 

@@ -22,17 +22,10 @@ CREATE FUNCTION stormops_internal.model_trial(model_version text, include_open b
     SET jit = off -- compiling costs more than it saves
     SET enable_nestloop = off -- tables filled a moment ago have no statistics, and look small enough to loop over
     AS $$
-    SELECT stormops.uplift_agg(d.score, d.decision = 'treat', coalesce(o.converted, false)::integer::float8,
-            CASE d.decision WHEN 'treat' THEN d.propensity ELSE 1 - d.propensity END),
+    SELECT stormops.uplift_agg(d.score, d.decision = 'treat', d.converted::integer::float8, d.treat_chance),
         count(DISTINCT d.run_id)
-    FROM stormops_internal.answered_runs(NULL, $2) AS r
-    JOIN stormops.policy_decisions_log AS d ON d.run_id = r.run_id
-    LEFT JOIN (
-        SELECT o.run_id, o.property_id, bool_or(o.converted) AS converted FROM stormops.policy_outcomes AS o
-        WHERE o.tenant_id = stormops.current_tenant() AND NOT o.late
-        GROUP BY o.run_id, o.property_id
-    ) AS o ON o.run_id = d.run_id AND o.property_id = d.property_id
-    WHERE d.tenant_id = stormops.current_tenant() AND d.decision IN ('treat', 'hold') AND d.propensity < 1 AND d.model_version = $1
+    FROM stormops_internal.answered_decisions($2) AS d
+    WHERE d.propensity < 1 AND d.model_version = $1
 $$;
 COMMENT ON FUNCTION stormops_internal.model_trial(text, boolean) IS 'The randomised decisions by the scores of a model, of all storms whose outcomes are complete (include_open: of all), as a state; storms: how many. One row.';
 

@@ -88,6 +88,26 @@ CREATE FUNCTION stormops_internal.answered_runs(
 $$;
 COMMENT ON FUNCTION stormops_internal.answered_runs(uuid[], boolean) IS 'The current runs of some storms (NULL: all) whose outcomes are all due; include_open: also those that some may still come of.';
 
+CREATE FUNCTION stormops_internal.answered_decisions(
+    include_open boolean,
+    OUT run_id uuid, OUT model_version text, OUT score double precision, OUT decision text, OUT propensity double precision,
+    OUT treat_chance double precision, OUT converted boolean
+) RETURNS SETOF record
+    LANGUAGE sql STABLE -- inlined, so its caller's search_path holds
+    AS $$
+    SELECT d.run_id, d.model_version, d.score, d.decision, d.propensity,
+        CASE d.decision WHEN 'treat' THEN d.propensity ELSE 1 - d.propensity END, coalesce(o.converted, false)
+    FROM stormops_internal.answered_runs(NULL, $1) AS r
+    JOIN stormops.policy_decisions_log AS d ON d.run_id = r.run_id
+    LEFT JOIN (
+        SELECT o.run_id, o.property_id, bool_or(o.converted) AS converted FROM stormops.policy_outcomes AS o
+        WHERE o.tenant_id = stormops.current_tenant() AND NOT o.late
+        GROUP BY o.run_id, o.property_id
+    ) AS o ON o.run_id = d.run_id AND o.property_id = d.property_id
+    WHERE d.tenant_id = stormops.current_tenant() AND d.decision IN ('treat', 'hold')
+$$;
+COMMENT ON FUNCTION stormops_internal.answered_decisions(boolean) IS 'The decisions to treat and to hold of the storms whose outcomes are complete (include_open: of all), each with the chance with which it could have been treated and whether it converted in time.';
+
 CREATE FUNCTION stormops_internal.require_answered(storms uuid[], include_open boolean) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp

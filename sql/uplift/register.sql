@@ -68,6 +68,7 @@ INSERT INTO pg_temp.granted_functions (signature, kinds) VALUES
     ('stormops_internal.feature_rows(uuid,timestamp with time zone,uuid,uuid,boolean)', '{app,trusted_app}'),
     ('stormops.storm_features(uuid,timestamp with time zone)', '{app,trusted_app}'),
     ('stormops_internal.answered_runs(uuid[],boolean)', '{app,trusted_app}'),
+    ('stormops_internal.answered_decisions(boolean)', '{app,trusted_app}'),
     ('stormops_internal.require_answered(uuid[],boolean)', '{app,trusted_app}'),
     ('stormops.learn_uplift(text,text[],uuid[],boolean)', '{app,trusted_app}'),
     ('stormops_internal.calibrated_knots(stormops.uplift_sketch,integer)', '{app,trusted_app}'),
